@@ -1,0 +1,33 @@
+"""Errors that a user can mend.
+
+A `UserError` says in one sentence what was wrong, where, and what would be right. The
+entry points print it without a traceback and exit with status 2; any other exception
+that reaches them is a bug of ours and keeps its traceback.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Bad input, said where it enters: configuration, flag, file or checkpoint."""
+
+
+class DatasetError(UserError):
+    """A dataset is missing, not prepared, or holds files that cannot be read."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint is missing, damaged, or belongs to another model."""
+
+
+class ConversionError(UserError):
+    """A state_dict does not fit the model; lists every key at fault at once."""
+
+
+def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
+    """The sentence for a name that is not there, with the nearest one that is."""
+    options = sorted(valid)
+    nearest = difflib.get_close_matches(name, options, n=1)
+    hint = f", did you mean {nearest[0]!r}?" if nearest else "."
+    return f"unknown {kind} {name!r}{hint} Valid: {', '.join(options)}"
