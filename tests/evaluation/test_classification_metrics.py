@@ -1,0 +1,75 @@
+"""Classification metrics against hand counts and scikit-learn."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from tokenjax import evaluation
+
+LABELS = np.array([0, 0, 1, 1, 2])
+RANKED = np.array([[0, 1, 2], [1, 0, 2], [1, 2, 0], [1, 0, 2], [0, 1, 2]])
+LOSSES = np.array([0.1, 0.9, 0.2, 0.3, 1.5])
+
+
+def test_hand_counts():
+    summary = evaluation.summarize(LABELS, RANKED, LOSSES, 4, ["a", "b", "c", "d"])
+    assert summary["examples"] == 5
+    assert summary["loss"] == pytest.approx(0.6)
+    assert summary["top1"] == pytest.approx(3 / 5)
+    assert summary["top5"] == 1.0  # three ranks given: every label is among them
+    assert summary["confusion_matrix"] == [
+        [1, 1, 0, 0],
+        [0, 2, 0, 0],
+        [1, 0, 0, 0],
+        [0, 0, 0, 0],
+    ]
+    names = [row["name"] for row in summary["per_class"]]
+    assert names == ["a", "b", "c", "d"]
+    assert [row["support"] for row in summary["per_class"]] == [2, 2, 1, 0]
+    # d occurs nowhere and is left out of the macro mean: three classes, not four.
+    assert summary["macro"]["recall"] == pytest.approx((0.5 + 1 + 0) / 3)
+    assert summary["macro"]["precision"] == pytest.approx((1 / 2 + 2 / 3 + 0) / 3)
+    assert summary["weighted"]["recall"] == pytest.approx(3 / 5)
+
+
+def test_agrees_with_scikit_learn_and_is_json():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 10, 200)
+    ranked = np.stack([rng.permutation(10)[:5] for _ in labels])
+    summary = evaluation.summarize(labels, ranked, rng.random(200), 10)
+    f1 = metrics.f1_score(labels, ranked[:, 0], average="macro")
+    assert summary["macro"]["f1"] == pytest.approx(f1)
+    assert summary["top5"] == pytest.approx((ranked == labels[:, None]).any(1).mean())
+    assert json.loads(json.dumps(summary)) == summary
+
+
+def test_a_class_only_predicted_counts_in_macro():
+    summary = evaluation.summarize(
+        np.array([0, 0]), np.array([[0], [1]]), np.ones(2), 3
+    )
+    assert summary["macro"]["recall"] == pytest.approx((0.5 + 0) / 2)
+    assert summary["top1"] == summary["top5"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("labels", "ranked", "losses", "message"),
+    [
+        (LABELS[:0], RANKED[:0], LOSSES[:0], "n > 0"),
+        (LABELS, RANKED[:4], LOSSES, "top_predictions"),
+        (LABELS, RANKED[:, 0], LOSSES, "top_predictions"),
+        (LABELS, RANKED, LOSSES[:4], "losses"),
+        (LABELS + 9, RANKED, LOSSES, "within 0..3"),
+        (LABELS, RANKED - 1, LOSSES, "within 0..3"),
+        (LABELS.astype(float), RANKED, LOSSES, "integers"),
+    ],
+)
+def test_bad_input(labels, ranked, losses, message):
+    with pytest.raises(ValueError, match=message):
+        evaluation.summarize(labels, ranked, losses, 4)
+
+
+def test_wrong_number_of_names():
+    with pytest.raises(ValueError, match="2 class names for 4"):
+        evaluation.summarize(LABELS, RANKED, LOSSES, 4, ["a", "b"])

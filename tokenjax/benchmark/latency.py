@@ -1,0 +1,122 @@
+"""Wall-clock time of one call of a jitted function, compilation excluded.
+
+Inputs are moved to the device once and rotated, so that no call can answer from the one
+before it; every call is waited for with `jax.block_until_ready`. All times in seconds.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+FEWEST_REPEATS = 5  # timed calls made even when the time budget is spent
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """How to time.
+
+    Attributes:
+      warmup: calls before the first timed one.
+      repeats: timed calls.
+      max_seconds: stop timing after this long, but not before FEWEST_REPEATS calls;
+        warming up stops after a quarter of it, but not before one call.
+      on_call: called after each call, warm-up or timed (for a progress bar).
+    """
+
+    warmup: int = 10
+    repeats: int = 50
+    max_seconds: float = float("inf")
+    on_call: Callable[[], object] = lambda: None
+
+    def __post_init__(self) -> None:
+        if self.warmup < 0 or self.repeats < 1 or not self.max_seconds > 0:
+            raise ValueError(
+                "warmup must be at least 0, repeats at least 1 and max_seconds "
+                f"positive, got {self.warmup}, {self.repeats}, {self.max_seconds}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Latency:
+    """Seconds per call over `repeats` timed calls, and the seconds to compile."""
+
+    compile_seconds: float
+    mean: float
+    median: float
+    std: float
+    p90: float
+    minimum: float
+    repeats: int
+
+
+def compile_function(
+    function: Callable[..., Any], arguments: Sequence[Any]
+) -> tuple[jax.stages.Compiled, float]:
+    """Traces, lowers and compiles `function(*arguments)`; also returns the seconds."""
+    start = time.perf_counter()
+    compiled = jax.jit(function).lower(*arguments).compile()
+    return compiled, time.perf_counter() - start
+
+
+def time_calls(
+    function: Callable[..., Any], inputs: Sequence[Sequence[Any]], timing: Timing
+) -> np.ndarray:
+    """Seconds of each timed call of a compiled function, (repeats,) or fewer."""
+    stop_warmup = time.perf_counter() + timing.max_seconds / 4
+    for index in range(timing.warmup):
+        jax.block_until_ready(function(*inputs[index % len(inputs)]))
+        timing.on_call()
+        if time.perf_counter() > stop_warmup:
+            break
+    seconds: list[float] = []
+    stop = time.perf_counter() + timing.max_seconds
+    while len(seconds) < timing.repeats:
+        arguments = inputs[len(seconds) % len(inputs)]
+        start = time.perf_counter()
+        jax.block_until_ready(function(*arguments))
+        end = time.perf_counter()
+        seconds.append(end - start)
+        timing.on_call()
+        if end > stop and len(seconds) >= FEWEST_REPEATS:
+            break
+    return np.array(seconds)
+
+
+def summarize(seconds: np.ndarray, compile_seconds: float) -> Latency:
+    """Statistics of the timed calls, (repeats,); std is that of the calls made."""
+    return Latency(
+        compile_seconds=compile_seconds,
+        mean=float(seconds.mean()),
+        median=float(np.median(seconds)),
+        std=float(seconds.std()),
+        p90=float(np.percentile(seconds, 90)),
+        minimum=float(seconds.min()),
+        repeats=len(seconds),
+    )
+
+
+def measure_latency(
+    function: Callable[..., Any],
+    inputs: Sequence[Sequence[Any]],
+    timing: Timing | None = None,
+) -> Latency:
+    """Compiles a function for its inputs and times it.
+
+    Args:
+      function: any function that jits; it must not donate its arguments.
+      inputs: one or more argument tuples of equal shapes, taken in turn.
+      timing: how often, and for how long; the defaults of `Timing` where None.
+
+    Raises:
+      ValueError: no inputs.
+    """
+    if not inputs:
+        raise ValueError("inputs must hold at least one tuple of arguments")
+    on_device = jax.block_until_ready([jax.device_put(tuple(args)) for args in inputs])
+    compiled, compile_seconds = compile_function(function, on_device[0])
+    seconds = time_calls(compiled, on_device, timing or Timing())
+    return summarize(seconds, compile_seconds)

@@ -1,0 +1,101 @@
+"""What the entry points share: flags, clean errors, quiet libraries, compilation cache.
+
+A `UserError`, a bad flag or a bad configuration ends the program with one line on stderr
+and exit status 2. Any other exception is a bug and keeps its traceback.
+"""
+
+import logging as python_logging
+import os
+import pathlib
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from absl import app, flags, logging
+
+from tokenjax.errors import UserError
+
+
+def run(main: Callable[[list[str]], None]) -> None:
+    """Parses the flags and calls `main` with what is left of argv."""
+    # Before TensorFlow or jax start. Their notes on oneDNN and absent TPUs help nobody.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    logging.get_absl_handler().addFilter(_Quiet())
+    app.run(lambda argv: _guard(main, argv), flags_parser=_parse_flags)
+
+
+def enable_compilation_cache() -> None:
+    """Keeps compiled programs over runs, in JAX_COMPILATION_CACHE_DIR or ~/.cache."""
+    import jax
+
+    if not jax.config.jax_compilation_cache_dir:
+        base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+        cache = pathlib.Path(base) / "tokenjax" / "jax"
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def config_name_and_variant(config_flag: flags.FlagHolder) -> tuple[str, str]:
+    """("vdpa", "fashion_mnist") of --config configs/vdpa.py:fashion_mnist."""
+    path, _, variant = flags.FLAGS[config_flag.name].config_filename.partition(":")
+    return pathlib.Path(path).stem, variant or "default"
+
+
+def print_summary(summary: dict[str, Any], workdir: pathlib.Path) -> None:
+    """What a user wants to know first of an evaluation, and where the rest is."""
+    print(
+        f"{summary['split']}: top-1 {summary['top1']:.2%}, top-5 {summary['top5']:.2%}, "
+        f"loss {summary['loss']:.4f} on {summary['examples']} images "
+        f"({summary['checkpoint']} checkpoint)\n"
+        f"{workdir}/evaluation.json and {workdir}/figures hold the rest"
+    )
+
+
+class _Quiet(python_logging.Filter):
+    """Keeps our own INFO lines and drops those of orbax and jax."""
+
+    def filter(self, record: python_logging.LogRecord) -> bool:
+        library = any(name in record.pathname for name in ("/orbax/", "/jax/"))
+        return record.levelno >= python_logging.WARNING or not library
+
+
+def _guard(main: Callable[[list[str]], None], argv: list[str]) -> None:
+    try:
+        main(argv)
+    except UserError as error:
+        fail(str(error))
+
+
+def fail(message: str) -> NoReturn:
+    """One line on stderr, exit status 2."""
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.exit(2)
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv)
+    except (UserError, flags.Error) as error:
+        fail(_without_class(str(error)))
+    except (AttributeError, KeyError) as error:  # of ml_collections: no such key
+        fail(f"--config: {_unknown_key(error)}")
+    except FileNotFoundError as error:
+        fail(f"--config: no such file: {error.filename}")
+    except (OSError, ValueError, TypeError, SyntaxError) as error:
+        fail(f"--config: {_without_class(str(error))}")
+
+
+def _unknown_key(error: Exception) -> str:
+    """ml_collections says: 'dpth'\\nDid you mean "depth" instead of "dpth"?"""
+    names = re.findall(r"'([^'\\\"]+)'", str(error))
+    nearest = re.search(r'Did you mean "([^"]+)"', str(error))
+    hint = f", did you mean {nearest[1]!r}?" if nearest else ""
+    return f"no configuration key {names[0]!r}{hint}" if names else str(error)
+
+
+def _without_class(message: str) -> str:
+    """The first line, without the name of an exception's class in front."""
+    first = next((line for line in message.splitlines() if line.strip()), message)
+    return re.sub(r"^(FATAL )?(\w+Error: )?", "", first.strip())

@@ -1,0 +1,30 @@
+"""One key table per architecture: a function from a model to its `Table`."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+
+from tokenjax.convert.mapping import Table
+from tokenjax.convert.tables.vdpa import vdpa_table
+from tokenjax.convert.tables.vit import vit_table
+from tokenjax.errors import ConversionError
+from tokenjax.models.vdpa import VDPA
+from tokenjax.models.vit import VisionTransformer
+
+_TABLES: dict[type[nn.Module], Callable[..., Table]] = {
+    VDPA: vdpa_table,
+    VisionTransformer: vit_table,
+}
+
+
+def table_for(model: nn.Module) -> Table:
+    """The key table of a model.
+
+    Raises: ConversionError if there is none for its class.
+    """
+    if type(model) not in _TABLES:
+        known = ", ".join(sorted(cls.__name__ for cls in _TABLES))
+        raise ConversionError(
+            f"no conversion from PyTorch for {type(model).__name__}; there is for {known}"
+        )
+    return _TABLES[type(model)](model)

@@ -1,0 +1,203 @@
+"""What every source returns: three splits, each read by index, and their description.
+
+Images are uint8 (height, width, channels) of one size for a whole dataset; a split
+hands out any rows of itself by index and holds no position, so batches, shuffling and
+resumption are decided elsewhere (`tokenjax.data.batches`).
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from tokenjax.data.partition import generator
+from tokenjax.errors import DatasetError, unknown_name
+
+STATISTICS_EXAMPLES = 10_000  # beyond this many, mean and std come from a sample
+
+Channels = tuple[float, ...]
+
+
+class Split(Protocol):
+    """One part of a dataset: `labels` (n,) int32, and examples by index."""
+
+    @property
+    def labels(self) -> np.ndarray: ...
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]: ...
+
+    def __len__(self) -> int: ...
+
+    def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Rows `indices` (batch,): "image" uint8 (batch, h, w, c), "label" int32."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArraySplit:
+    """A split held in memory: `images` uint8 (n, h, w, c), `labels` int32 (n,).
+
+    `extras` are further arrays of n rows that `gather` returns under their names.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != np.uint8 or self.images.ndim != 4:
+            raise TypeError(f"images: {self.images.dtype} {self.images.shape}")
+        if self.labels.dtype != np.int32 or self.labels.shape != self.images.shape[:1]:
+            raise TypeError(f"labels: {self.labels.dtype} {self.labels.shape}")
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        _, height, width, channels = self.images.shape
+        return height, width, channels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        batch = {"image": self.images[indices], "label": self.labels[indices]}
+        return batch | {name: array[indices] for name, array in self.extras.items()}
+
+
+@dataclass(frozen=True)
+class LazySplit:
+    """A split whose images are made on demand, several at a time, by threads.
+
+    `read(index)` returns one uint8 image of `image_shape` or raises `DatasetError`;
+    it is called from `num_threads` threads (0: one per core) at once.
+    """
+
+    read: Callable[[int], np.ndarray]
+    labels: np.ndarray  # (n,) int32
+    image_shape: tuple[int, int, int]
+    num_threads: int = 0
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(thread_count(self.num_threads), "tokenjax-read")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        labels = self.labels[indices]
+        images = np.empty((len(labels), *self.image_shape), np.uint8)
+        positions = (int(index) for index in indices)
+        for row, image in enumerate(self._pool.map(self.read, positions)):
+            images[row] = image
+        return {"image": images, "label": labels}
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a model and a report need to know about a dataset.
+
+    `image_shape` is (height, width, channels); `counts` maps a split's name to the
+    examples of each class (num_classes,); `mean` and `std` are per channel, of images
+    scaled to 0..1.
+    """
+
+    name: str
+    num_classes: int
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    counts: dict[str, np.ndarray]
+    mean: Channels
+    std: Channels
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Three splits of one dataset, and its description."""
+
+    train: Split
+    validation: Split
+    test: Split
+    info: DatasetInfo
+
+    def split(self, name: str) -> Split:
+        """The split of that name; `DatasetError` lists the names there are."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        if name not in splits:
+            raise DatasetError(unknown_name("split", name, splits))
+        return splits[name]
+
+
+def make_dataset(
+    name: str,
+    class_names: Sequence[str],
+    train: Split,
+    validation: Split,
+    test: Split,
+    statistics: tuple[Channels, Channels] | None = None,
+    statistics_examples: int = STATISTICS_EXAMPLES,
+) -> Dataset:
+    """A `Dataset` with its counts, and with mean and std measured unless given.
+
+    Raises `DatasetError` when there is nothing to train on.
+    """
+    if len(train) == 0:
+        raise DatasetError(
+            f"{name}: no example is left for training, use smaller "
+            "validation_fraction and test_fraction"
+        )
+    splits = {"train": train, "validation": validation, "test": test}
+    counts = {
+        key: np.bincount(split.labels, minlength=len(class_names))  # (num_classes,)
+        for key, split in splits.items()
+    }
+    mean, std = statistics or channel_statistics(train, statistics_examples)
+    info = DatasetInfo(
+        name=name,
+        num_classes=len(class_names),
+        class_names=tuple(class_names),
+        image_shape=train.image_shape,
+        counts=counts,
+        mean=mean,
+        std=std,
+    )
+    return Dataset(train, validation, test, info)
+
+
+def channel_statistics(split: Split, max_examples: int) -> tuple[Channels, Channels]:
+    """Mean and standard deviation per channel of images scaled to 0..1.
+
+    Exact over the split, or over a fixed random sample of it when it has more than
+    `max_examples`. Counted as a histogram of the 256 values, so the order and size of
+    the blocks cannot change a digit of the result.
+    """
+    indices = np.arange(len(split))
+    if len(split) > max_examples:
+        indices = np.sort(generator(0).permutation(len(split))[:max_examples])
+    channels = split.image_shape[-1]
+    histogram = np.zeros((channels, 256), np.int64)
+    for start in range(0, len(indices), 256):
+        images = split.gather(indices[start : start + 256])["image"]
+        for channel in range(channels):
+            values = images[..., channel].ravel()
+            histogram[channel] += np.bincount(values, minlength=256)
+    levels = np.arange(256) / 255
+    share = histogram / histogram.sum(axis=1, keepdims=True)  # (channels, 256)
+    mean = share @ levels  # (channels,)
+    std = np.sqrt((share * (levels - mean[:, None]) ** 2).sum(axis=1))
+    # A channel of one value only (an all-grey set) must not divide by zero later.
+    std = np.maximum(std, 1e-3)
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def thread_count(num_threads: int) -> int:
+    """`num_threads`, or the cores this process may use when it is 0."""
+    if num_threads > 0:
+        return num_threads
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,82 @@
+"""Image files and arrays of any size and kind -> square uint8 arrays, by Pillow.
+
+The shorter side is resized to `size` (bicubic, as classifiers are evaluated) and the
+middle of the longer one is kept. Pillow is imported inside the functions: digits and
+idle imports do without it.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tokenjax.errors import DatasetError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def to_rgb(image: "Image") -> "Image":
+    """Any mode as RGB: 16 bits keep their upper 8, transparency shows white."""
+    from PIL import Image as pillow
+
+    if image.mode.startswith("I"):  # "I;16" and its kin, "I": 16-bit grey
+        upper = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255)
+        return pillow.fromarray(upper.astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = pillow.new("RGBA", layer.size, (255, 255, 255, 255))
+        return pillow.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def fit_square(image: "Image", size: int) -> "Image":
+    """Shorter side resized to `size`, then the centre (size, size)."""
+    from PIL import Image as pillow
+
+    width, height = image.size
+    if (width, height) == (size, size):
+        return image
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    box = (left, top, left + side, top + side)  # crop and resize in one pass
+    return image.resize((size, size), pillow.Resampling.BICUBIC, box=box)
+
+
+def read_rgb(path: Path, size: int) -> np.ndarray:
+    """The file as uint8 (size, size, 3), upright; `DatasetError` names a broken one."""
+    from PIL import Image as pillow
+    from PIL import ImageOps
+
+    try:
+        with pillow.open(path) as image:
+            # JPEG: decode at 1/2, 1/4 or 1/8 where that leaves twice the size needed.
+            image.draft(None, (2 * size, 2 * size))
+            upright = ImageOps.exif_transpose(image)
+            return np.asarray(fit_square(to_rgb(upright), size))
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ...
+        raise DatasetError(f"{path} is not a readable image: {error}") from error
+
+
+def check_header(path: Path) -> None:
+    """Opens without decoding; `DatasetError` names a file that is no image."""
+    from PIL import Image as pillow
+
+    try:
+        with pillow.open(path):
+            pass
+    except Exception as error:
+        raise DatasetError(f"{path} is not a readable image: {error}") from error
+
+
+def fit_array(image: np.ndarray, size: int, channels: int) -> np.ndarray:
+    """An array (h, w, 1 or 3 or 4) as uint8 (size, size, channels of 1 or 3)."""
+    from PIL import Image as pillow
+
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    if image.shape == (size, size, channels):
+        return image
+    picture = pillow.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    picture = picture.convert("L") if channels == 1 else to_rgb(picture)
+    return np.asarray(fit_square(picture, size)).reshape(size, size, channels)

@@ -1,0 +1,151 @@
+"""Image classification sets of TensorFlow Datasets, prepared on this machine.
+
+A set prepared as array_record is read by TFDS without TensorFlow, and may be larger
+than memory; one prepared as tfrecord (TFDS's default) needs TensorFlow and is read
+into memory whole. Nothing is downloaded unless asked for.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tokenjax.data.dataset import (
+    STATISTICS_EXAMPLES,
+    ArraySplit,
+    Channels,
+    Dataset,
+    LazySplit,
+    Split,
+    make_dataset,
+)
+from tokenjax.data.partition import stratified_split
+from tokenjax.data.sources.tfds_builder import open_builder
+from tokenjax.data.sources.tfds_reader import Reader
+from tokenjax.errors import DatasetError, unknown_name
+
+LAZY_STATISTICS_EXAMPLES = 1000  # decoded at load, so few of them
+
+CIFAR10_STATISTICS = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+CIFAR100_STATISTICS = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
+
+
+def _subset(split: ArraySplit | LazySplit, indices: np.ndarray) -> Split:
+    if isinstance(split, ArraySplit):
+        return ArraySplit(split.images[indices], split.labels[indices])
+    read = split.read
+    return LazySplit(
+        lambda index: read(int(indices[index])),
+        split.labels[indices],
+        split.image_shape,
+    )
+
+
+def _check_features(builder: Any, image_key: str, label_key: str) -> None:
+    features = builder.info.features
+    for key in (image_key, label_key):
+        if key not in features:
+            raise DatasetError(
+                unknown_name(f"feature of {builder.name}", key, features)
+            )
+    if not hasattr(features[label_key], "num_classes"):
+        raise DatasetError(f"tfds: {label_key!r} of {builder.name} is no class label")
+    if len(features[image_key].shape) != 3:
+        raise DatasetError(f"tfds: {image_key!r} of {builder.name} is no image")
+
+
+def _divide(
+    builder: Any,
+    readers: tuple[Reader, Reader],
+    validation_fraction: float,
+    split_seed: int,
+    cache_bytes: int,
+) -> Dataset:
+    size = sum(reader.bytes for reader in readers)
+    fits = size <= cache_bytes
+    if not fits and not readers[0].random_access:
+        raise DatasetError(
+            f"tfds: {builder.name} is prepared as tfrecord, which is read into memory "
+            f"whole, and {size / 2**30:.1f} GiB is more than cache_bytes "
+            f"({cache_bytes / 2**30:.1f} GiB): prepare it in another data_dir with "
+            f"`tfds build {builder.name} --file_format=array_record`"
+        )
+    train, test = (
+        reader.in_memory() if fits else reader.on_demand() for reader in readers
+    )
+    kept, held_back = stratified_split(train.labels, (validation_fraction,), split_seed)
+    return make_dataset(
+        builder.name,
+        builder.info.features[readers[0].label_key].names,
+        _subset(train, kept),
+        _subset(train, held_back),
+        test,
+        statistics_examples=STATISTICS_EXAMPLES if fits else LAZY_STATISTICS_EXAMPLES,
+    )
+
+
+def tfds(
+    name: str,
+    image_size: int = 32,
+    data_dir: str = "",
+    validation_fraction: float = 0.1,
+    split_seed: int = 0,
+    download: bool = False,
+    train_split: str = "train",
+    test_split: str = "test",
+    image_key: str = "image",
+    label_key: str = "label",
+    cache_bytes: int = 4 * 2**30,
+) -> Dataset:
+    """Any TFDS image set with class labels, at (image_size, image_size, 1 or 3).
+
+    Images of other sizes have their shorter side resized and the centre kept. The
+    validation split is taken from `train_split`, by class; an empty `data_dir` is
+    TFDS's own. A set whose pixels exceed `cache_bytes` is decoded on demand. Raises
+    `DatasetError` when it is not prepared (and `download` is off, or there is no
+    network), has no such split or feature, or is too large a tfrecord.
+    """
+    if image_size < 1:
+        raise DatasetError(f"tfds: image_size must be 1 or more, got {image_size}")
+    builder = open_builder(name, data_dir, download)
+    _check_features(builder, image_key, label_key)
+    train, test = (
+        Reader(builder, split, image_size, image_key, label_key)
+        for split in (train_split, test_split)
+    )
+    return _divide(builder, (train, test), validation_fraction, split_seed, cache_bytes)
+
+
+def _with_statistics(
+    dataset: Dataset, statistics: tuple[Channels, Channels]
+) -> Dataset:
+    mean, std = statistics
+    return replace(dataset, info=replace(dataset.info, mean=mean, std=std))
+
+
+def cifar10(
+    image_size: int = 32,
+    data_dir: str = "",
+    validation_fraction: float = 0.1,
+    split_seed: int = 0,
+    download: bool = False,
+) -> Dataset:
+    """CIFAR-10 (Krizhevsky 2009) through TFDS: 60,000 images of ten classes."""
+    dataset = tfds(
+        "cifar10", image_size, data_dir, validation_fraction, split_seed, download
+    )
+    return _with_statistics(dataset, CIFAR10_STATISTICS)
+
+
+def cifar100(
+    image_size: int = 32,
+    data_dir: str = "",
+    validation_fraction: float = 0.1,
+    split_seed: int = 0,
+    download: bool = False,
+) -> Dataset:
+    """CIFAR-100 (Krizhevsky 2009) through TFDS: 60,000 images of a hundred classes."""
+    dataset = tfds(
+        "cifar100", image_size, data_dir, validation_fraction, split_seed, download
+    )
+    return _with_statistics(dataset, CIFAR100_STATISTICS)

@@ -1,0 +1,115 @@
+"""Reading one split of a prepared TFDS set: whole into memory, or image by image."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from tokenjax.data.dataset import ArraySplit, LazySplit
+from tokenjax.data.images import fit_array
+from tokenjax.errors import DatasetError, unknown_name
+
+
+class Reader:
+    """One split of a prepared set: its examples in a fixed order, and their images."""
+
+    def __init__(
+        self,
+        builder: Any,
+        split: str,
+        image_size: int,
+        image_key: str,
+        label_key: str,
+    ) -> None:
+        self.builder, self.split, self.size = builder, split, image_size
+        self.image_key, self.label_key = image_key, label_key
+        available = builder.info.splits
+        for part in split.split("+"):  # TFDS's own syntax: "train[:90%]+extra"
+            if part.split("[")[0].strip() not in available:
+                kind = f"split of {builder.name}"
+                raise DatasetError(unknown_name(kind, part, available))
+        try:
+            self.count = available[split].num_examples
+        except (KeyError, ValueError, AssertionError) as error:
+            raise DatasetError(
+                f"tfds: {split!r} is no part of {builder.name}: {error}"
+            ) from error
+        channels = builder.info.features[self.image_key].shape[-1]
+        self.channels = 1 if channels == 1 else 3
+        self.random_access = "array_record" in {
+            file_format.value for file_format in builder.info.available_file_formats()
+        }
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.size, self.size, self.channels
+
+    @property
+    def bytes(self) -> int:
+        return self.count * self.size * self.size * self.channels
+
+    def source(self, *keys: str) -> Any:
+        """Random access to the examples, of which only `keys` are decoded."""
+        import tensorflow_datasets
+
+        wanted = tensorflow_datasets.decode.PartialDecoding(dict.fromkeys(keys, True))
+        return self.builder.as_data_source(split=self.split, decoders=wanted)
+
+    def examples(self) -> Iterable[Any]:
+        """All examples in order, read by TensorFlow unless they are array_record."""
+        if self.random_access:
+            return self.source(self.image_key, self.label_key)
+        import tensorflow
+        import tensorflow_datasets
+
+        tensorflow.config.set_visible_devices([], "GPU")  # the GPU is JAX's
+        keys = (self.image_key, self.label_key)
+        wanted = tensorflow_datasets.decode.PartialDecoding(dict.fromkeys(keys, True))
+        dataset = self.builder.as_dataset(
+            split=self.split, shuffle_files=False, decoders=wanted
+        )
+        return tensorflow_datasets.as_numpy(dataset)
+
+    def checked(self, labels: np.ndarray) -> np.ndarray:
+        """`labels` (n,); refuses a split that was published without labels."""
+        if labels.size and labels.min() < 0:
+            raise DatasetError(
+                f"tfds: split {self.split!r} of {self.builder.name} has no labels"
+            )
+        return labels
+
+    def fit(self, image: np.ndarray) -> np.ndarray:
+        return fit_array(image, self.size, self.channels)
+
+    def in_memory(self) -> ArraySplit:
+        from tqdm import tqdm
+
+        images = np.empty((self.count, *self.image_shape), np.uint8)
+        labels = np.empty(self.count, np.int32)
+        bar = tqdm(
+            self.examples(), "reading", self.count, unit="image", delay=1, leave=False
+        )
+        for row, example in enumerate(bar):
+            images[row] = self.fit(example[self.image_key])
+            labels[row] = example[self.label_key]
+        return ArraySplit(images, self.checked(labels))
+
+    def on_demand(self) -> LazySplit:
+        from tqdm import tqdm
+
+        bar = tqdm(
+            self.source(self.label_key),
+            "reading labels",
+            self.count,
+            unit="image",
+            delay=1,
+            leave=False,
+        )
+        rows = (example[self.label_key] for example in bar)
+        labels = self.checked(np.fromiter(rows, np.int32, self.count))
+        images = self.source(self.image_key)
+        return LazySplit(
+            lambda index: self.fit(images[index][self.image_key]),
+            labels,
+            self.image_shape,
+        )

@@ -1,0 +1,104 @@
+"""From a configuration to a model, its data and its task: what train.py and eval.py share.
+
+Only here do models and training meet.
+"""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from tokenjax import data, models
+from tokenjax.errors import UserError
+from tokenjax.training import devices
+from tokenjax.training.checkpoints import load_initial_variables
+from tokenjax.training.classification import Classification
+from tokenjax.training.evaluate import final_evaluation
+from tokenjax.training.initialize import check_variables
+from tokenjax.training.settings import Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What a configuration describes, built."""
+
+    settings: Settings
+    dataset: data.Dataset
+    task: Classification
+
+
+def build(config: Any) -> Experiment:
+    """Checks the configuration, joins a cluster if asked, loads data, builds the model.
+
+    Raises: UserError.
+    """
+    settings = Settings.from_config(config)
+    if settings.distributed:
+        jax.distributed.initialize()
+    _check_model_name(settings)
+    dataset = data.load(settings.data)
+    model = create_model(settings.model, dataset.info)
+    return Experiment(settings, dataset, Classification(model, dataset, settings))
+
+
+def create_model(model_config: dict[str, Any], info: data.DatasetInfo) -> nn.Module:
+    """The named model; sizes that the configuration leaves out follow from the data.
+
+    Raises: UserError if a size that is given contradicts the data.
+    """
+    arguments = dict(model_config)
+    name = arguments.pop("name")
+    height, width, channels = info.image_shape
+    from_data = {
+        "img_size": height,
+        "num_classes": info.num_classes,
+        "in_chans": channels,
+        "in_channels": channels,
+    }
+    valid = models.argument_names(name)
+    if "img_size" in valid and height != width:
+        raise UserError(f"{name} takes square images; {info.name} has {height}x{width}")
+    for key, value in from_data.items():
+        if key in valid and arguments.setdefault(key, value) != value:
+            raise UserError(
+                f"config: model.{key} is {arguments[key]}, but {info.name} has {value}"
+            )
+    return models.create(name, **arguments)
+
+
+def _check_model_name(settings: Settings) -> None:
+    """Before any data is loaded: the quick mistakes first."""
+    models.argument_names(settings.model["name"])
+
+
+def evaluate(
+    config: Any, source: pathlib.Path, split_name: str, output: pathlib.Path
+) -> dict[str, Any]:
+    """Evaluates a run's workdir or a converted checkpoint on one split.
+
+    Writes evaluation.json and figures below `output`.
+
+    Raises: UserError.
+    """
+    settings = Settings.from_config(config)
+    which = settings.checkpoint.evaluate
+    variables = load_initial_variables(source, which)
+    built = build(config)
+    split = built.dataset.split(split_name)
+    mesh = devices.make_mesh(settings)
+    expected = jax.eval_shape(built.task.init, jax.random.key(0))
+    check_variables(expected, variables)
+    variables = jax.device_put(variables, devices.replicated(mesh))
+    output.mkdir(parents=True, exist_ok=True)
+    return final_evaluation(
+        built.task,
+        variables,
+        split_name,
+        split,
+        settings.batch_size,
+        mesh,
+        output,
+        checkpoint=which,
+    )

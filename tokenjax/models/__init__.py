@@ -1,0 +1,46 @@
+"""Flax linen modules by name: `create("vdpa", depth=4)`, `names()`."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+
+from tokenjax.errors import UserError, unknown_name
+from tokenjax.models.vdpa import VDPA
+from tokenjax.models.vit import VisionTransformer
+
+# name -> (class, arguments that the name stands for)
+_REGISTRY: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
+    "vdpa": (VDPA, {}),
+    "vit": (VisionTransformer, {}),
+}
+
+
+def names() -> list[str]:
+    """Every name that `create` knows."""
+    return sorted(_REGISTRY)
+
+
+def argument_names(name: str) -> list[str]:
+    """The constructor arguments of a model.
+
+    Raises: UserError for an unknown name, listing the valid ones.
+    """
+    if name not in _REGISTRY:
+        raise UserError(unknown_name("model", name, names()))
+    fields = dataclasses.fields(_REGISTRY[name][0])
+    return [field.name for field in fields if field.name not in ("parent", "name")]
+
+
+def create(name: str, **kwargs: Any) -> nn.Module:
+    """Builds a model; arguments are those of the original PyTorch class and `dtype`.
+
+    Raises: UserError (a ValueError) for an unknown name or argument, listing the valid
+    ones and the nearest, and for arguments that do not fit together.
+    """
+    valid = argument_names(name)
+    for key in kwargs:
+        if key not in valid:
+            raise UserError(unknown_name(f"argument of {name}", key, valid))
+    model_class, preset = _REGISTRY[name]
+    return model_class(**{**preset, **kwargs})

@@ -1,0 +1,244 @@
+"""VDPA: two attention paths mixed by a variance-driven gate, pooled by neighbourhoods.
+
+Per block, on tokens normalised by a LayerNorm:
+
+    local    STK   A v, A from one row of logits q k^T / sqrt(D)      (`ops.soft_topk`)
+    global   LGA   softmax(q k_g^T / sqrt(D)) v_g, k_g and v_g averages over all tokens
+                   by learned position weights
+    gate     VDFC  alpha = 0.31 + 0.58 sigmoid(w mean_(H,D)(variance of q over tokens) + b)
+    out      proj(alpha STK + (1 - alpha) LGA)
+
+and after the last block adaptive local pooling (`ops.neighborhood`) makes the class token.
+
+Source: mu1sd/VDPA, `vdpa.py`. Two things in it cannot matter and cost nothing here: with
+one global token LGA's softmax runs over one entry, so v_g reaches every token whatever q
+and k_g are; and the last entry of `pos_weight` is never read. The defaults compute what
+the original computes. Ours: `stk="soft_topk"`, `global_tokens` > 1,
+`alp_border="renormalise"`, `dtype`, `remat`, `return_attention`.
+
+Axes: batch b, heads h, tokens n (queries q, keys k), head_dim d, global tokens m.
+"""
+
+import functools
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from tokenjax.errors import UserError
+from tokenjax.models import layers
+from tokenjax.ops import neighborhood, soft_topk
+
+ALPHA_RANGE = (0.31, 0.89)
+LOCAL_ATTENTION = ("recorded", "soft_topk")
+
+
+class LearnableGlobalAttention(nn.Module):
+    """Every token attends to `global_tokens` learned averages of all tokens."""
+
+    global_tokens: int
+    dropout: float
+
+    @nn.compact
+    def __call__(
+        self, query: jax.Array, key: jax.Array, value: jax.Array, train: bool
+    ) -> jax.Array:
+        """(b, h, n, d) three times -> (b, h, n, d), or (b, h, 1, d) if all tokens agree."""
+        _, heads, num_tokens, head_dim = query.shape
+        shape = (1, heads, num_tokens + 1, self.global_tokens)  # the recorded shape
+        position = self.param("pos_weight", nn.initializers.normal(0.02), shape)
+        weights = jax.nn.softmax(position[0, :, :num_tokens], axis=1)  # (h, n, m)
+        weights = weights.astype(value.dtype)
+        global_value = jnp.einsum("hnm,bhnd->bhmd", weights, value)
+        dropped = train and self.dropout > 0
+        if self.global_tokens == 1 and not dropped:
+            return global_value  # (b, h, 1, d)
+        if self.global_tokens == 1:
+            attention = jnp.ones((*query.shape[:3], 1), value.dtype)
+        else:
+            global_key = jnp.einsum("hnm,bhnd->bhmd", weights, key)
+            logits = jnp.einsum("bhnd,bhmd->bhnm", query, global_key)
+            logits = logits.astype(jnp.float32) * head_dim**-0.5
+            attention = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
+        attention = nn.Dropout(self.dropout, deterministic=not train)(attention)
+        return attention @ global_value
+
+
+class VarianceGate(nn.Module):
+    """VDFC: the share of the local path, from how much queries vary over tokens."""
+
+    @nn.compact
+    def __call__(self, query: jax.Array) -> jax.Array:
+        """(b, h, n, d) -> (b,), each within ALPHA_RANGE."""
+        weight = self.param("w", nn.initializers.constant(5.0), ())
+        bias = self.param("b", nn.initializers.constant(-2.5), ())
+        variance = jnp.var(query.astype(jnp.float32), axis=2)  # (b, h, d), biased
+        gate = jax.nn.sigmoid(weight * jnp.mean(variance, axis=(1, 2)) + bias)
+        low, high = ALPHA_RANGE
+        return low + (high - low) * gate
+
+
+class Block(nn.Module):
+    """One pre-norm transformer block; its arguments are VDPA's."""
+
+    num_heads: int
+    hidden_dim: int
+    attn_drop: float
+    drop: float
+    stk: str
+    stk_temperature: float
+    topk_ratio: float
+    global_tokens: int
+    return_attention: bool
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array, train: bool) -> tuple[jax.Array, dict]:
+        """(b, n, c) -> (b, n, c) and what the block looked at."""
+        norm = functools.partial(layers.LayerNorm, dtype=self.dtype)
+        linear = functools.partial(layers.Linear, dtype=self.dtype)
+        dim = tokens.shape[-1]
+        qkv = linear(3 * dim, name="qkv")(norm(name="norm1")(tokens))
+        query, key, value = layers.split_heads(qkv, self.num_heads)  # (b, h, n, d)
+
+        logits = jnp.einsum(
+            "bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32
+        )
+        weights = self._local_weights(logits * query.shape[-1] ** -0.5)
+        dropped = nn.Dropout(self.attn_drop, deterministic=not train)(weights)
+        local = dropped.astype(self.dtype) @ value
+        lga = LearnableGlobalAttention(self.global_tokens, self.attn_drop, name="lga")
+        everywhere = lga(query, key, value, train)
+        alpha = VarianceGate(name="vdfc")(query)  # (b,)
+
+        share = alpha.astype(self.dtype)[:, None, None, None]
+        mixed = layers.merge_heads(share * local + (1 - share) * everywhere)
+        projected = linear(dim, name="proj")(mixed)
+        tokens += nn.Dropout(self.drop, deterministic=not train)(projected)
+        mlp = layers.MLP(self.hidden_dim, self.drop, linear=linear, name="mlp")
+        tokens += mlp(norm(name="norm2")(tokens), train)
+        return tokens, {"alpha": alpha, **self._attention(weights)}
+
+    def _local_weights(self, logits: jax.Array) -> jax.Array:
+        if self.stk == "recorded":
+            return soft_topk.modulated_softmax(logits, self.stk_temperature)
+        k = math.ceil(self.topk_ratio * logits.shape[-1])
+        return soft_topk.soft_topk_weights(logits, k, self.stk_temperature)
+
+    def _attention(self, weights: jax.Array) -> dict:
+        if not self.return_attention:
+            return {"attention": None, "effective_keys": None}
+        effective = soft_topk.effective_keys(weights).mean(axis=(1, 2))  # (b,)
+        return {"attention": weights, "effective_keys": effective}
+
+
+class VDPA(nn.Module):
+    """Classifier: images (b, img_size, img_size, in_chans) -> (logits, aux).
+
+    `aux`: "alpha" (depth, b); with `return_attention` also "attention", a tuple of
+    (b, h, n, n) per block, "effective_keys" (depth, b), "alp_weights" (b, n, 9) and
+    "alp_shares" (b, n) (see `ops.neighborhood`), else None; "losses" {}.
+
+    Raises: UserError for arguments that do not fit together, ValueError for images that
+    do not fit the arguments.
+    """
+
+    img_size: int = 512
+    patch_size: int = 16
+    in_chans: int = 3
+    num_classes: int = 2
+    embed_dim: int = 768
+    depth: int = 10
+    num_heads: int = 8
+    mlp_ratio: float = 4.0
+    attn_drop: float = 0.0
+    drop: float = 0.0
+    k_neighbors: int = 9
+    alp_temperature: float = 1.0
+    stk_temperature: float = 0.5
+    stk: str = "recorded"
+    topk_ratio: float = 0.25
+    global_tokens: int = 1
+    alp_border: str = "center"
+    dtype: Any = "float32"
+    remat: bool = False
+    return_attention: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        problems = [
+            (self.img_size < self.patch_size, "img_size is smaller than patch_size"),
+            (self.embed_dim % self.num_heads, "embed_dim must divide by num_heads"),
+            (self.stk not in LOCAL_ATTENTION, f"stk must be one of {LOCAL_ATTENTION}"),
+            (not 0 < self.topk_ratio <= 1, "topk_ratio must be within (0, 1]"),
+            (self.global_tokens < 1, "global_tokens must be at least 1"),
+            (self.k_neighbors < 1, "k_neighbors must be at least 1"),
+            (self.stk_temperature <= 0, "stk_temperature must be above 0"),
+            (self.alp_temperature <= 0, "alp_temperature must be above 0"),
+            (
+                self.alp_border not in neighborhood.BORDERS,
+                f"alp_border must be one of {neighborhood.BORDERS}",
+            ),
+        ]
+        for wrong, sentence in problems:
+            if wrong:
+                raise UserError(f"vdpa: {sentence}")
+
+    def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
+        """Zeros of the shape that the model takes."""
+        shape = (batch_size, self.img_size, self.img_size, self.in_chans)
+        return (jnp.zeros(shape, jnp.float32),)
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> tuple:
+        layers.check_images(images, (self.img_size, self.img_size, self.in_chans))
+        dtype = jnp.dtype(self.dtype)
+        tokens = layers.PatchEmbedding(
+            self.patch_size, self.embed_dim, dtype=dtype, name="patch_embed"
+        )(images)  # (b, n, c)
+        init = nn.initializers.normal(0.02)
+        position = self.param("pos_embed", init, (1, *tokens.shape[1:]))
+        tokens += position.astype(dtype)
+        tokens = nn.Dropout(self.drop, deterministic=not train)(tokens)
+
+        block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
+        looks = []
+        for index in range(self.depth):
+            tokens, look = block(
+                num_heads=self.num_heads,
+                hidden_dim=int(self.embed_dim * self.mlp_ratio),
+                attn_drop=self.attn_drop,
+                drop=self.drop,
+                stk=self.stk,
+                stk_temperature=self.stk_temperature,
+                topk_ratio=self.topk_ratio,
+                global_tokens=self.global_tokens,
+                return_attention=self.return_attention,
+                dtype=dtype,
+                name=f"blocks_{index}",
+            )(tokens, train)
+            looks.append(look)
+
+        tokens = layers.LayerNorm(dtype=dtype, name="norm")(tokens)
+        pooled, shares, window_weights = neighborhood.adaptive_local_pooling(
+            tokens, self.k_neighbors, self.alp_temperature, self.alp_border
+        )
+        logits = layers.Linear(self.num_classes, dtype=dtype, name="head")(pooled)
+        return logits.astype(jnp.float32), self._aux(looks, shares, window_weights)
+
+    def _aux(
+        self, looks: list[dict], shares: jax.Array, window_weights: jax.Array
+    ) -> dict:
+        shown = self.return_attention
+        alphas = [look["alpha"] for look in looks]
+        effective = [look["effective_keys"] for look in looks]
+        return {
+            "alpha": jnp.stack(alphas),  # (depth, b)
+            "attention": tuple(look["attention"] for look in looks) if shown else None,
+            "effective_keys": jnp.stack(effective) if shown else None,  # (depth, b)
+            "alp_shares": shares if shown else None,  # (b, n)
+            "alp_weights": window_weights if shown else None,  # (b, n, 9)
+            "losses": {},
+        }

@@ -1,0 +1,122 @@
+"""Attention weights that sharpen: VDPA's modulated softmax, and a soft top-k that is one.
+
+Axes: queries q, keys k (the last axis, over which everything is normalised); any leading
+axes (batch, heads, queries).
+
+    modulated_softmax   M = softmax(L / T),  A = softmax(L * M)
+        What VDPA calls "soft top-k" (mu1sd/VDPA, `vdpa.py`). M is about 1/N, so A is close
+        to uniform unless logits are large; and it is not monotone in L.
+    soft_topk_weights   M = sigma((L - t) / T) with sum_k M = k,  A = softmax(L + log M)
+        Tends to softmax over the exact k best as T -> 0 and to plain softmax as k -> N.
+
+Both are the seam for a fused kernel: weights are a function of one row of logits.
+Logits and weights are float32 whatever the computation type, because L * M is tiny.
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def modulated_softmax(logits: jax.Array, temperature: float) -> jax.Array:
+    """VDPA's recorded local attention weights.
+
+    Args:
+      logits: (..., keys), scaled dot products.
+      temperature: T of the mask, above 0.
+
+    Returns: (..., keys), rows sum to 1.
+
+    Raises: ValueError if the temperature is not positive.
+    """
+    _check_temperature(temperature)
+    mask = jax.nn.softmax(logits / temperature, axis=-1)
+    return jax.nn.softmax(logits * mask, axis=-1)
+
+
+def soft_topk_weights(
+    logits: jax.Array, k: int, temperature: float, iterations: int = 12
+) -> jax.Array:
+    """Softmax over the soft set of the k largest logits of each row.
+
+    Args:
+      logits: (..., keys).
+      k: how many keys the soft set holds; k >= keys gives plain softmax.
+      temperature: T of the set's edge; T -> 0 gives exact top-k (ties share the set).
+      iterations: steps of the threshold search.
+
+    Returns: (..., keys), rows sum to 1.
+
+    Raises: ValueError if k < 1 or the temperature is not positive.
+    """
+    _check_temperature(temperature)
+    if k < 1:
+        raise ValueError(f"soft top-k needs k >= 1, got {k}")
+    if k >= logits.shape[-1]:
+        return jax.nn.softmax(logits, axis=-1)
+    threshold = soft_topk_threshold(logits, k, temperature, iterations)  # (..., 1)
+    log_mask = jax.nn.log_sigmoid((logits - threshold) / temperature)
+    return jax.nn.softmax(logits + log_mask, axis=-1)
+
+
+def soft_topk_threshold(
+    logits: jax.Array, k: int, temperature: float, iterations: int = 12
+) -> jax.Array:
+    """The t of each row with sum_j sigma((L_j - t) / T) = k, differentiable in L.
+
+    The root lies in [min L, max L] - T logit(k / N), because at these ends every term is
+    at least, or at most, k / N. Newton's step is taken inside the bracket and replaced by
+    bisection outside, so small T (a staircase) converges as well as large T.
+
+    The gradient is the implicit function theorem's, dt/dL_j = s_j / sum_i s_i with
+    s = M (1 - M); the search itself is not differentiated.
+
+    Args:
+      logits: (..., keys).
+      k: between 1 and keys - 1.
+      temperature: above 0.
+      iterations: steps of the search.
+
+    Returns: (..., 1).
+    """
+    num_keys = logits.shape[-1]
+    fixed = jax.lax.stop_gradient(logits)
+    offset = temperature * jnp.log(k / (num_keys - k))
+    low = jnp.min(fixed, axis=-1, keepdims=True) - offset
+    high = jnp.max(fixed, axis=-1, keepdims=True) - offset
+    start = jnp.mean(fixed, axis=-1, keepdims=True) - offset  # right for small logits
+
+    def improve(_: int, state: tuple) -> tuple:
+        low, high, threshold = state
+        mask = jax.nn.sigmoid((fixed - threshold) / temperature)
+        excess = jnp.sum(mask, axis=-1, keepdims=True) - k
+        slope = jnp.sum(mask * (1 - mask), axis=-1, keepdims=True) / temperature
+        low = jnp.where(excess > 0, threshold, low)
+        high = jnp.where(excess > 0, high, threshold)
+        newton = threshold + excess / jnp.maximum(slope, 1e-20)
+        inside = (newton > low) & (newton < high)
+        return low, high, jnp.where(inside, newton, (low + high) / 2)
+
+    *_, root = jax.lax.fori_loop(0, iterations, improve, (low, high, start))
+    root = jax.lax.stop_gradient(root)
+    mask = jax.nn.sigmoid((logits - root) / temperature)
+    slope = jax.lax.stop_gradient(jnp.sum(mask * (1 - mask), -1, keepdims=True))
+    linear = temperature * jnp.sum(mask, -1, keepdims=True) / jnp.maximum(slope, 1e-20)
+    return root + (linear - jax.lax.stop_gradient(linear))
+
+
+def effective_keys(weights: jax.Array) -> jax.Array:
+    """How many keys a row attends to: exp of its entropy, from 1 to keys.
+
+    Args:
+      weights: (..., keys), rows sum to 1.
+
+    Returns: (...).
+    """
+    weights = weights.astype(jnp.float32)
+    log_weights = jnp.log(jnp.maximum(weights, jnp.finfo(jnp.float32).tiny))
+    return jnp.exp(-jnp.sum(weights * log_weights, axis=-1))
+
+
+def _check_temperature(temperature: float) -> None:
+    if not temperature > 0:
+        raise ValueError(f"the temperature must be above 0, got {temperature}")

@@ -1,0 +1,116 @@
+"""Files that are whole or absent, and trees of arrays with checksums.
+
+Orbax restores an array with a flipped bit in silence, so whatever this library saves has
+the sha256 of every file beside it, checked on load. Everything is written under another
+name and renamed.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from typing import Any
+
+from tokenjax.errors import CheckpointError
+
+CHECKSUMS = "checksums.json"
+METADATA = "metadata.json"
+VARIABLES = "variables"
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes JSON, indented, under a temporary name and renames it."""
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "w") as file:
+        json.dump(value, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """Raises: CheckpointError if the file is missing or not JSON."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing") from error
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+
+
+def directory_checksums(directory: pathlib.Path) -> dict[str, str]:
+    """Relative path -> sha256 of every file below a directory."""
+    checksums = {}
+    for path in sorted(directory.rglob("*")):
+        if path.is_file():
+            with open(path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            checksums[str(path.relative_to(directory))] = digest
+    return checksums
+
+
+def verify_directory(directory: pathlib.Path, checksums: dict[str, str]) -> None:
+    """Raises: CheckpointError naming the files that are missing or changed."""
+    found = directory_checksums(directory)
+    bad = [name for name, digest in checksums.items() if found.get(name) != digest]
+    if bad:
+        shown = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if bad[3:] else "")
+        raise CheckpointError(
+            f"{directory} is damaged: {shown} changed or gone since it was saved"
+        )
+
+
+def save_variables(directory: pathlib.Path, variables: Any, metadata: dict) -> None:
+    """Writes a tree of arrays as a stand-alone checkpoint, replacing what is there.
+
+    Args:
+      directory: made; holds `variables/` (Orbax), `metadata.json`, `checksums.json`.
+      variables: {"params": ..., ...}.
+      metadata: JSON-able, e.g. the model's name and arguments.
+
+    Raises: CheckpointError if the directory holds something else.
+    """
+    import orbax.checkpoint as ocp
+
+    directory = directory.absolute()
+    if directory.exists() and not (directory / CHECKSUMS).exists():
+        if not directory.is_dir() or any(directory.iterdir()):
+            raise CheckpointError(f"{directory} exists and is no checkpoint of ours")
+    temporary = directory.with_name(directory.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        checkpointer.save(temporary / VARIABLES, variables)
+    write_json(temporary / METADATA, metadata)
+    write_json(temporary / CHECKSUMS, directory_checksums(temporary))
+    if directory.exists():
+        shutil.rmtree(directory)
+    temporary.rename(directory)
+
+
+def load_variables(directory: pathlib.Path) -> tuple[Any, dict]:
+    """Reads what `save_variables` wrote: (variables as numpy arrays, metadata).
+
+    Raises: CheckpointError if it is missing, damaged or something else.
+    """
+    import jax
+    import numpy as np
+    import orbax.checkpoint as ocp
+
+    directory = directory.absolute()
+    if not (directory / CHECKSUMS).is_file():
+        raise CheckpointError(
+            f"{directory} is no checkpoint: it has no {CHECKSUMS}; "
+            "`python -m tokenjax.convert` writes one"
+        )
+    verify_directory(directory, read_json(directory / CHECKSUMS))
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        path = directory / VARIABLES
+        tree = checkpointer.metadata(path).item_metadata.tree
+        as_numpy = jax.tree.map(
+            lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree
+        )
+        variables = checkpointer.restore(path, restore_args=as_numpy)
+    return variables, read_json(directory / METADATA)

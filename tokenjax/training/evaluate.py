@@ -1,0 +1,80 @@
+"""A split through a task's `predict`: every example once, padding taken out."""
+
+import functools
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from tokenjax import storage
+from tokenjax.data import Split, evaluation_batches, prefetch
+from tokenjax.errors import UserError
+from tokenjax.training import devices
+from tokenjax.training.classification import Classification
+
+
+def device_batches(split: Split, batch_size: int, mesh: Mesh) -> Iterator[dict]:
+    """The split in order on the devices, a few batches ahead; "mask" marks padding."""
+    place = functools.partial(devices.put_batch, sharding=devices.split_by_rows(mesh))
+    return prefetch(evaluation_batches(split, batch_size), 2, place)
+
+
+def make_predict(task: Classification, mesh: Mesh) -> Callable:
+    """(variables, batch) -> outputs per example, compiled, gathered on every process."""
+    everywhere = devices.replicated(mesh)
+    return jax.jit(
+        lambda variables, batch: {
+            **task.predict(variables, batch),
+            "mask": batch["mask"],
+        },
+        out_shardings=everywhere,
+    )
+
+
+def run_split(
+    predict: Callable, variables: Any, split: Split, batch_size: int, mesh: Mesh
+) -> dict[str, np.ndarray]:
+    """Outputs (examples, ...) of a whole split by name.
+
+    Raises: UserError for an empty split.
+    """
+    if not len(split):
+        raise UserError("the split to evaluate holds no examples")
+    pending = [predict(variables, b) for b in device_batches(split, batch_size, mesh)]
+    batches = jax.device_get(pending)
+    return {
+        key: np.concatenate([batch[key][batch["mask"]] for batch in batches])
+        for key in batches[0]
+        if key != "mask"
+    }
+
+
+def final_evaluation(
+    task: Classification,
+    variables: Any,
+    split_name: str,
+    split: Split,
+    batch_size: int,
+    mesh: Mesh,
+    workdir: pathlib.Path,
+    **about: Any,
+) -> dict[str, Any]:
+    """Evaluates a split, writes evaluation.json and the figures, returns the summary.
+
+    A split other than "test" goes to evaluation-<split>.json and figures-<split>/.
+    """
+    outputs = run_split(make_predict(task, mesh), variables, split, batch_size, mesh)
+    report = task.summarize(outputs)
+    batches = device_batches(split, batch_size, mesh)
+    looks, model_summary = task.inspect(variables, batches)
+    summary = {"split": split_name, **about, **report, "model": model_summary}
+    if jax.process_index() == 0:
+        suffix = "" if split_name == "test" else f"-{split_name}"
+        storage.write_json(workdir / f"evaluation{suffix}.json", summary)
+        figures = workdir / f"figures{suffix}"
+        figures.mkdir(parents=True, exist_ok=True)
+        task.figures(figures, report, looks)
+    return summary

@@ -1,0 +1,41 @@
+"""A new run that starts from given weights."""
+
+from typing import Any
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+
+from tokenjax.errors import CheckpointError
+from tokenjax.training.state import TrainState
+
+
+def with_variables(state: TrainState, variables: Any, sharding: Any) -> TrainState:
+    """The state with its parameters (and averages, and statistics) replaced.
+
+    Raises: CheckpointError that lists what is missing, unexpected or misshapen.
+    """
+    own = {"params": state.params, **state.model_state}
+    check_variables(own, variables)
+    placed = jax.device_put(dict(variables), sharding)
+    params = placed.pop("params")
+    ema = None if state.ema_params is None else jax.tree.map(jnp.copy, params)
+    return state.replace(params=params, model_state=placed, ema_params=ema)
+
+
+def check_variables(expected: Any, given: Any) -> None:
+    """Raises: CheckpointError unless both trees have the same paths and shapes."""
+    wanted = flax.traverse_util.flatten_dict(expected, sep="/")
+    found = flax.traverse_util.flatten_dict(given, sep="/")
+    problems = [f"missing: {path}" for path in sorted(wanted.keys() - found.keys())]
+    problems += [f"unexpected: {path}" for path in sorted(found.keys() - wanted.keys())]
+    problems += [
+        f"wrong shape: {path} is {found[path].shape}, the model's is {value.shape}"
+        for path, value in sorted(wanted.items())
+        if path in found and found[path].shape != value.shape
+    ]
+    if problems:
+        shown = problems[:20] + ([f"and {len(problems) - 20} more"] * bool(problems[20:]))
+        raise CheckpointError(
+            "the checkpoint does not fit the model:\n  " + "\n  ".join(shown)
+        )

@@ -1,0 +1,246 @@
+"""The training loop: one for all tasks.
+
+Reads top to bottom: mesh, state (new, initialised or resumed), batches ahead of time on
+the devices, step, log, evaluate, save; at the end the final evaluation and its figures.
+The same (settings, device count) gives the same parameters bit for bit, cut or not.
+"""
+
+import functools
+import itertools
+import pathlib
+import threading
+from typing import Any
+
+import jax
+import numpy as np
+
+from tokenjax import data
+from tokenjax.errors import UserError
+from tokenjax.training import devices, evaluate
+from tokenjax.training.checkpoints import Checkpoints, load_initial_variables
+from tokenjax.training.classification import Classification
+from tokenjax.training.initialize import with_variables
+from tokenjax.training.metric_log import MetricLog
+from tokenjax.training.optimizer import make_optimizer, make_schedule
+from tokenjax.training.progress import Progress
+from tokenjax.training.settings import Settings
+from tokenjax.training.signals import StopRequest
+from tokenjax.training.state import TrainState, make_init, make_train_step
+
+
+class Run:
+    """One run: everything compiled, and the state where it stands."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        task: Classification,
+        dataset: data.Dataset,
+        checkpoints: Checkpoints,
+    ):
+        self.settings, self.task, self.dataset = settings, task, dataset
+        self.checkpoints = checkpoints
+        self.num_examples = len(dataset.train)
+        self.total_steps = settings.total_steps(self.num_examples)
+        self.mesh = devices.make_mesh(settings)
+        self.everywhere = devices.replicated(self.mesh)
+        schedule = make_schedule(settings, self.num_examples)
+        optimizer = make_optimizer(settings, schedule)
+        self._init = make_init(task, optimizer, settings)
+        self.train_step = jax.jit(
+            make_train_step(task, optimizer, schedule, settings),
+            in_shardings=(self.everywhere, devices.split_by_rows(self.mesh)),
+            out_shardings=self.everywhere,
+            donate_argnums=0,
+        )
+        self.predict = evaluate.make_predict(task, self.mesh)
+        self.state = self._restore_or_start()
+
+    @property
+    def step(self) -> int:
+        """Updates done."""
+        return int(self.state.step)
+
+    def _restore_or_start(self) -> TrainState:
+        key = jax.random.key(self.settings.seed)
+        last = self.checkpoints.pick("last")
+        if last is not None:
+            like = jax.eval_shape(self._init, key)
+            return self.checkpoints.restore(last, like, self.everywhere)
+        state = jax.jit(self._init, out_shardings=self.everywhere)(key)
+        if not self.settings.init_from:
+            return state
+        source = pathlib.Path(self.settings.init_from)
+        variables = load_initial_variables(source, self.settings.checkpoint.evaluate)
+        return with_variables(state, variables, self.everywhere)
+
+    def batches(self) -> Any:
+        """Training batches on the devices, from where the state stands to the end."""
+        place = functools.partial(
+            devices.put_batch, sharding=devices.split_by_rows(self.mesh)
+        )
+        stream = data.train_batches(
+            self.dataset.train,
+            self.settings.seed,
+            self.settings.batch_size,
+            self.step,
+            self.total_steps,
+        )
+        return data.prefetch(stream, 2, place)
+
+    def validate(self) -> dict[str, float]:
+        """Scalars of the validation split."""
+        outputs = evaluate.run_split(
+            self.predict,
+            self.state.variables(),
+            self.dataset.validation,
+            self.settings.batch_size,
+            self.mesh,
+        )
+        return self.task.scalars(outputs)
+
+
+def train(
+    settings: Settings,
+    task: Classification,
+    dataset: data.Dataset,
+    workdir: pathlib.Path,
+    config: dict[str, Any],
+) -> dict[str, Any] | None:
+    """Trains to the end, or until a signal asks to stop.
+
+    Args:
+      settings: of the run.
+      task: what is learned, with its model.
+      dataset: with "train", "validation" and "test".
+      workdir: made by `open_workdir`; gets checkpoints, logs, evaluation and figures.
+      config: nested dict of hyperparameters, for the log.
+
+    Returns: the final evaluation, or None if a signal stopped the run.
+
+    Raises: UserError if the loss is no longer finite, or for a damaged checkpoint.
+    """
+    with (
+        StopRequest() as stop,
+        Checkpoints(workdir, settings.checkpoint.keep) as checkpoints,
+    ):
+        run = Run(settings, task, dataset, checkpoints)
+        log = MetricLog(workdir, run.step)
+        try:
+            if run.step < run.total_steps:
+                _train_steps(run, log, stop, config)
+        finally:
+            log.close()
+        if run.step < run.total_steps:
+            print(f"stopped and saved at step {run.step}; the same command goes on")
+            return None
+        return _finish(run, log, workdir)
+
+
+def _train_steps(run: Run, log: MetricLog, stop: StopRequest, config: dict) -> None:
+    """Steps, with a log row, an evaluation and a checkpoint when they are due."""
+    settings, checkpoints = run.settings, run.checkpoints
+    evaluate_every = _every(settings.evaluate_every_epochs, run)
+    save_every = _every(settings.checkpoint.every_epochs, run)
+    first = run.step
+    pending: list[dict[str, jax.Array]] = []
+    batches = run.batches()
+    progress = Progress(first, run.total_steps, settings.batch_size)
+    tensorboard = _open_tensorboard(run, log, config)
+    try:
+        for step in itertools.count(first + 1):
+            batch = next(batches)
+            with jax.transfer_guard("disallow"):
+                run.state, scalars = run.train_step(run.state, batch)
+            pending.append(scalars)
+            if step == first + 1:
+                jax.block_until_ready(scalars)
+                progress.first_step()
+            last = step == run.total_steps or stop.requested
+            due_evaluation = step % evaluate_every == 0 or step == run.total_steps
+            due_save = step % save_every == 0 or last
+            if step % settings.log_every_steps == 0 or due_evaluation or due_save:
+                row = _mean_of_finite(pending, step)
+                pending = []
+                tensorboard.join()
+                log.write(step, progress.update(step, row))
+            metric = None
+            if due_evaluation:
+                validation = run.validate()
+                metric = validation[run.task.best_metric]
+                log.write(step, {f"validation/{k}": v for k, v in validation.items()})
+                progress.validated(validation)
+            if due_save:
+                checkpoints.save(step, run.state, metric)
+            if last:
+                break
+    finally:
+        tensorboard.join()
+        progress.close()
+        batches.close()
+
+
+def _finish(run: Run, log: MetricLog, workdir: pathlib.Path) -> dict[str, Any]:
+    """Final evaluation of the checkpoint that the settings name, with figures."""
+    which = run.settings.checkpoint.evaluate
+    run.checkpoints.wait()
+    step = run.checkpoints.pick(which)
+    state = run.state
+    if step != run.step:
+        state = run.checkpoints.restore(step, state, run.everywhere)
+    if jax.process_index() == 0:
+        from tokenjax import plots
+
+        (workdir / "figures").mkdir(exist_ok=True)
+        plots.training_curves(log.rows(), workdir / "figures" / "training_curves.png")
+    return evaluate.final_evaluation(
+        run.task,
+        state.variables(),
+        "test",
+        run.dataset.test,
+        run.settings.batch_size,
+        run.mesh,
+        workdir,
+        step=step,
+        checkpoint=which,
+    )
+
+
+def _mean_of_finite(pending: list[dict], step: int) -> dict[str, float]:
+    """Means since the last row, fetched from the devices.
+
+    Raises: UserError if a loss or gradient was not finite; nothing is saved then.
+    """
+    rows = jax.device_get(pending)
+    for offset, row in enumerate(rows):
+        if not np.isfinite(row["loss"]) or not np.isfinite(row["gradient_norm"]):
+            at = step - len(rows) + 1 + offset
+            raise UserError(
+                f"training diverged at step {at}: loss {row['loss']}, gradient norm "
+                f"{row['gradient_norm']}; the last good checkpoint is kept. Lower "
+                "optimizer.learning_rate, or set gradient_clip"
+            )
+    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+
+
+def _every(epochs: float, run: Run) -> int:
+    return max(run.settings.in_steps(epochs, run.num_examples), 1)
+
+
+def _open_tensorboard(run: Run, log: MetricLog, config: dict) -> threading.Thread:
+    """Imports TensorFlow beside the first step's compilation; join before writing."""
+    indices = data.train_indices(run.settings.seed, 0, 8, run.num_examples)
+    images = run.dataset.train.gather(indices)["image"]
+    scaled = images.astype(np.float32) / 255
+
+    def start() -> None:
+        augmented = data.augment(
+            jax.random.key(run.settings.seed), scaled, run.settings.augmentation
+        )
+        log.start_tensorboard(config, np.asarray(augmented))
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    return thread
+
+

@@ -1,0 +1,174 @@
+"""Every setting of a run, with its type, default and meaning.
+
+`default_config()` is where a file in `configs/` starts; `Settings.from_config` checks what
+the user made of it. The sections `model`, `data` and `augmentation` are checked by who
+reads them: `models.create`, `data.load`, `data.Augmentation`.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from tokenjax.data import Augmentation
+from tokenjax.errors import UserError, unknown_name
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """`optimizer`: the update rule."""
+
+    name: str = "adamw"  # adamw | adam | sgd | momentum
+    learning_rate: float = 1e-3  # at the schedule's top
+    weight_decay: float = 1e-4  # decoupled for adamw, added to the gradient otherwise
+    decay: str = "matrices"  # "matrices": kernels alone; "all": every parameter
+    beta1: float = 0.9  # adam, adamw
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    momentum: float = 0.9  # momentum
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """`schedule`: the learning rate over the run, after a linear warm-up."""
+
+    name: str = "cosine"  # cosine | step | multistep | constant
+    warmup_epochs: float = 0.0
+    minimum_learning_rate: float = 0.0  # where cosine ends
+    step_epochs: float = 30.0  # step: times `factor` every so many epochs
+    milestones: tuple[float, ...] = (60.0, 80.0)  # multistep: times `factor` at epochs
+    factor: float = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """`checkpoint`: what is kept. The best one (validation top-1) always is."""
+
+    every_epochs: float = 10.0
+    keep: int = 2  # the newest so many
+    evaluate: str = "last"  # which one the final evaluation and eval.py read: last | best
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """A run."""
+
+    task: str = "classification"
+    seed: int = 0
+    batch_size: int = 64  # global: over all devices
+    epochs: float = 100.0
+    steps: int = 0  # instead of epochs, if above 0
+    label_smoothing: float = 0.0
+    gradient_accumulation: int = 1  # a step's batch in so many parts
+    gradient_clip: float = 0.0  # global L2 norm; 0: off
+    ema_decay: float = 0.0  # of the parameters that are evaluated; 0: off
+    distributed: bool = False  # jax.distributed.initialize before anything else
+    init_from: str = ""  # a converted checkpoint or another run's workdir
+    log_every_steps: int = 20
+    evaluate_every_epochs: float = 10.0
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    checkpoint: Checkpoint = Checkpoint()
+    augmentation: Augmentation = Augmentation()
+    model: dict[str, Any] = dataclasses.field(default_factory=lambda: {"name": "vdpa"})
+    data: dict[str, Any] = dataclasses.field(default_factory=lambda: {"source": "digits"})
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "Settings":
+        """Raises: UserError for an unknown key or a value out of range."""
+        config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+        settings = _from_mapping(cls, config, "")
+        for wrong, sentence in _problems(settings):
+            if wrong:
+                raise UserError(f"config: {sentence}")
+        return settings
+
+    def total_steps(self, num_examples: int) -> int:
+        """Optimiser steps of the run."""
+        return self.steps or max(1, self.in_steps(self.epochs, num_examples))
+
+    def in_steps(self, epochs: float, num_examples: int) -> int:
+        """Epochs as a whole number of optimiser steps."""
+        return round(epochs * num_examples / self.batch_size)
+
+
+def default_config() -> Any:
+    """The defaults as an ml_collections ConfigDict, for a config file to change."""
+    import ml_collections
+
+    return ml_collections.ConfigDict(dataclasses.asdict(Settings()))
+
+
+def select_variant(variants: Mapping[str, Callable[[], Any]], name: str) -> Any:
+    """The configuration of that name.
+
+    Raises: UserError for an unknown name, listing the valid ones.
+    """
+    if name not in variants:
+        raise UserError(unknown_name("variant", name, variants))
+    return variants[name]()
+
+
+def _from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore
+    arguments = {}
+    for key, value in values.items():
+        if key not in fields:
+            kind = f"configuration key{f' in {where}' if where else ''}"
+            raise UserError(unknown_name(kind, key, fields))
+        expected = fields[key].type
+        if expected is Augmentation:
+            arguments[key] = Augmentation.from_config(value)
+        elif dataclasses.is_dataclass(expected):
+            arguments[key] = _from_mapping(expected, value, key)
+        else:
+            arguments[key] = _checked(value, expected, f"{where}.{key}".lstrip("."))
+    return cls(**arguments)
+
+
+def _checked(value: Any, expected: Any, where: str) -> Any:
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    origin = getattr(expected, "__origin__", expected)
+    if not isinstance(value, origin) or (expected is int and isinstance(value, bool)):
+        raise UserError(f"config: {where} must be {origin.__name__}, got {value!r}")
+    return value
+
+
+def _problems(s: Settings) -> list[tuple[bool, str]]:
+    """What is out of range, as (wrong, sentence)."""
+
+    def choice(value: str, valid: tuple[str, ...], key: str) -> tuple[bool, str]:
+        return value not in valid, f"{key} must be one of {valid}, got {value!r}"
+
+    def at_least(value: float, minimum: float, key: str) -> tuple[bool, str]:
+        return not value >= minimum, f"{key} must be at least {minimum:g}, got {value}"
+
+    optimizer, schedule, checkpoint = s.optimizer, s.schedule, s.checkpoint
+    return [
+        choice(s.task, ("classification",), "task"),
+        choice(optimizer.name, ("adamw", "adam", "sgd", "momentum"), "optimizer.name"),
+        choice(optimizer.decay, ("matrices", "all"), "optimizer.decay"),
+        choice(
+            schedule.name, ("cosine", "step", "multistep", "constant"), "schedule.name"
+        ),
+        choice(checkpoint.evaluate, ("last", "best"), "checkpoint.evaluate"),
+        at_least(s.batch_size, 1, "batch_size"),
+        at_least(s.gradient_accumulation, 1, "gradient_accumulation"),
+        at_least(s.log_every_steps, 1, "log_every_steps"),
+        at_least(checkpoint.keep, 1, "checkpoint.keep"),
+        at_least(s.steps, 0, "steps"),
+        at_least(s.gradient_clip, 0, "gradient_clip"),
+        at_least(optimizer.learning_rate, 0, "optimizer.learning_rate"),
+        at_least(optimizer.weight_decay, 0, "optimizer.weight_decay"),
+        at_least(schedule.warmup_epochs, 0, "schedule.warmup_epochs"),
+        at_least(schedule.step_epochs, 1e-6, "schedule.step_epochs"),
+        at_least(s.epochs, 0, "epochs"),
+        (s.epochs <= 0 and s.steps <= 0, "epochs or steps must be above 0"),
+        (s.evaluate_every_epochs <= 0, "evaluate_every_epochs must be above 0"),
+        (checkpoint.every_epochs <= 0, "checkpoint.every_epochs must be above 0"),
+        (not 0 <= s.label_smoothing < 1, "label_smoothing must be within [0, 1)"),
+        (not 0 <= s.ema_decay < 1, "ema_decay must be within [0, 1)"),
+        ("name" not in s.model, "model.name is missing"),
+    ]

@@ -1,0 +1,130 @@
+"""The state of a run and the jitted step that advances it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from tokenjax.training.settings import Settings
+
+Batch = Mapping[str, jax.Array]
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that a checkpoint holds."""
+
+    step: jax.Array  # () int32, updates done
+    params: Any
+    model_state: Any  # the other collections, e.g. batch_stats
+    opt_state: Any
+    ema_params: Any  # None when off
+
+    def variables(self) -> dict[str, Any]:
+        """What is evaluated: averaged parameters if there are any."""
+        params = self.params if self.ema_params is None else self.ema_params
+        return {"params": params, **self.model_state}
+
+
+class TrainingTask(Protocol):
+    """What a task plugs into the step."""
+
+    def init(self, key: jax.Array) -> dict[str, Any]:
+        """Variables of a new run."""
+
+    def loss(
+        self, params: Any, model_state: Any, batch: Batch, key: jax.Array
+    ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
+        """Mean loss of a batch; (new model state, scalars to log)."""
+
+
+def make_init(
+    task: TrainingTask, optimizer: optax.GradientTransformation, settings: Settings
+) -> Callable[[jax.Array], TrainState]:
+    """key -> a new run's state; to be jitted."""
+
+    def init(key: jax.Array) -> TrainState:
+        model_state = dict(task.init(key))
+        params = model_state.pop("params")
+        ema = jax.tree.map(jnp.copy, params) if settings.ema_decay else None
+        start = jnp.zeros((), jnp.int32)
+        return TrainState(start, params, model_state, optimizer.init(params), ema)
+
+    return init
+
+
+def make_train_step(
+    task: TrainingTask,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    settings: Settings,
+) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
+    """(state, batch) -> (state, scalars); to be jitted with the state donated.
+
+    The step's randomness is a function of (seed, step), so a resumed run repeats it.
+    """
+    parts = settings.gradient_accumulation
+    gradient = jax.value_and_grad(task.loss, has_aux=True)
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict]:
+        key = jax.random.fold_in(jax.random.key(settings.seed), state.step)
+        if parts == 1:
+            (loss, (model_state, scalars)), gradients = gradient(
+                state.params, state.model_state, batch, key
+            )
+        else:
+            loss, model_state, scalars, gradients = _accumulate(
+                gradient, state, batch, key, parts
+            )
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = state.ema_params
+        if settings.ema_decay:
+            ema = optax.incremental_update(params, ema, 1 - settings.ema_decay)
+        scalars = {
+            "loss": loss,
+            "gradient_norm": optax.global_norm(gradients),
+            "learning_rate": schedule(state.step),
+            **scalars,
+        }
+        return TrainState(state.step + 1, params, model_state, opt_state, ema), scalars
+
+    return step
+
+
+def _accumulate(
+    gradient: Callable, state: TrainState, batch: Batch, key: jax.Array, parts: int
+) -> tuple:
+    """The mean over `parts` slices of the batch, one after another.
+
+    Slice p takes rows p, p + parts, ...: every device keeps its own rows.
+    """
+    slices = jax.tree.map(
+        lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), dict(batch)
+    )
+
+    def one(carry: tuple, part: tuple) -> tuple:
+        model_state, total = carry
+        index, rows = part
+        (loss, (model_state, scalars)), gradients = gradient(
+            state.params, model_state, rows, jax.random.fold_in(key, index)
+        )
+        total = jax.tree.map(jnp.add, total, (loss, scalars, gradients))
+        return (model_state, total), None
+
+    first = jax.tree.map(lambda x: x[0], slices)
+    (loss, (_, scalars)), gradients = jax.eval_shape(
+        gradient, state.params, state.model_state, first, key
+    )
+    zeros = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype), (loss, scalars, gradients)
+    )
+    indices = jnp.arange(parts)
+    (model_state, total), _ = jax.lax.scan(
+        one, (state.model_state, zeros), (indices, slices)
+    )
+    loss, scalars, gradients = jax.tree.map(lambda x: x / parts, total)
+    return loss, model_state, scalars, gradients

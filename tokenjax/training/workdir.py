@@ -1,0 +1,52 @@
+"""A run's directory: config.json, and a refusal to mix two runs in one."""
+
+import pathlib
+from typing import Any
+
+import jax
+
+from tokenjax import storage
+from tokenjax.errors import UserError
+
+# What may change when a run goes on: none of it alters the parameters.
+_FREE = ("log_every_steps", "evaluate_every_epochs", "checkpoint", "distributed")
+
+
+def open_workdir(workdir: pathlib.Path, config: dict[str, Any]) -> None:
+    """Makes the directory and its config.json, or checks that the run there is this one.
+
+    Raises: UserError if it cannot be written, or holds a run of another configuration.
+    """
+    path = workdir / "config.json"
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            _refuse_another(workdir, storage.read_json(path), config)
+        if jax.process_index() == 0:
+            storage.write_json(path, config)
+    except OSError as error:
+        raise UserError(f"{workdir} cannot be written: {error.strerror}") from error
+
+
+def _refuse_another(workdir: pathlib.Path, old: dict, new: dict) -> None:
+    before, after = _flat(old), _flat(new)
+    changed = [
+        f"{key} {before.get(key)!r} -> {after.get(key)!r}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and key.split(".")[0] not in _FREE
+    ]
+    if changed:
+        raise UserError(
+            f"{workdir} holds a run of another configuration ({'; '.join(changed)}); "
+            "name another --workdir, or delete it"
+        )
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return flat
