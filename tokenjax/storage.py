@@ -75,9 +75,9 @@ def save_variables(directory: pathlib.Path, variables: Any, metadata: dict) -> N
     import orbax.checkpoint as ocp
 
     directory = directory.absolute()
-    if directory.exists() and not (directory / CHECKSUMS).exists():
-        if not directory.is_dir() or any(directory.iterdir()):
-            raise CheckpointError(f"{directory} exists and is no checkpoint of ours")
+    ours = (directory / CHECKSUMS).exists()
+    if directory.exists() and not ours and any(directory.iterdir()):
+        raise CheckpointError(f"{directory} exists and is no checkpoint of ours")
     temporary = directory.with_name(directory.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -95,10 +95,6 @@ def load_variables(directory: pathlib.Path) -> tuple[Any, dict]:
 
     Raises: CheckpointError if it is missing, damaged or something else.
     """
-    import jax
-    import numpy as np
-    import orbax.checkpoint as ocp
-
     directory = directory.absolute()
     if not (directory / CHECKSUMS).is_file():
         raise CheckpointError(
@@ -106,11 +102,27 @@ def load_variables(directory: pathlib.Path) -> tuple[Any, dict]:
             "`python -m tokenjax.convert` writes one"
         )
     verify_directory(directory, read_json(directory / CHECKSUMS))
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        path = directory / VARIABLES
-        tree = checkpointer.metadata(path).item_metadata.tree
-        as_numpy = jax.tree.map(
-            lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree
-        )
-        variables = checkpointer.restore(path, restore_args=as_numpy)
-    return variables, read_json(directory / METADATA)
+    return read_arrays(directory / VARIABLES), read_json(directory / METADATA)
+
+
+def read_arrays(path: pathlib.Path) -> Any:
+    """A tree that Orbax saved, as numpy arrays, whatever devices it was saved from.
+
+    Raises: CheckpointError if Orbax cannot read it.
+    """
+    import jax
+    import numpy as np
+    import orbax.checkpoint as ocp
+
+    try:
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            tree = checkpointer.metadata(path).item_metadata.tree
+            as_numpy = jax.tree.map(
+                lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree
+            )
+            return checkpointer.restore(path, restore_args=as_numpy)
+    except Exception as error:  # Orbax raises whatever the damage led to
+        reason = str(error).strip().splitlines()[0][:300] if str(error) else ""
+        raise CheckpointError(
+            f"{path} cannot be read ({type(error).__name__}: {reason})"
+        ) from error

@@ -23,6 +23,18 @@ from tokenjax.errors import UserError, unknown_name
 Images = Float[Array, "batch height width channels"]
 
 LUMINANCE = (0.299, 0.587, 0.114)  # red, green, blue (ITU-R BT.601)
+# The order numbers the random streams: append, and what is on keeps its draws.
+DRAWS = (
+    "rotation",
+    "scale",
+    "shift",
+    "crop",
+    "flip",
+    "brightness",
+    "contrast",
+    "saturation",
+    "cutout",
+)
 MAXIMUM = {
     "rotation": 180.0,
     "scale": 0.99,
@@ -94,31 +106,38 @@ def augment(
     Pass the dataset's mean as `fill` for holes that are 0 after normalisation.
     """
     batch, _, _, channels = images.shape
-    keys = iter(jax.random.split(key, 10))
 
-    def uniform(limit: float, centre: float = 0.0) -> Float[Array, " batch"]:
+    def stream(name: str) -> jax.Array:
+        return jax.random.fold_in(key, DRAWS.index(name))
+
+    def uniform(name: str, limit: float, centre: float = 0.0, *shape: int) -> Array:
         low, high = centre - limit, centre + limit
-        return jax.random.uniform(next(keys), (batch,), minval=low, maxval=high)
+        return jax.random.uniform(
+            stream(name), (batch, *shape), minval=low, maxval=high
+        )
 
     if settings.rotation or settings.scale or settings.shift:
-        angles, scales = uniform(settings.rotation), uniform(settings.scale, 1.0)
-        shifts = jnp.stack([uniform(settings.shift), uniform(settings.shift)], axis=1)
+        angles = uniform("rotation", settings.rotation)
+        scales = uniform("scale", settings.scale, 1.0)
+        shifts = uniform("shift", settings.shift, 0.0, 2)
         images = affine(images, angles, scales, shifts)
     if settings.crop_padding:
-        padding = settings.crop_padding
-        offsets = jax.random.randint(next(keys), (batch, 2), -padding, padding + 1)
-        images = translate(images, offsets, padding)
+        limit = settings.crop_padding
+        offsets = jax.random.randint(stream("crop"), (batch, 2), -limit, limit + 1)
+        images = translate(images, offsets, limit)
     if settings.horizontal_flip:
-        flipped = jax.random.bernoulli(next(keys), shape=(batch, 1, 1, 1))
+        flipped = jax.random.bernoulli(stream("flip"), shape=(batch, 1, 1, 1))
         images = jnp.where(flipped, images[:, :, ::-1], images)
     if settings.brightness:
-        images = adjust_brightness(images, uniform(settings.brightness, 1.0))
+        factors = uniform("brightness", settings.brightness, 1.0)
+        images = adjust_brightness(images, factors)
     if settings.contrast:
-        images = adjust_contrast(images, uniform(settings.contrast, 1.0))
+        images = adjust_contrast(images, uniform("contrast", settings.contrast, 1.0))
     if settings.saturation and channels > 1:
-        images = adjust_saturation(images, uniform(settings.saturation, 1.0))
+        factors = uniform("saturation", settings.saturation, 1.0)
+        images = adjust_saturation(images, factors)
     if settings.cutout:
-        centres = jax.random.uniform(next(keys), (batch, 2))
+        centres = uniform("cutout", 0.5, 0.5, 2)
         images = cut_out(images, centres, settings.cutout, fill)
     return images
 
@@ -181,7 +200,9 @@ def translate(images: Images, offsets: Int[Array, "batch 2"], limit: int) -> Ima
 def grey(images: Images) -> Float[Array, "batch height width 1"]:
     """Luminance of three channels; the mean of any other number of them."""
     if images.shape[-1] == 3:
-        return (images @ jnp.asarray(LUMINANCE, images.dtype))[..., None]
+        weights = jnp.asarray(LUMINANCE, images.dtype)
+        # Not a matrix product: accelerators round those to fewer bits.
+        return (images * weights).sum(axis=-1, keepdims=True)
     return images.mean(axis=-1, keepdims=True)
 
 

@@ -16,7 +16,6 @@ import time
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
@@ -111,11 +110,7 @@ class Checkpoints:
         Raises: CheckpointError if the checkpoint is damaged.
         """
         self._verify(step)
-        tree = self._manager.item_metadata(step).state.tree
-        as_numpy = jax.tree.map(
-            lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree
-        )
-        state = self._read(step, ocp.args.PyTreeRestore(restore_args=as_numpy))
+        state = storage.read_arrays(self.root / str(step) / "state")
         averaged = state.get("ema_params")
         params = state["params"] if averaged is None else averaged
         return {"params": params, **(state["model_state"] or {})}

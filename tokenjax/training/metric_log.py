@@ -46,9 +46,9 @@ class MetricLog:
         from tensorflow import config as tensorflow_config
 
         tensorflow_config.set_visible_devices([], "GPU")
-        self._clu = metric_writers.create_default_writer(
-            str(self._workdir), asynchronous=True
-        )
+        # Not create_default_writer: its second writer prints every row to the terminal.
+        summary_writer = metric_writers.SummaryWriter(str(self._workdir))
+        self._clu = metric_writers.AsyncWriter(summary_writer)
         self._clu.write_hparams(config)
         self._clu.write_images(0, {"augmented": images})
 
