@@ -30,9 +30,7 @@ def main(_: list[str]) -> None:
 
     command_line.enable_compilation_cache()
     name, variant = command_line.config_name_and_variant(CONFIG)
-    source = pathlib.Path(
-        CHECKPOINT.value or WORKDIR.value or f"runs/{name}-{variant}"
-    )
+    source = pathlib.Path(CHECKPOINT.value or WORKDIR.value or f"runs/{name}-{variant}")
     output = pathlib.Path(WORKDIR.value) if WORKDIR.value else source
     summary = experiment.evaluate(CONFIG.value, source, SPLIT.value, output)
     command_line.print_summary(summary, output)

@@ -22,16 +22,11 @@ flags.mark_flag_as_required("config")
 def main(_: list[str]) -> None:
     """Raises: UserError for whatever a user can mend."""
     from tokenjax import experiment
-    from tokenjax.training.loop import train
-    from tokenjax.training.workdir import open_workdir
 
     command_line.enable_compilation_cache()
     name, variant = command_line.config_name_and_variant(CONFIG)
     workdir = pathlib.Path(WORKDIR.value or f"runs/{name}-{variant}")
-    built = experiment.build(CONFIG.value)
-    config = CONFIG.value.to_dict()
-    open_workdir(workdir, config)
-    summary = train(built.settings, built.task, built.dataset, workdir, config)
+    summary = experiment.train(CONFIG.value, workdir)
     if summary is not None:
         command_line.print_summary(summary, workdir)
 

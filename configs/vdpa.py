@@ -1,8 +1,8 @@
 """VDPA: soft top-k and global attention, gated by variance, pooled by neighbourhoods.
 
-    python train.py --config configs/vdpa.py                 # digits
-    python train.py --config configs/vdpa.py:fashion_mnist
-    python train.py --config configs/vdpa.py:paper           # the recorded model
+python train.py --config configs/vdpa.py                 # digits
+python train.py --config configs/vdpa.py:fashion_mnist
+python train.py --config configs/vdpa.py:paper           # the recorded model
 """
 
 from ml_collections import ConfigDict

@@ -12,12 +12,13 @@ import jax
 
 from tokenjax import data, models
 from tokenjax.errors import UserError
-from tokenjax.training import devices
+from tokenjax.training import devices, loop
 from tokenjax.training.checkpoints import load_initial_variables
 from tokenjax.training.classification import Classification
 from tokenjax.training.evaluate import final_evaluation
 from tokenjax.training.initialize import check_variables
 from tokenjax.training.settings import Settings
+from tokenjax.training.workdir import open_workdir
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,21 @@ def build(config: Any) -> Experiment:
     dataset = data.load(settings.data)
     model = create_model(settings.model, dataset.info)
     return Experiment(settings, dataset, Classification(model, dataset, settings))
+
+
+def train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
+    """Trains what a configuration describes, from where its workdir stands.
+
+    Returns: the final evaluation, or None if a signal stopped the run.
+
+    Raises: UserError.
+    """
+    built = build(config)
+    hyperparameters = config.to_dict()
+    open_workdir(workdir, hyperparameters)
+    return loop.train(
+        built.settings, built.task, built.dataset, workdir, hyperparameters
+    )
 
 
 def create_model(model_config: dict[str, Any], info: data.DatasetInfo) -> nn.Module:

@@ -72,7 +72,7 @@ def test_damaged_files_are_named(folder, damage):
             "tiny": gzip.compress(content[:6]),
         }[damage]
     )
-    with pytest.raises(DatasetError, match="train-images-idx3-ubyte.gz is not a"):
+    with pytest.raises(DatasetError, match=r"train-images-idx3-ubyte\.gz is not a"):
         load(folder)
 
 

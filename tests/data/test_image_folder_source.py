@@ -82,6 +82,17 @@ def test_parts_with_folders_of_their_own(folder, tmp_path_factory, validation):
     }
 
 
+def test_a_lone_training_folder_is_divided(folder, tmp_path_factory):
+    root = tmp_path_factory.mktemp("parts")
+    folder.rename(root / "train")
+    assert load(root).info.class_names == ("cat", "dog", "owl")
+
+
+def test_train_may_be_a_class_of_vehicles(folder):
+    save(folder / "train" / "steam" / "0.png")
+    assert load(folder).info.class_names == ("cat", "dog", "owl", "train")
+
+
 def test_a_class_that_training_lacks_is_refused(folder, tmp_path_factory):
     root = tmp_path_factory.mktemp("parts")
     folder.rename(root / "train")
@@ -111,7 +122,7 @@ def test_every_corrupt_file_is_named_at_once(folder):
     assert all(name in str(error.value) for name in ("a.jpg", "b.png", "0.png"))
     for index in range(12):
         (folder / "owl" / f"broken{index:02}.png").write_bytes(b"x")
-    with pytest.raises(DatasetError, match="15 of 44 images .* and 5 more"):
+    with pytest.raises(DatasetError, match=r"15 of 44 images .* and 5 more"):
         load(folder)
 
 
@@ -183,7 +194,8 @@ def test_arrays_fit_without_files():
     image = np.random.default_rng(0).integers(0, 256, (20, 12, 3), np.uint8)
     assert fit_array(image, 8, 3).shape == (8, 8, 3)
     assert fit_array(image[..., :1], 8, 1).shape == (8, 8, 1)
-    assert fit_array(image[:12], 12, 3) is not None
+    square = image[:12]
+    assert fit_array(square, 12, 3) is square
     deep = np.full((4, 4, 1), 0x7FFF, np.uint16)
     assert (fit_array(deep, 4, 3) == 0x7F).all()
 

@@ -145,7 +145,7 @@ def test_what_is_not_here_is_said_at_once(tmp_path, monkeypatch, source, downloa
     monkeypatch.setattr("urllib.request.getproxies", dict)
     start = time.perf_counter()
     message = "cannot be downloaded" if download else "set download=True"
-    with pytest.raises(DatasetError, match=f"{message}|tfds build {source}"):
+    with pytest.raises(DatasetError, match=message):
         data.load({"source": source, "data_dir": str(tmp_path), "download": download})
     assert time.perf_counter() - start < 5
 
@@ -154,7 +154,7 @@ def test_a_silent_network_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr("socket.create_connection", lambda *_, **__: time.sleep(20))
     monkeypatch.setattr("urllib.request.getproxies", dict)
     start = time.perf_counter()
-    with pytest.raises(DatasetError, match="no connection to www.cs.toronto.edu"):
+    with pytest.raises(DatasetError, match=r"no connection to www\.cs\.toronto\.edu"):
         data.load({"source": "cifar10", "data_dir": str(tmp_path), "download": True})
     assert time.perf_counter() - start < 5
 

@@ -2,7 +2,8 @@
 
 Images are uint8 (height, width, channels) of one size for a whole dataset; a split
 hands out any rows of itself by index and holds no position, so batches, shuffling and
-resumption are decided elsewhere (`tokenjax.data.batches`).
+resumption are decided elsewhere (`tokenjax.data.batches`). All of them compare by
+identity, for arrays have no single equality.
 """
 
 import os
@@ -38,7 +39,7 @@ class Split(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ArraySplit:
     """A split held in memory: `images` uint8 (n, h, w, c), `labels` int32 (n,).
 
@@ -68,7 +69,7 @@ class ArraySplit:
         return batch | {name: array[indices] for name, array in self.extras.items()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LazySplit:
     """A split whose images are made on demand, several at a time, by threads.
 
@@ -97,7 +98,7 @@ class LazySplit:
         return {"image": images, "label": labels}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DatasetInfo:
     """What a model and a report need to know about a dataset.
 
@@ -115,7 +116,7 @@ class DatasetInfo:
     std: Channels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Three splits of one dataset, and its description."""
 

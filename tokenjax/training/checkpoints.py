@@ -102,7 +102,9 @@ class Checkpoints:
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like
         )
         arguments = ocp.checkpoint_utils.construct_restore_args(abstract)
-        return self._read(step, ocp.args.PyTreeRestore(abstract, restore_args=arguments))
+        return self._read(
+            step, ocp.args.PyTreeRestore(abstract, restore_args=arguments)
+        )
 
     def restore_variables(self, step: int) -> dict[str, Any]:
         """The evaluated variables as numpy arrays, whatever model made them.

@@ -35,7 +35,9 @@ def check_variables(expected: Any, given: Any) -> None:
         if path in found and found[path].shape != value.shape
     ]
     if problems:
-        shown = problems[:20] + ([f"and {len(problems) - 20} more"] * bool(problems[20:]))
+        shown = problems[:20] + (
+            [f"and {len(problems) - 20} more"] * bool(problems[20:])
+        )
         raise CheckpointError(
             "the checkpoint does not fit the model:\n  " + "\n  ".join(shown)
         )

@@ -129,6 +129,8 @@ def train(
         try:
             if run.step < run.total_steps:
                 _train_steps(run, log, stop, config)
+            else:
+                print(f"training is complete at step {run.step}; evaluating it again")
         finally:
             log.close()
         if run.step < run.total_steps:
@@ -242,5 +244,3 @@ def _open_tensorboard(run: Run, log: MetricLog, config: dict) -> threading.Threa
     thread = threading.Thread(target=start)
     thread.start()
     return thread
-
-

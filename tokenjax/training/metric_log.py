@@ -24,7 +24,9 @@ class MetricLog:
         self._writes = jax.process_index() == 0
         self._path = workdir / "metrics.jsonl"
         self._workdir = workdir
-        self._rows = [row for row in _read_rows(self._path) if row["step"] <= start_step]
+        self._rows = [
+            row for row in _read_rows(self._path) if row["step"] <= start_step
+        ]
         self._clu = None
         if not self._writes:
             return

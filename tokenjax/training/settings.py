@@ -47,7 +47,9 @@ class Checkpoint:
 
     every_epochs: float = 10.0
     keep: int = 2  # the newest so many
-    evaluate: str = "last"  # which one the final evaluation and eval.py read: last | best
+    evaluate: str = (
+        "last"  # which one the final evaluation and eval.py read: last | best
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +74,9 @@ class Settings:
     checkpoint: Checkpoint = Checkpoint()
     augmentation: Augmentation = Augmentation()
     model: dict[str, Any] = dataclasses.field(default_factory=lambda: {"name": "vdpa"})
-    data: dict[str, Any] = dataclasses.field(default_factory=lambda: {"source": "digits"})
+    data: dict[str, Any] = dataclasses.field(
+        default_factory=lambda: {"source": "digits"}
+    )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Settings":

@@ -27,7 +27,7 @@ FRAGMENT_DRAWS = 4  # which digit, the row and column cut from it, its place
 NOISE_MARGIN = 512  # pixels by which the noise field exceeds the canvas, each way
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClutteredSplit:
     """A split that draws its images. `draws` is (n, draws per example) in 0..1."""
 

@@ -90,7 +90,9 @@ def _find_parts(
         for name in names
         if _has_classes(root / name)
     }
-    divided = "train" in folders and len(folders) > 1
+    # "train" alone may be a class of vehicles, unless nothing lies beside it.
+    alone = _class_folders(root) == [root / "train"]
+    divided = "train" in folders and (alone or len(folders) > 1)
     train_folder = folders["train"] if divided else root
     class_names = [entry.name for entry in _class_folders(train_folder)]
     if not class_names:

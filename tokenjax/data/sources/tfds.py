@@ -52,6 +52,11 @@ def _check_features(builder: Any, image_key: str, label_key: str) -> None:
         raise DatasetError(f"tfds: {label_key!r} of {builder.name} is no class label")
     if len(features[image_key].shape) != 3:
         raise DatasetError(f"tfds: {image_key!r} of {builder.name} is no image")
+    if features[image_key].np_dtype not in (np.uint8, np.uint16):
+        raise DatasetError(
+            f"tfds: {image_key!r} of {builder.name} has values of type "
+            f"{features[image_key].np_dtype.__name__}, not 8 or 16 bits"
+        )
 
 
 def _divide(

@@ -1,6 +1,6 @@
 """Reading one split of a prepared TFDS set: whole into memory, or image by image."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -48,22 +48,33 @@ class Reader:
     def bytes(self) -> int:
         return self.count * self.size * self.size * self.channels
 
-    def source(self, *keys: str) -> Any:
-        """Random access to the examples, of which only `keys` are decoded."""
+    def random_reader(self, *keys: str) -> Callable[[int], dict[str, Any]]:
+        """Random access to the features `keys` of an array_record's examples.
+
+        Decoded here: `as_data_source` decodes all or nothing, and TFDS's
+        `PartialDecoding` imports TensorFlow.
+        """
         import tensorflow_datasets
 
-        wanted = tensorflow_datasets.decode.PartialDecoding(dict.fromkeys(keys, True))
-        return self.builder.as_data_source(split=self.split, decoders=wanted)
+        every = self.builder.info.features
+        features = tensorflow_datasets.features.FeaturesDict(
+            {key: every[key] for key in keys}
+        )
+        records = self.builder.as_data_source(
+            split=self.split,
+            deserialize_method=tensorflow_datasets.decode.DeserializeMethod.RAW_BYTES,
+        )
+        return lambda index: features.deserialize_example_np(records[index])
 
     def examples(self) -> Iterable[Any]:
         """All examples in order, read by TensorFlow unless they are array_record."""
+        keys = (self.image_key, self.label_key)
         if self.random_access:
-            return self.source(self.image_key, self.label_key)
+            return map(self.random_reader(*keys), range(self.count))
         import tensorflow
         import tensorflow_datasets
 
         tensorflow.config.set_visible_devices([], "GPU")  # the GPU is JAX's
-        keys = (self.image_key, self.label_key)
         wanted = tensorflow_datasets.decode.PartialDecoding(dict.fromkeys(keys, True))
         dataset = self.builder.as_dataset(
             split=self.split, shuffle_files=False, decoders=wanted
@@ -97,19 +108,15 @@ class Reader:
     def on_demand(self) -> LazySplit:
         from tqdm import tqdm
 
+        read_label = self.random_reader(self.label_key)
         bar = tqdm(
-            self.source(self.label_key),
-            "reading labels",
-            self.count,
-            unit="image",
-            delay=1,
-            leave=False,
+            range(self.count), "reading labels", unit="image", delay=1, leave=False
         )
-        rows = (example[self.label_key] for example in bar)
+        rows = (read_label(index)[self.label_key] for index in bar)
         labels = self.checked(np.fromiter(rows, np.int32, self.count))
-        images = self.source(self.image_key)
+        read_image = self.random_reader(self.image_key)
         return LazySplit(
-            lambda index: self.fit(images[index][self.image_key]),
+            lambda index: self.fit(read_image(index)[self.image_key]),
             labels,
             self.image_shape,
         )

@@ -1,0 +1,153 @@
+"""What every model of the registry keeps to."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tokenjax import models
+
+SMALL = {
+    "vdpa": {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2},
+    "vit": {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2},
+}
+VARIANTS = {
+    **{name: (name, {}) for name in SMALL},
+    "vdpa_soft_topk": ("vdpa", {"stk": "soft_topk", "stk_temperature": 0.1}),
+    "vdpa_global": ("vdpa", {"global_tokens": 3}),
+    "vdpa_border": ("vdpa", {"alp_border": "renormalise", "k_neighbors": 4}),
+    "vdpa_dropout": ("vdpa", {"drop": 0.1, "attn_drop": 0.1}),
+    "vdpa_remat": ("vdpa", {"remat": True}),
+    "vit_remat": ("vit", {"remat": True}),
+}
+
+
+def small(variant, **more):
+    name, arguments = VARIANTS[variant]
+    merged = {"num_heads": 2, "num_classes": 7} | SMALL[name] | arguments | more
+    return models.create(name, **merged)
+
+
+def start(model, batch=2):
+    shape = model.example_inputs(batch)[0].shape
+    images = jax.random.normal(jax.random.key(1), shape)
+    return jax.jit(model.init)(jax.random.key(0), images), images
+
+
+def rngs():
+    return {"dropout": jax.random.key(2), "gumbel": jax.random.key(3)}
+
+
+def test_every_model_is_tested():
+    assert set(models.names()) == set(SMALL)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_train_and_eval(variant):
+    model = small(variant, return_attention=True)
+    variables, images = start(model)
+    logits, aux = jax.jit(model.apply)(variables, images)
+    train = jax.jit(lambda v, x: model.apply(v, x, train=True, rngs=rngs()))
+    train_logits, train_aux = train(variables, images)
+    assert logits.shape == train_logits.shape == (2, 7)
+    assert logits.dtype == jnp.float32
+    assert jax.tree.structure(aux) == jax.tree.structure(train_aux)
+    assert isinstance(aux["losses"], dict)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((logits, aux)))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_finite_gradients_reach_all_that_matters(variant):
+    model = small(variant)
+    variables, images = start(model)
+
+    @jax.jit
+    def gradient(variables):
+        def loss(variables):
+            logits, _ = model.apply(variables, images, train=True, rngs=rngs())
+            return jnp.sum(logits**2)
+
+        return jax.grad(loss)(variables)
+
+    for path, leaf in jax.tree.leaves_with_path(gradient(variables)):
+        assert np.isfinite(leaf).all(), path
+        assert np.abs(leaf).max() > 0, path
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_bfloat16_computes_about_the_same(variant):
+    model, half = small(variant), small(variant, dtype="bfloat16")
+    variables, images = start(model)
+    same = jax.tree.map(lambda x: x.dtype, start(half)[0])
+    assert set(jax.tree.leaves(same)) == {jnp.dtype("float32")}
+    exact, _ = jax.jit(model.apply)(variables, images)
+    coarse, _ = jax.jit(half.apply)(variables, images)
+    assert coarse.dtype == jnp.float32
+    assert np.abs(coarse - exact).max() < 0.05 * np.abs(exact).max() + 0.05
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_one_compilation_per_shape(name):
+    model = small(name)
+    variables, images = start(model, batch=3)
+    traces = []
+
+    @jax.jit
+    def apply(variables, images):
+        traces.append(images.shape)
+        return model.apply(variables, images)[0]
+
+    for batch in (1, 2, 1, 2, 2):
+        apply(variables, images[:batch])
+    assert len(traces) == 2
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_images_do_not_mix(name):
+    model = small(name)
+    variables, images = start(model)
+    apply = jax.jit(lambda v, x: model.apply(v, x)[0])
+    alone = jnp.concatenate([apply(variables, images[i : i + 1]) for i in range(2)])
+    np.testing.assert_allclose(apply(variables, images), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_remat_changes_nothing(name):
+    model, remat = small(name), small(f"{name}_remat")
+    variables, images = start(model)
+    np.testing.assert_allclose(
+        model.apply(variables, images)[0], remat.apply(variables, images)[0], atol=1e-6
+    )
+
+
+def test_the_recorded_sizes():
+    sizes = {
+        32_525_926: {"img_size": 512, "embed_dim": 512, "depth": 10},
+        72_340_838: {},
+        5_912_932: {
+            "embed_dim": 192,
+            "depth": 12,
+            "num_heads": 3,
+            "num_classes": 1000,
+        },
+    }
+    for expected, arguments in sizes.items():
+        model = models.create("vdpa", **arguments)
+        inputs = model.example_inputs(1)
+        variables = jax.eval_shape(model.init, jax.random.key(0), *inputs)
+        assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == expected
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="unknown model 'vpda', did you mean 'vdpa'"):
+        models.create("vpda")
+    with pytest.raises(ValueError, match="did you mean 'depth'.*Valid: .*embed_dim"):
+        models.create("vdpa", dpth=3)
+    with pytest.raises(ValueError, match="embed_dim must divide by num_heads"):
+        models.create("vdpa", embed_dim=30, num_heads=4)
+    with pytest.raises(ValueError, match="stk must be one of"):
+        models.create("vdpa", stk="hard")
+    model = small("vdpa")
+    variables, images = start(model)
+    with pytest.raises(ValueError, match=r"\(batch, 16, 16, 3\).*got \(2, 16, 16, 1\)"):
+        model.apply(variables, images[..., :1])

@@ -1,0 +1,59 @@
+"""Small training runs as processes, for the tests of the entry points."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+SMALL = [
+    "--config.data.image_size=16",
+    "--config.model.patch_size=8",
+    "--config.model.embed_dim=16",
+    "--config.model.depth=1",
+    "--config.model.num_heads=2",
+    "--config.steps=24",
+    "--config.log_every_steps=4",
+    "--config.evaluate_every_epochs=0.5",
+    "--config.checkpoint.every_epochs=0.2",
+]
+
+
+def command(script: str, *arguments: object) -> list[str]:
+    """[python, script, ...]; a module is named "-m package.module"."""
+    head = script.split() if script.startswith("-m") else [str(REPOSITORY / script)]
+    return [sys.executable, *head, *map(str, arguments)]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """This process's, with the suite's compilation cache and no accelerator."""
+    return {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(REPOSITORY / ".cache" / "jax"),
+        "PYTHONPATH": str(REPOSITORY),
+        **extra,
+    }
+
+
+def run(
+    script: str, *arguments: object, timeout: float = 120, **extra: str
+) -> subprocess.CompletedProcess:
+    """Runs an entry point from the repository to its end."""
+    return subprocess.run(
+        command(script, *arguments),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=REPOSITORY,
+        env=environment(**extra),
+    )
+
+
+def train_small(workdir: pathlib.Path, *arguments: str, **extra: str):
+    """train.py on digits with a tiny VDPA, 24 steps."""
+    return run(
+        "train.py",
+        *["--config", "configs/vdpa.py", "--workdir", workdir, *SMALL, *arguments],
+        **extra,
+    )

@@ -1,0 +1,155 @@
+"""What a classifier confuses, and examples of it."""
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+
+from tokenjax.plots import figure_files as files
+from tokenjax.plots.images import displayable
+
+MOST_COUNTS = 20  # classes up to which every cell gets its count
+MOST_LABELS = 120  # classes up to which every row and column gets its name
+
+
+def confusion_matrix(
+    matrix: np.ndarray, class_names: Sequence[str], path: str | os.PathLike[str]
+) -> pathlib.Path:
+    """Draws counts by true (rows) and predicted (columns) class.
+
+    Colours are shares of a row; up to 20 classes each cell also has its count.
+
+    Args:
+      matrix: (classes, classes) counts.
+      class_names: one per class.
+      path: the PNG to write.
+
+    Raises:
+      ValueError: a matrix that is not square, negative, or without names for it.
+    """
+    matrix = np.asarray(matrix)
+    count = len(class_names)
+    if count == 0 or matrix.shape != (count, count) or matrix.min() < 0:
+        raise ValueError(
+            f"the matrix must be ({count}, {count}) counts for {count} class names, "
+            f"got shape {matrix.shape}"
+        )
+    totals = matrix.sum(axis=1, keepdims=True)
+    shares = matrix / np.maximum(totals, 1)  # (classes, classes)
+    side = float(np.clip(3.2 + 0.42 * count, 5.0, 15.0))
+    figure, grid = files.new_figure(side + 1.0, side)
+    axes = grid[0, 0]
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    _name_classes(axes, class_names)
+    if count <= MOST_COUNTS:
+        _write_counts(axes, matrix, shares)
+    bar = figure.colorbar(picture, ax=axes, shrink=0.7, aspect=30, pad=0.02)
+    bar.set_label("share of the true class")
+    bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    total = int(matrix.sum())
+    right = np.trace(matrix) / max(total, 1)
+    axes.set_title(f"Confusion matrix: {right:.1%} of {total:,} right", pad=10)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    return files.save(figure, path)
+
+
+def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
+    count = len(class_names)
+    step = -(-count // MOST_LABELS)  # 1 unless names would overlap
+    ticks = np.arange(0, count, step)
+    names = [_short(class_names[tick], 18) for tick in ticks]
+    size = float(np.clip(11 - 0.06 * len(ticks), 5.5, 10))
+    upright = count > 12 or max(map(len, names)) > 4
+    axes.set_xticks(ticks, names, rotation=90 if upright else 0, fontsize=size)
+    axes.set_yticks(ticks, names, fontsize=size)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    if count <= 40:
+        axes.set_xticks(np.arange(count + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(count + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color="white", linewidth=1.2)
+        axes.tick_params(which="minor", length=0)
+
+
+def _write_counts(axes: Axes, matrix: np.ndarray, shares: np.ndarray) -> None:
+    longest = len(f"{int(matrix.max())}")
+    size = 9.5 if longest <= 4 else 8.0 if longest <= 6 else 6.5
+    for (row, column), value in np.ndenumerate(matrix):
+        if value:
+            colour = "white" if shares[row, column] > 0.55 else "#202124"
+            text = f"{int(value)}"
+            axes.text(
+                column, row, text, ha="center", va="center", color=colour, fontsize=size
+            )
+
+
+def predictions(
+    images: np.ndarray,
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    class_names: Sequence[str],
+    path: str | os.PathLike[str],
+    probabilities: np.ndarray | None = None,
+) -> pathlib.Path:
+    """Draws a sheet of images with what was predicted; wrong ones are marked.
+
+    Args:
+      images: (n, h, w, 1 or 3), uint8 or float in 0..1.
+      labels: (n,) true classes.
+      predictions: (n,) predicted classes.
+      class_names: one per class.
+      path: the PNG to write.
+      probabilities: (n,) of the predicted classes, 0..1.
+
+    Raises:
+      ValueError: shapes that disagree, or a class without a name.
+    """
+    shown = displayable(images)  # (n, h, w, 3)
+    given = [("labels", labels), ("predictions", predictions)]
+    given += [] if probabilities is None else [("probabilities", probabilities)]
+    for kind, values in given:
+        if np.shape(values) != (len(shown),):
+            raise ValueError(
+                f"{kind} must be ({len(shown)},), got shape {np.shape(values)}"
+            )
+    classes = np.concatenate([labels, predictions])
+    if classes.min() < 0 or classes.max() >= len(class_names):
+        raise ValueError(
+            f"classes must be within 0..{len(class_names) - 1}, "
+            f"got {classes.min()}..{classes.max()}"
+        )
+    columns = min(8, len(shown))
+    rows = -(-len(shown) // columns)
+    width = max(1.55 * columns, 5.0)
+    figure, grid = files.new_figure(width, 1.95 * rows + 0.6, rows, columns)
+    for axes in grid.flat[len(shown) :]:
+        axes.set_visible(False)
+    for index, axes in enumerate(grid.flat[: len(shown)]):
+        label, predicted = int(labels[index]), int(predictions[index])
+        chance = "" if probabilities is None else f" {probabilities[index]:.0%}"
+        _picture(axes, shown[index], label == predicted)
+        title = f"{_short(class_names[predicted], 14)}{chance}"
+        if label != predicted:
+            title += f"\ntrue: {_short(class_names[label], 14)}"
+        colour = files.GREEN if label == predicted else files.VERMILION
+        axes.set_title(title, fontsize=8.5, color=colour, pad=4)
+    right = int(np.sum(np.asarray(labels) == np.asarray(predictions)))
+    figure.suptitle(f"Predictions: {right} of {len(shown)} right")
+    return files.save(figure, path)
+
+
+def _picture(axes: Axes, image: np.ndarray, right: bool) -> None:
+    """An image (h, w, 3) without ticks, framed by whether it was classified right."""
+    axes.imshow(image, interpolation="nearest" if len(image) < 100 else "antialiased")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_color(files.GREEN if right else files.VERMILION)
+    axes.spines[:].set_linewidth(1.2 if right else 3)
+
+
+def _short(name: str, length: int) -> str:
+    return name if len(name) <= length else name[: length - 1] + "…"

@@ -1,0 +1,109 @@
+"""Variants of a model against each other, one panel for each data set."""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from tokenjax.plots import figure_files as files
+
+
+def accuracy_bars(
+    rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]
+) -> pathlib.Path:
+    """Draws accuracies as horizontal bars with their standard deviations.
+
+    Args:
+      rows: {"variant", "dataset", "mean", "std"}, drawn in this order from the top.
+        Means and deviations are fractions; where any mean is above 1, all are percent.
+        A "std" that is missing, None or NaN has no error bar.
+      path: the PNG to write.
+
+    The accuracy axis begins below the least value, not at 0, and says so. A variant has
+    one colour in all panels.
+
+    Raises:
+      ValueError: no rows, a row without its keys, or a mean that is not finite.
+    """
+    for row in rows:
+        missing = {"variant", "dataset", "mean"} - row.keys()
+        if missing or not np.isfinite(row["mean"]):
+            raise ValueError(f"a row needs a variant, a dataset and a mean, got {row}")
+    if not rows:
+        raise ValueError("no rows to draw")
+    unit = 1.0 if max(row["mean"] for row in rows) > 1 else 100.0
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    variants = list(dict.fromkeys(row["variant"] for row in rows))
+    colours = {
+        name: files.COLOURS[index % len(files.COLOURS)]
+        for index, name in enumerate(variants)
+    }
+    groups = [[row for row in rows if row["dataset"] == name] for name in datasets]
+    columns = min(3, len(datasets))
+    lines = -(-len(datasets) // columns)
+    height = (0.42 * max(map(len, groups)) + 1.4) * lines
+    figure, grid = files.new_figure(
+        4.9 * columns + 0.6, max(height, 2.4), lines, columns
+    )
+    for axes in grid.flat[len(datasets) :]:
+        axes.set_visible(False)
+    for axes, dataset, group in zip(grid.flat, datasets, groups, strict=False):
+        _panel(axes, group, colours, unit)
+        axes.set_title(dataset)
+    return files.save(figure, path)
+
+
+def _panel(
+    axes: Axes, rows: Sequence[Mapping[str, Any]], colours: dict[str, str], unit: float
+) -> None:
+    means = np.array([row["mean"] for row in rows], float) * unit
+    spreads = np.array([_spread(row) for row in rows]) * unit
+    positions = np.arange(len(rows))
+    low, high = (means - spreads).min(), (means + spreads).max()
+    margin = max(high - low, 1.0)
+    start, end = max(0.0, low - 0.35 * margin), high + 0.55 * margin
+    axes.barh(
+        positions,
+        means - start,
+        left=start,
+        height=0.68,
+        color=[colours[row["variant"]] for row in rows],
+        alpha=0.85,
+    )
+    known = spreads > 0
+    axes.errorbar(
+        means[known],
+        positions[known],
+        xerr=spreads[known],
+        fmt="none",
+        ecolor="#202124",
+        elinewidth=1.3,
+        capsize=3,
+    )
+    for position, mean, spread in zip(positions, means, spreads, strict=True):
+        text = f"{mean:.1f}" + (f" ± {spread:.1f}" if spread > 0 else "")
+        axes.annotate(
+            text,
+            (mean + spread, position),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
+    axes.set_yticks(positions, [str(row["variant"]) for row in rows])
+    axes.tick_params(axis="y", length=0)
+    axes.invert_yaxis()
+    axes.set_xlim(start, end)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    note = "" if start == 0 else f", axis from {start:.1f}"
+    axes.set_xlabel(f"accuracy (%{note})")
+    files.light_grid(axes, "x")
+
+
+def _spread(row: Mapping[str, Any]) -> float:
+    value = row.get("std")
+    return 0.0 if value is None or not np.isfinite(value) else float(value)

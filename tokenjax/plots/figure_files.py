@@ -1,0 +1,67 @@
+"""Making figures and writing them: one look for all, whole files or none.
+
+Figures are made as objects, never through `pyplot`, so that nothing is kept from one to
+the next and no display is needed.
+"""
+
+import os
+import pathlib
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart with any colour vision.
+BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+SKY, ORANGE, YELLOW, GREY = "#56B4E9", "#E69F00", "#F0E442", "#5F6368"
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, SKY, ORANGE, GREY, YELLOW)
+
+STYLE = {
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 10.5,
+    "axes.edgecolor": "#9AA0A6",
+    "figure.titlesize": 13,
+    "figure.titleweight": "bold",
+    "font.size": 10,
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+}
+
+
+def new_figure(
+    width: float, height: float, rows: int = 1, columns: int = 1
+) -> tuple[Figure, np.ndarray]:
+    """A figure of `width` x `height` inches and its axes, (rows, columns)."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def light_grid(axes: Axes, axis: str = "both") -> None:
+    """A grid behind the data, and no frame above and to the right."""
+    axes.grid(True, axis=axis, color="#E3E5E8", linewidth=0.8)  # type: ignore[arg-type]
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def save(figure: Figure, path: str | os.PathLike[str], dpi: int = 130) -> pathlib.Path:
+    """Writes a PNG under a temporary name and renames it; makes its directory.
+
+    Raises:
+      ValueError: the path does not end in .png.
+    """
+    path = pathlib.Path(path)
+    if path.suffix != ".png":
+        raise ValueError(f"figures are written as .png, got {path}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        figure.savefig(temporary, format="png", dpi=dpi, facecolor="white")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

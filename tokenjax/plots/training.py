@@ -1,0 +1,110 @@
+"""Curves of a training run from its logged rows."""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from tokenjax.plots import figure_files as files
+
+TRAIN, VALIDATION = files.BLUE, files.VERMILION
+
+
+def training_curves(
+    history: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]
+) -> pathlib.Path:
+    """Draws loss, accuracy and learning rate over steps.
+
+    Args:
+      history: rows of metrics.jsonl in any order. Each has "step" and any of
+        "train/loss", "train/accuracy", "train/learning_rate", "validation/loss",
+        "validation/top1" (or "validation/accuracy"); accuracies are fractions. Other
+        keys, missing ones and values that are not finite are passed over.
+      path: the PNG to write.
+
+    A panel nobody logged is left out. Training curves are smoothed over about a
+    twentieth of the run, the raw curve faint behind; best validation values are in the
+    legend.
+
+    Raises:
+      ValueError: no row has anything to draw.
+    """
+    panels = [
+        ("Loss", "cross-entropy and the like", ("loss",), ("loss",)),
+        ("Accuracy", "examples classified right", ("accuracy",), ("top1", "accuracy")),
+        ("Learning rate", "learning rate", ("learning_rate",), ()),
+    ]
+    drawn = []
+    for title, label, train_keys, validation_keys in panels:
+        train = _series(history, [f"train/{key}" for key in train_keys])
+        validation = _series(history, [f"validation/{key}" for key in validation_keys])
+        if len(train) or len(validation):
+            drawn.append((title, label, train, validation))
+    if not drawn:
+        raise ValueError(f"nothing to draw in {len(history)} rows of history")
+    figure, grid = files.new_figure(4.6 * len(drawn), 3.7, columns=len(drawn))
+    for axes, (title, label, train, validation) in zip(grid[0], drawn, strict=True):
+        if title == "Learning rate":
+            axes.plot(train[:, 0], train[:, 1], color=files.GREEN, linewidth=2)
+            axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+            axes.set_ylim(bottom=0)
+        else:
+            _draw(axes, train, validation, best_is_high=title == "Accuracy")
+        if title == "Accuracy":
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        axes.set(title=title, xlabel="step", ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        files.light_grid(axes)
+    return files.save(figure, path)
+
+
+def smooth(values: np.ndarray, width: int) -> np.ndarray:
+    """Centred moving average over `width` values, fewer at both ends; (n,) -> (n,)."""
+    width = min(max(width, 1), len(values))
+    window = np.ones(width)
+    total = np.convolve(values, window, mode="same")
+    return total / np.convolve(np.ones(len(values)), window, mode="same")
+
+
+def _series(history: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> np.ndarray:
+    """(points, 2) of step and the first key that a row has, in order of steps."""
+    points = {}
+    for row in history:
+        value = next((row[key] for key in keys if row.get(key) is not None), None)
+        if value is not None and "step" in row and np.isfinite(value):
+            points[float(row["step"])] = float(value)
+    return np.array(sorted(points.items())).reshape(-1, 2)
+
+
+def _draw(
+    axes: Axes, train: np.ndarray, validation: np.ndarray, best_is_high: bool
+) -> None:
+    """Both curves of a panel; train and validation (points, 2)."""
+    if len(train):
+        steps, values = train.T
+        axes.plot(steps, values, color=TRAIN, alpha=0.25, linewidth=1)
+        axes.plot(
+            steps,
+            smooth(values, len(values) // 20),
+            color=TRAIN,
+            linewidth=2,
+            label="train",
+        )
+    if len(validation):
+        steps, values = validation.T
+        best = values.argmax() if best_is_high else values.argmin()
+        shown = f"{values[best]:.1%}" if best_is_high else f"{values[best]:.3g}"
+        axes.plot(
+            steps,
+            values,
+            color=VALIDATION,
+            linewidth=2,
+            marker="o",
+            markersize=4 if len(values) <= 60 else 0,
+            label=f"validation (best {shown} at {steps[best]:.0f})",
+        )
+    axes.legend(loc="best")

@@ -1,0 +1,74 @@
+"""Runs a study's runs as processes of their own, a few at a time, each on its cores."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import tqdm
+
+from tokenjax.errors import UserError
+from tokenjax.study.plan import StudyRun
+
+DONE = "evaluation.json"
+
+
+def run_all(
+    runs: list[StudyRun], config_path: str, root: pathlib.Path, jobs: int
+) -> None:
+    """Trains what is not finished yet; each process's output goes to its log.txt.
+
+    Raises: UserError naming the first run that failed, the others having been stopped
+    (they go on with the next call).
+    """
+    waiting = [run for run in runs if not (run.workdir(root) / DONE).exists()]
+    slots = _core_slots(jobs)
+    free, running = list(range(len(slots))), {}
+    bar = tqdm.tqdm(total=len(runs), initial=len(runs) - len(waiting), unit="run")
+    try:
+        while waiting or running:
+            while waiting and free:
+                run, slot = waiting.pop(0), free.pop(0)
+                running[slot] = run, _start(run, config_path, root, slots[slot])
+            time.sleep(0.5)
+            for slot, (run, process) in list(running.items()):
+                if process.poll() is None:
+                    continue
+                del running[slot]
+                free.append(slot)
+                if process.returncode or not (run.workdir(root) / DONE).exists():
+                    log = run.workdir(root) / "log.txt"
+                    raise UserError(f"run {run.name} failed; see {log}")
+                bar.update()
+                bar.set_postfix_str(run.name)
+    finally:
+        for _, process in running.values():
+            process.terminate()  # it saves, and goes on next time
+        for _, process in running.values():
+            process.wait()
+        bar.close()
+
+
+def _start(
+    run: StudyRun, config_path: str, root: pathlib.Path, cores: set[int]
+) -> subprocess.Popen:
+    directory = run.workdir(root)
+    directory.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "tokenjax.study", "--config", config_path]
+    command += ["--workdir", str(root), "--run", run.name]
+    with open(directory / "log.txt", "w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(process.pid, cores)
+    return process
+
+
+def _core_slots(jobs: int) -> list[set[int]]:
+    """The machine's cores in `jobs` equal parts."""
+    if not hasattr(os, "sched_getaffinity"):
+        return [set() for _ in range(jobs)]
+    cores = sorted(os.sched_getaffinity(0))
+    if jobs > len(cores):
+        raise UserError(f"--jobs {jobs} is more than the {len(cores)} cores here")
+    return [set(cores[slot::jobs]) for slot in range(jobs)]
