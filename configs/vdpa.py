@@ -38,11 +38,11 @@ def digits() -> ConfigDict:
             "drop": 0.0,
             "k_neighbors": 9,
             "alp_temperature": 1.0,
-            "stk_temperature": 0.5,
-            "stk": "recorded",
+            "stk_temperature": 0.1,
+            "stk": "soft_topk",
             "topk_ratio": 0.25,
-            "global_tokens": 1,
-            "alp_border": "center",
+            "global_tokens": 4,
+            "alp_border": "renormalise",
             "dtype": "float32",
             "remat": False,
         }
@@ -74,8 +74,8 @@ def fashion_mnist() -> ConfigDict:
     config.model.update(patch_size=4)
     config.augmentation.update(rotation=0.0, scale=0.0, shift=0.0)
     config.augmentation.update(crop_padding=2, horizontal_flip=True)
-    config.batch_size, config.epochs = 128, 20.0
-    config.schedule.update(warmup_epochs=1.0)
+    config.batch_size, config.epochs = 64, 12.0
+    config.schedule.update(warmup_epochs=0.5)
     config.evaluate_every_epochs = config.checkpoint.every_epochs = 1.0
     return config
 
@@ -87,7 +87,8 @@ def cifar10() -> ConfigDict:
     config.model.update(embed_dim=192, depth=9, num_heads=6, mlp_ratio=4.0)
     config.augmentation.update(crop_padding=4, rotation=15.0)
     config.augmentation.update(brightness=0.2, contrast=0.2, saturation=0.2)
-    config.epochs, config.optimizer.learning_rate = 100.0, 1e-3
+    config.batch_size, config.epochs = 128, 100.0
+    config.optimizer.learning_rate = 1e-3
     config.schedule.update(warmup_epochs=5.0)
     return config
 
@@ -110,8 +111,8 @@ def paper() -> ConfigDict:
     config = default_config()
     config.model = digits().model
     config.model.update(patch_size=16, embed_dim=512, depth=10, num_heads=8)
-    config.model.update(mlp_ratio=4.0, stk="recorded", global_tokens=1)
-    config.model.update(alp_border="center")
+    config.model.update(mlp_ratio=4.0, stk="recorded", stk_temperature=0.5)
+    config.model.update(global_tokens=1, alp_border="center")
     config.data = ConfigDict(
         {"source": "image_folder", "directory": "", "image_size": 512}
     )

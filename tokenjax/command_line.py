@@ -54,11 +54,11 @@ def print_summary(summary: dict[str, Any], workdir: pathlib.Path) -> None:
 
 
 class _Quiet(python_logging.Filter):
-    """Keeps our own INFO lines and drops those of orbax and jax."""
+    """Keeps our own lines; of orbax and jax only errors."""
 
     def filter(self, record: python_logging.LogRecord) -> bool:
         library = any(name in record.pathname for name in ("/orbax/", "/jax/"))
-        return record.levelno >= python_logging.WARNING or not library
+        return record.levelno >= python_logging.ERROR or not library
 
 
 def _guard(main: Callable[[list[str]], None], argv: list[str]) -> None:

@@ -79,7 +79,9 @@ def test_three_sigkills(tmp_path, undisturbed):
 
 def test_sigterm_saves_and_exits_0(tmp_path, undisturbed):
     assert start_and_signal(tmp_path, 4, signal.SIGTERM) == 0
-    saved = [int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
+    saved = [
+        int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()
+    ]
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
     assert rows[-1]["step"] == max(saved)
     assert max(saved) < STEPS, "the signal came too late to test anything"

@@ -5,6 +5,7 @@ Nothing here knows a model, a data set or a run; whoever has the arrays passes t
 
 from tokenjax.plots.classification import confusion_matrix, predictions
 from tokenjax.plots.comparison import accuracy_bars
+from tokenjax.plots.looks import draw_looks
 from tokenjax.plots.training import training_curves
 from tokenjax.plots.vdpa import alpha_per_block, effective_keys, pooling_weights
 
@@ -12,6 +13,7 @@ __all__ = [
     "accuracy_bars",
     "alpha_per_block",
     "confusion_matrix",
+    "draw_looks",
     "effective_keys",
     "pooling_weights",
     "predictions",

@@ -15,6 +15,7 @@ MOST_COUNTS = 20  # classes up to which every cell gets its count
 MOST_LABELS = 120  # classes up to which every row and column gets its name
 
 
+@files.styled
 def confusion_matrix(
     matrix: np.ndarray, class_names: Sequence[str], path: str | os.PathLike[str]
 ) -> pathlib.Path:
@@ -60,7 +61,7 @@ def confusion_matrix(
 def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
     count = len(class_names)
     step = -(-count // MOST_LABELS)  # 1 unless names would overlap
-    ticks = np.arange(0, count, step)
+    ticks = range(0, count, step)
     names = [_short(class_names[tick], 18) for tick in ticks]
     size = float(np.clip(11 - 0.06 * len(ticks), 5.5, 10))
     upright = count > 12 or max(map(len, names)) > 4
@@ -87,6 +88,7 @@ def _write_counts(axes: Axes, matrix: np.ndarray, shares: np.ndarray) -> None:
             )
 
 
+@files.styled
 def predictions(
     images: np.ndarray,
     labels: np.ndarray,

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from tokenjax.plots import figure_files as files
 
 
+@files.styled
 def accuracy_bars(
     rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]
 ) -> pathlib.Path:

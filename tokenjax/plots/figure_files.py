@@ -6,6 +6,7 @@ the next and no display is needed.
 
 import os
 import pathlib
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -18,7 +19,7 @@ BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, ORANGE, YELLOW, GREY = "#56B4E9", "#E69F00", "#F0E442", "#5F6368"
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, SKY, ORANGE, GREY, YELLOW)
 
-STYLE = {
+STYLE: Any = {
     "axes.titlesize": 12,
     "axes.titleweight": "bold",
     "axes.labelsize": 10.5,
@@ -29,16 +30,16 @@ STYLE = {
     "legend.frameon": False,
     "legend.fontsize": 9.5,
 }
+styled = matplotlib.rc_context(STYLE)  # decorates every function that draws a figure
 
 
 def new_figure(
     width: float, height: float, rows: int = 1, columns: int = 1
 ) -> tuple[Figure, np.ndarray]:
     """A figure of `width` x `height` inches and its axes, (rows, columns)."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        return figure, figure.subplots(rows, columns, squeeze=False)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def light_grid(axes: Axes, axis: str = "both") -> None:

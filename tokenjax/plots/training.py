@@ -14,6 +14,7 @@ from tokenjax.plots import figure_files as files
 TRAIN, VALIDATION = files.BLUE, files.VERMILION
 
 
+@files.styled
 def training_curves(
     history: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]
 ) -> pathlib.Path:

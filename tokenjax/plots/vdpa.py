@@ -15,6 +15,7 @@ from tokenjax.plots.images import displayable, greyscale
 ALPHA_RANGE = (0.31, 0.89)
 
 
+@files.styled
 def alpha_per_block(alpha: np.ndarray, path: str | os.PathLike[str]) -> pathlib.Path:
     """Draws the gate's distribution over images, block by block, within its bounds.
 
@@ -51,6 +52,7 @@ def alpha_per_block(alpha: np.ndarray, path: str | os.PathLike[str]) -> pathlib.
     return files.save(figure, path)
 
 
+@files.styled
 def effective_keys(
     keys: np.ndarray, num_tokens: int, path: str | os.PathLike[str]
 ) -> pathlib.Path:
@@ -93,6 +95,7 @@ def effective_keys(
     return files.save(figure, path)
 
 
+@files.styled
 def pooling_weights(
     images: np.ndarray,
     weights: np.ndarray,

@@ -1,5 +1,6 @@
 """The classification task: softmax cross-entropy, top-k accuracy, a report, figures."""
 
+import itertools
 import pathlib
 from collections.abc import Iterable
 from typing import Any
@@ -16,6 +17,8 @@ from tokenjax.training.settings import Settings
 from tokenjax.training.state import Batch
 
 INSPECTED_IMAGES = 256
+PER_BLOCK = ("alpha", "effective_keys")  # (depth, b)
+INSPECTED_AUX = (*PER_BLOCK, "alp_shares", "alp_weights")
 
 
 class Classification:
@@ -91,57 +94,60 @@ class Classification:
             "top5": float(correct.any(axis=1).mean()),
         }
 
-    def inspect(self, variables: Any, batches: Iterable[Batch]) -> tuple[dict, dict]:
-        """What the model looked at on some images: (aux arrays, JSON-able summary).
+    def inspect(self, variables: Any, batches: Iterable[Batch]) -> dict[str, Any]:
+        """What the model did with the first INSPECTED_IMAGES images of a split.
 
-        Models with a `return_attention` switch have it turned on.
+        Returns: "image", "label", "prediction" and, where the model's `aux` has them,
+        "alpha" and "effective_keys" (depth, n) with "num_keys" (n,), "alp_shares",
+        "alp_weights", all numpy. A model's `return_attention` switch is turned on.
         """
         model = self.model
         if hasattr(model, "return_attention"):
             model = model.clone(return_attention=True)
-        small = {"alpha", "effective_keys", "alp_shares"}
 
         @jax.jit
         def look(variables: Any, images: jax.Array) -> dict[str, jax.Array]:
-            _, aux = model.apply(variables, self.prepare(images))
-            return {key: aux[key] for key in small & set(aux) if aux[key] is not None}
+            logits, aux = model.apply(variables, self.prepare(images))
+            found = {key: aux[key] for key in INSPECTED_AUX if aux.get(key) is not None}
+            if aux.get("attention") is not None:
+                num_keys = aux["attention"][0].shape[-1]
+                found["num_keys"] = jnp.full(len(logits), num_keys)
+            return {"prediction": jnp.argmax(logits, -1), **found}
 
-        found: list[dict[str, np.ndarray]] = []
-        images, count = [], 0
-        for batch in batches:
-            if count >= INSPECTED_IMAGES:
-                break
+        count = -(-INSPECTED_IMAGES // self.settings.batch_size)
+        found = []
+        for batch in itertools.islice(batches, count):
             keep = np.asarray(batch["mask"])
-            looks = jax.device_get(look(variables, batch["image"]))
-            images.append(np.asarray(batch["image"])[keep])
+            looks = look(variables, batch["image"])
+            looks |= {key: batch[key] for key in ("image", "label")}
             found.append({k: _rows(k, v, keep) for k, v in looks.items()})
-            count += int(keep.sum())
-        arrays = {
+        return {
             key: np.concatenate([look[key] for look in found], axis=_batch_axis(key))
-            for key in (found[0] if found else {})
+            for key in found[0]
         }
-        summary = {
-            key: arrays[key].mean(axis=1).tolist()
-            for key in ("alpha", "effective_keys")
-            if key in arrays
-        }
-        return {"images": np.concatenate(images), **arrays}, summary
 
     def figures(
         self, directory: pathlib.Path, summary: dict, looks: dict[str, np.ndarray]
     ) -> None:
-        """Confusion matrix, and what the model looked at."""
+        """Confusion matrix, some predictions, and what the model looked at."""
         from tokenjax import plots  # matplotlib, needed at the end alone
 
+        names = self.info.class_names
         matrix = np.asarray(summary["confusion_matrix"])
-        names = [row["name"] for row in summary["per_class"]]
         plots.confusion_matrix(matrix, names, directory / "confusion_matrix.png")
-        plots.draw_looks(looks, directory)
+        plots.predictions(
+            looks["image"][:24],
+            looks["label"][:24],
+            looks["prediction"][:24],
+            names,
+            directory / "predictions.png",
+        )
+        plots.draw_looks(looks["image"], looks, directory)
 
 
 def _batch_axis(key: str) -> int:
-    return 1 if key in ("alpha", "effective_keys") else 0  # (depth, b) or (b, ...)
+    return 1 if key in PER_BLOCK else 0  # (depth, b) or (b, ...)
 
 
-def _rows(key: str, array: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    return np.compress(keep, array, axis=_batch_axis(key))
+def _rows(key: str, array: jax.Array, keep: np.ndarray) -> np.ndarray:
+    return np.compress(keep, jax.device_get(array), axis=_batch_axis(key))

@@ -13,7 +13,7 @@ from tokenjax import storage
 from tokenjax.data import Split, evaluation_batches, prefetch
 from tokenjax.errors import UserError
 from tokenjax.training import devices
-from tokenjax.training.classification import Classification
+from tokenjax.training.classification import PER_BLOCK, Classification
 
 
 def device_batches(split: Split, batch_size: int, mesh: Mesh) -> Iterator[dict]:
@@ -69,8 +69,9 @@ def final_evaluation(
     outputs = run_split(make_predict(task, mesh), variables, split, batch_size, mesh)
     report = task.summarize(outputs)
     batches = device_batches(split, batch_size, mesh)
-    looks, model_summary = task.inspect(variables, batches)
-    summary = {"split": split_name, **about, **report, "model": model_summary}
+    looks = task.inspect(variables, batches)
+    means = {key: looks[key].mean(1).tolist() for key in PER_BLOCK if key in looks}
+    summary = {"split": split_name, **about, **report, "model": means}
     if jax.process_index() == 0:
         suffix = "" if split_name == "test" else f"-{split_name}"
         storage.write_json(workdir / f"evaluation{suffix}.json", summary)
