@@ -9,6 +9,7 @@ import sys
 import pytest
 from absl import flags
 
+from tokenjax import benchmark
 from tokenjax.benchmark import command_line
 from tokenjax.errors import UserError
 
@@ -80,14 +81,43 @@ def test_left_over_arguments():
         command_line.main(["bench.py", "vdpa"], parse())
 
 
-def test_measures_and_prints(tmp_path, capsys):
+def fake_measure(name, model_kwargs, batch_size, dtype, image_size, timing):
+    """A made-up row; batch size 64 does not fit."""
+    if batch_size == 64:
+        raise UserError("does not fit")
+    for _ in range(timing.warmup + timing.repeats // 2):  # as if time ran out
+        timing.on_call()
+    return benchmark.Row(
+        model=name,
+        parameters=1000,
+        batch_size=batch_size,
+        inputs=f"{batch_size}x{image_size}x{image_size}x3",
+        flops=2000,
+        latency=benchmark.Latency(1.0, 0.1, 0.1, 0.0, 0.1, 0.1, timing.repeats // 2),
+        memory=benchmark.Memory(1, "made up"),
+        dtype=dtype,
+        device="none",
+    )
+
+
+def test_prints_rows_and_progress(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(command_line.measure, "measure_model", fake_measure)
     path = tmp_path / "rows.csv"
-    run("--model=vdpa", "--batch_size=1", f"--csv={path}", *QUICK)
+    run("--model=vdpa", "--batch_size=1,2", f"--csv={path}", *QUICK)
     printed = capsys.readouterr()
-    assert "Latency_median(ms)" in printed.out
-    assert "vdpa, batch 1" in printed.err
+    assert "vdpa 1x16x16x3; vdpa 2x16x16x3" in printed.out
+    assert "vdpa, batch 2: 100%" in printed.err
     with open(path, newline="") as file:
-        assert [row["Batch"] for row in csv.DictReader(file)] == ["1"]
+        assert [row["Batch"] for row in csv.DictReader(file)] == ["1", "2"]
+
+
+def test_a_row_that_fails_leaves_those_before_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(command_line.measure, "measure_model", fake_measure)
+    path = tmp_path / "rows.csv"
+    with pytest.raises(UserError, match="does not fit"):
+        run("--model=vdpa", "--batch_size=8,64", f"--csv={path}", *QUICK)
+    with open(path, newline="") as file:
+        assert [row["Batch"] for row in csv.DictReader(file)] == ["8"]
 
 
 def test_the_program_without_tensorflow():

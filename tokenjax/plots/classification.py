@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.ticker import PercentFormatter
 
 from tokenjax.plots import figure_files as files
@@ -21,7 +22,8 @@ def confusion_matrix(
 ) -> pathlib.Path:
     """Draws counts by true (rows) and predicted (columns) class.
 
-    Colours are shares of a row; up to 20 classes each cell also has its count.
+    Colours are shares of a row. Up to 20 classes each cell also has its count; above,
+    colours follow the square root of the share, so that rare confusions show.
 
     Args:
       matrix: (classes, classes) counts.
@@ -43,7 +45,8 @@ def confusion_matrix(
     side = float(np.clip(3.2 + 0.42 * count, 5.0, 15.0))
     figure, grid = files.new_figure(side + 1.0, side)
     axes = grid[0, 0]
-    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    norm = PowerNorm(1.0 if count <= MOST_COUNTS else 0.5, 0, 1)
+    picture = axes.imshow(shares, cmap="Blues", norm=norm)
     _name_classes(axes, class_names)
     if count <= MOST_COUNTS:
         _write_counts(axes, matrix, shares)
@@ -111,23 +114,11 @@ def predictions(
       ValueError: shapes that disagree, or a class without a name.
     """
     shown = displayable(images)  # (n, h, w, 3)
-    given = [("labels", labels), ("predictions", predictions)]
-    given += [] if probabilities is None else [("probabilities", probabilities)]
-    for kind, values in given:
-        if np.shape(values) != (len(shown),):
-            raise ValueError(
-                f"{kind} must be ({len(shown)},), got shape {np.shape(values)}"
-            )
-    classes = np.concatenate([labels, predictions])
-    if classes.min() < 0 or classes.max() >= len(class_names):
-        raise ValueError(
-            f"classes must be within 0..{len(class_names) - 1}, "
-            f"got {classes.min()}..{classes.max()}"
-        )
+    _check_sheet(len(shown), labels, predictions, class_names, probabilities)
     columns = min(8, len(shown))
     rows = -(-len(shown) // columns)
     width = max(1.55 * columns, 5.0)
-    figure, grid = files.new_figure(width, 1.95 * rows + 0.6, rows, columns)
+    figure, grid = files.new_figure(width, 1.88 * rows + 0.5, rows, columns)
     for axes in grid.flat[len(shown) :]:
         axes.set_visible(False)
     for index, axes in enumerate(grid.flat[: len(shown)]):
@@ -142,6 +133,26 @@ def predictions(
     right = int(np.sum(np.asarray(labels) == np.asarray(predictions)))
     figure.suptitle(f"Predictions: {right} of {len(shown)} right")
     return files.save(figure, path)
+
+
+def _check_sheet(
+    count: int,
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    class_names: Sequence[str],
+    probabilities: np.ndarray | None,
+) -> None:
+    given = [("labels", labels), ("predictions", predictions)]
+    given += [] if probabilities is None else [("probabilities", probabilities)]
+    for kind, values in given:
+        if np.shape(values) != (count,):
+            raise ValueError(f"{kind} must be ({count},), got shape {np.shape(values)}")
+    classes = np.concatenate([labels, predictions])
+    if classes.min() < 0 or classes.max() >= len(class_names):
+        raise ValueError(
+            f"classes must be within 0..{len(class_names) - 1}, "
+            f"got {classes.min()}..{classes.max()}"
+        )
 
 
 def _picture(axes: Axes, image: np.ndarray, right: bool) -> None:

@@ -73,8 +73,8 @@ def _panel(
         left=start,
         height=0.68,
         color=[colours[row["variant"]] for row in rows],
-        alpha=0.85,
     )
+    digits = 1 if high - low > 1 else 2
     known = spreads > 0
     axes.errorbar(
         means[known],
@@ -86,7 +86,7 @@ def _panel(
         capsize=3,
     )
     for position, mean, spread in zip(positions, means, spreads, strict=True):
-        text = f"{mean:.1f}" + (f" ± {spread:.1f}" if spread > 0 else "")
+        text = f"{mean:.{digits}f}" + (f" ± {spread:.{digits}f}" if spread else "")
         axes.annotate(
             text,
             (mean + spread, position),
@@ -99,7 +99,8 @@ def _panel(
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
     axes.set_xlim(start, end)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    ticks = MaxNLocator(5).tick_values(start, end)
+    axes.set_xticks([tick for tick in ticks if start <= tick <= min(end, 100)])
     note = "" if start == 0 else f", axis from {start:.1f}"
     axes.set_xlabel(f"accuracy (%{note})")
     files.light_grid(axes, "x")

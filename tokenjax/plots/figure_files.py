@@ -26,6 +26,8 @@ STYLE: Any = {
     "axes.edgecolor": "#9AA0A6",
     "figure.titlesize": 13,
     "figure.titleweight": "bold",
+    "figure.constrained_layout.w_pad": 0.1,
+    "figure.constrained_layout.h_pad": 0.08,
     "font.size": 10,
     "legend.frameon": False,
     "legend.fontsize": 9.5,

@@ -35,8 +35,8 @@ def training_curves(
       ValueError: no row has anything to draw.
     """
     panels = [
-        ("Loss", "cross-entropy and the like", ("loss",), ("loss",)),
-        ("Accuracy", "examples classified right", ("accuracy",), ("top1", "accuracy")),
+        ("Loss", "mean loss per example", ("loss",), ("loss",)),
+        ("Accuracy", "share classified right", ("accuracy",), ("top1", "accuracy")),
         ("Learning rate", "learning rate", ("learning_rate",), ()),
     ]
     drawn = []
@@ -93,6 +93,7 @@ def _draw(
             smooth(values, len(values) // 20),
             color=TRAIN,
             linewidth=2,
+            marker="o" if len(values) < 3 else None,
             label="train",
         )
     if len(validation):

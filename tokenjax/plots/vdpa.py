@@ -119,20 +119,13 @@ def pooling_weights(
     """
     shown = displayable(images)  # (n, h, w, 3)
     weights, weight_map = np.asarray(weights, float), np.asarray(weight_map, float)
-    count, side = len(shown), weight_map.shape[-1]
-    if weight_map.shape != (count, side, side):
-        raise ValueError(
-            f"weight_map must be ({count}, g, g), got shape {weight_map.shape}"
-        )
-    if weights.ndim != 3 or weights.shape[:2] != (count, side * side):
-        raise ValueError(
-            f"weights must be ({count}, {side * side}, K), got shape {weights.shape}"
-        )
+    _check_pooling(len(shown), weights, weight_map)
+    count, side = weight_map.shape[:2]
     logarithms = np.log(weights, where=weights > 0, out=np.zeros_like(weights))
     neighbours = np.exp(-(weights * logarithms).sum(-1)).reshape(count, side, side)
     ratio = np.log2(np.maximum(weight_map * side * side, 1e-3))  # 0 where uniform
 
-    figure, grid = files.new_figure(8.6, 2.5 * count + 0.7, count, 3)
+    figure, grid = files.new_figure(8.6, 2.3 * count + 0.8, count, 3)
     for row, image in zip(grid, shown, strict=True):
         row[0].imshow(image, interpolation="nearest" if len(image) < 100 else None)
     limit = float(np.clip(np.abs(ratio).max(), 0.05, 3))
@@ -147,6 +140,18 @@ def pooling_weights(
     grid[0, 1].set_title("share in the class token\n(1× is uniform)")
     grid[0, 2].set_title(f"neighbours a token averages\n(1 to {most})")
     return files.save(figure, path)
+
+
+def _check_pooling(count: int, weights: np.ndarray, weight_map: np.ndarray) -> None:
+    side = weight_map.shape[-1] if weight_map.ndim else 0
+    if weight_map.shape != (count, side, side):
+        raise ValueError(
+            f"weight_map must be ({count}, g, g), got shape {weight_map.shape}"
+        )
+    if weights.ndim != 3 or weights.shape[:2] != (count, side * side):
+        raise ValueError(
+            f"weights must be ({count}, {side * side}, K), got shape {weights.shape}"
+        )
 
 
 def _overlays(
@@ -169,10 +174,10 @@ def _overlays(
             values, cmap=colours, norm=norm, alpha=0.62, extent=extent
         )
     bar = figure.colorbar(
-        picture, ax=list(column), location="right", shrink=min(1.0, 0.9), aspect=28
+        picture, ax=list(column), location="right", shrink=0.9, aspect=28
     )
     bar.outline.set_visible(False)  # type: ignore[operator]
-    bar.ax.yaxis.set_major_locator(MaxNLocator(6))
+    bar.ax.yaxis.set_major_locator(MaxNLocator(6, integer=colours != "RdBu_r"))
     if colours == "RdBu_r":
         bar.ax.yaxis.set_major_formatter(
             FuncFormatter(lambda value, _: f"{2.0**value:.2g}×")

@@ -1,0 +1,112 @@
+"""A user's mistake is one clear sentence on stderr, exit status 2, no traceback."""
+
+import os
+import pathlib
+
+import pytest
+import training_runs
+
+CONFIG = ["--config", "configs/vdpa.py"]
+
+
+def assert_one_sentence(finished, *parts):
+    assert finished.returncode == 2, (finished.stdout, finished.stderr)
+    assert "Traceback" not in finished.stderr
+    errors = [
+        line for line in finished.stderr.splitlines() if line.startswith("error:")
+    ]
+    assert len(errors) == 1, finished.stderr
+    for part in parts:
+        assert part in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--config.model.dpth=3"], ["'dpth'", "did you mean 'depth'"]),
+        (["--config.foo=3"], ["'foo'"]),
+        (["--config.batch_size=many"], ["batch_size", "many"]),
+        (["--config.epochs=0"], ["epochs or steps must be above 0"]),
+        (["--config.optimizer.name=adamm"], ["optimizer.name must be one of"]),
+        (["--config.model.num_heads=5"], ["embed_dim must divide by num_heads"]),
+        (["--config.model.name=vpda"], ["unknown model 'vpda'", "'vdpa'"]),
+        (["--config.data.source=digitz"], ["'digitz'", "'digits'"]),
+        (["--config.augmentation.rotation=-3"], ["rotation"]),
+        (["--confg.x=1"], ["confg"]),
+    ],
+    ids=lambda value: value[0].split("=")[0] if value[0].startswith("--") else "",
+)
+def test_bad_configuration(tmp_path, arguments, parts):
+    flags = [*CONFIG, "--workdir", tmp_path / "run", *arguments]
+    assert_one_sentence(training_runs.run("train.py", *flags), *parts)
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_config_file(tmp_path):
+    missing = training_runs.run("train.py", "--config", "configs/nothing.py")
+    assert_one_sentence(missing, "configs/nothing.py")
+    variant = training_runs.run("train.py", "--config", "configs/vdpa.py:papr")
+    assert_one_sentence(variant, "'papr'", "did you mean 'paper'")
+    assert_one_sentence(training_runs.run("train.py"), "config")
+
+
+def test_missing_datasets(tmp_path):
+    flags = ["--workdir", tmp_path / "run"]
+    tfds = ["--config", "configs/vdpa.py:cifar10", f"--config.data.data_dir={tmp_path}"]
+    finished = training_runs.run("train.py", *tfds, *flags, timeout=30)
+    assert_one_sentence(finished, "cifar10", "tfds build")
+    folder = ["--config", "configs/vdpa.py:paper"]
+    finished = training_runs.run("train.py", *folder, *flags)
+    assert_one_sentence(finished, "directory")
+
+
+def test_batch_size_that_does_not_divide(tmp_path):
+    finished = training_runs.train_small(
+        tmp_path / "run",
+        "--config.batch_size=12",
+        XLA_FLAGS="--xla_force_host_platform_device_count=8",
+    )
+    assert_one_sentence(finished, "batch_size 12", "8 devices", "multiple of 8")
+
+
+def test_another_configuration_in_the_workdir(tmp_path):
+    first = training_runs.train_small(tmp_path, "--config.steps=2")
+    assert first.returncode == 0, first.stderr
+    second = training_runs.train_small(tmp_path, "--config.seed=7")
+    assert_one_sentence(second, "another configuration", "seed 0 -> 7", "--workdir")
+
+
+def test_truncated_checkpoint(tmp_path):
+    first = training_runs.train_small(tmp_path, "--config.steps=4")
+    assert first.returncode == 0, first.stderr
+    newest = tmp_path / "checkpoints" / "4"
+    largest = max(
+        (path for path in newest.rglob("*") if path.is_file()), key=os.path.getsize
+    )
+    largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
+    again = training_runs.train_small(tmp_path, "--config.steps=4")
+    assert_one_sentence(again, str(newest), "is damaged", "delete")
+    flags = [*CONFIG, "--workdir", tmp_path, *training_runs.SMALL]
+    evaluated = training_runs.run("eval.py", *flags)
+    assert_one_sentence(evaluated, "is damaged")
+
+
+def test_eval_without_a_run(tmp_path):
+    flags = [*CONFIG, "--workdir", tmp_path / "nothing"]
+    assert_one_sentence(training_runs.run("eval.py", *flags), "nothing")
+
+
+def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+    flags = ["--config.optimizer.learning_rate=1e30", "--config.schedule.name=constant"]
+    flags += ["--config.schedule.warmup_epochs=0.0", "--config.optimizer.name=sgd"]
+    finished = training_runs.train_small(tmp_path, *flags)
+    assert_one_sentence(finished, "diverged at step", "learning_rate")
+    steps = [p.name for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
+    assert steps == [] or max(map(int, steps)) < 5
+
+
+def test_unwritable_workdir(tmp_path):
+    file = pathlib.Path(tmp_path / "file")
+    file.write_text("in the way")
+    finished = training_runs.train_small(file / "run")
+    assert_one_sentence(finished, "cannot be written")
