@@ -1,6 +1,6 @@
 """Trains the model that a configuration describes.
 
-    python train.py --config configs/vdpa.py                    # minutes on two CPU cores
+    python train.py --config configs/vdpa.py                  # minutes on two CPU cores
     python train.py --config configs/vdpa.py:fashion_mnist --workdir runs/mine
     python train.py --config configs/vdpa.py --config.optimizer.learning_rate=1e-3
 

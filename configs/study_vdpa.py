@@ -62,21 +62,21 @@ def smoke() -> ConfigDict:
 
 
 def digits() -> ConfigDict:
-    """16 tokens; 75,000 images."""
+    """16 tokens; 50,000 images."""
     config = _common()
     config.data = ConfigDict({"source": "digits", "image_size": 32})
     config.model.patch_size = 8
     config.augmentation.update(rotation=15.0, scale=0.15, shift=4.0)
-    config.epochs = 60.0
+    config.epochs = 40.0
     return config
 
 
 def cluttered() -> ConfigDict:
-    """16 tokens of 16 pixels; 200,000 images."""
+    """16 tokens of 16 pixels; 160,000 images."""
     config = _common()
     config.data = ConfigDict({"source": "cluttered", "canvas": 64})
     config.model.patch_size = 16
-    config.epochs = 10.0
+    config.epochs = 8.0
     config.evaluate_every_epochs = config.checkpoint.every_epochs = 2.0
     return config
 

@@ -1,7 +1,7 @@
 """What the entry points share: flags, clean errors, quiet libraries, compilation cache.
 
-A `UserError`, a bad flag or a bad configuration ends the program with one line on stderr
-and exit status 2. Any other exception is a bug and keeps its traceback.
+A `UserError`, a bad flag or a bad configuration ends the program with one line on
+stderr and exit status 2. Any other exception is a bug and keeps its traceback.
 """
 
 import logging as python_logging
@@ -30,25 +30,31 @@ def enable_compilation_cache() -> None:
     """Keeps compiled programs over runs, in JAX_COMPILATION_CACHE_DIR or ~/.cache."""
     import jax
 
-    if not jax.config.jax_compilation_cache_dir:
+    if not jax.config.read("jax_compilation_cache_dir"):
         base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
         cache = pathlib.Path(base) / "tokenjax" / "jax"
         jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
+def config_path(config_flag: flags.FlagHolder) -> str:
+    """configs/vdpa.py:fashion_mnist, as it was given."""
+    flag: Any = flags.FLAGS[config_flag.name]
+    return flag.config_filename
+
+
 def config_name_and_variant(config_flag: flags.FlagHolder) -> tuple[str, str]:
     """("vdpa", "fashion_mnist") of --config configs/vdpa.py:fashion_mnist."""
-    path, _, variant = flags.FLAGS[config_flag.name].config_filename.partition(":")
+    path, _, variant = config_path(config_flag).partition(":")
     return pathlib.Path(path).stem, variant or "default"
 
 
 def print_summary(summary: dict[str, Any], workdir: pathlib.Path) -> None:
     """What a user wants to know first of an evaluation, and where the rest is."""
     print(
-        f"{summary['split']}: top-1 {summary['top1']:.2%}, top-5 {summary['top5']:.2%}, "
-        f"loss {summary['loss']:.4f} on {summary['examples']} images "
-        f"({summary['checkpoint']} checkpoint)\n"
+        f"{summary['split']}: top-1 {summary['top1']:.2%}, "
+        f"top-5 {summary['top5']:.2%}, "
+        f"loss {summary['loss']:.4f} on {summary['examples']} images\n"
         f"{workdir}/evaluation.json and {workdir}/figures hold the rest"
     )
 
@@ -76,26 +82,44 @@ def fail(message: str) -> NoReturn:
 
 def _parse_flags(argv: list[str]) -> list[str]:
     try:
-        return flags.FLAGS(argv)
+        rest = flags.FLAGS(argv)
+        _check_config_files()
+        return rest
     except (UserError, flags.Error) as error:
         fail(_without_class(str(error)))
     except (AttributeError, KeyError) as error:  # of ml_collections: no such key
         fail(f"--config: {_unknown_key(error)}")
-    except FileNotFoundError as error:
-        fail(f"--config: no such file: {error.filename}")
     except (OSError, ValueError, TypeError, SyntaxError) as error:
         fail(f"--config: {_without_class(str(error))}")
 
 
+def _check_config_files() -> None:
+    """ml_collections would tell of a missing file only when the value is read.
+
+    Raises: UserError.
+    """
+    for name in flags.FLAGS:
+        flag: Any = flags.FLAGS[name]
+        if hasattr(flag, "override_values"):  # a config file's flag
+            path = flag.config_filename.partition(":")[0]
+            if not pathlib.Path(path).is_file():
+                raise UserError(f"--{name}: no file {path}")
+
+
 def _unknown_key(error: Exception) -> str:
     """ml_collections says: 'dpth'\\nDid you mean "depth" instead of "dpth"?"""
-    names = re.findall(r"'([^'\\\"]+)'", str(error))
+    name = re.search(r"\w[\w.]*", str(error).replace("\\n", "\n"))
     nearest = re.search(r'Did you mean "([^"]+)"', str(error))
     hint = f", did you mean {nearest[1]!r}?" if nearest else ""
-    return f"no configuration key {names[0]!r}{hint}" if names else str(error)
+    return f"no configuration key {name[0]!r}{hint}" if name else str(error)
 
 
 def _without_class(message: str) -> str:
-    """The first line, without the name of an exception's class in front."""
-    first = next((line for line in message.splitlines() if line.strip()), message)
-    return re.sub(r"^(FATAL )?(\w+Error: )?", "", first.strip())
+    """The line that says what is wrong, without an exception's class in front.
+
+    ml_collections puts the whole traceback of a config file into its message; the last
+    line is the error.
+    """
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    line = lines[-1] if "Error whilst parsing" in message else lines[0]
+    return re.sub(r"^(FATAL )?([\w.]*Error: )?", "", line)

@@ -1,4 +1,4 @@
-"""From a configuration to a model, its data and its task: what train.py and eval.py share.
+"""From a configuration to a model, its data and its task, for train.py and eval.py.
 
 Only here do models and training meet.
 """

@@ -1,8 +1,8 @@
 """Files that are whole or absent, and trees of arrays with checksums.
 
-Orbax restores an array with a flipped bit in silence, so whatever this library saves has
-the sha256 of every file beside it, checked on load. Everything is written under another
-name and renamed.
+Orbax restores an array with a flipped bit in silence, so whatever this library saves
+has the sha256 of every file beside it, checked on load. Everything is written under
+another name and renamed.
 """
 
 import hashlib

@@ -44,7 +44,7 @@ def test_bad_configuration(tmp_path, arguments, parts):
 
 def test_bad_config_file(tmp_path):
     missing = training_runs.run("train.py", "--config", "configs/nothing.py")
-    assert_one_sentence(missing, "configs/nothing.py")
+    assert_one_sentence(missing, "no file configs/nothing.py")
     variant = training_runs.run("train.py", "--config", "configs/vdpa.py:papr")
     assert_one_sentence(variant, "'papr'", "did you mean 'paper'")
     assert_one_sentence(training_runs.run("train.py"), "config")
@@ -57,7 +57,7 @@ def test_missing_datasets(tmp_path):
     assert_one_sentence(finished, "cifar10", "tfds build")
     folder = ["--config", "configs/vdpa.py:paper"]
     finished = training_runs.run("train.py", *folder, *flags)
-    assert_one_sentence(finished, "directory")
+    assert_one_sentence(finished, "--config.data.directory=PATH")
 
 
 def test_batch_size_that_does_not_divide(tmp_path):

@@ -141,7 +141,7 @@ def test_the_recorded_sizes():
 def test_bad_input():
     with pytest.raises(ValueError, match="unknown model 'vpda', did you mean 'vdpa'"):
         models.create("vpda")
-    with pytest.raises(ValueError, match="did you mean 'depth'.*Valid: .*embed_dim"):
+    with pytest.raises(ValueError, match=r"did you mean 'depth'.*Valid: .*embed_dim"):
         models.create("vdpa", dpth=3)
     with pytest.raises(ValueError, match="embed_dim must divide by num_heads"):
         models.create("vdpa", embed_dim=30, num_heads=4)

@@ -13,8 +13,8 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model")
 def read_state_dict(path: str | pathlib.Path) -> dict[str, Any]:
     """key -> array, from .safetensors, .pth or .pt.
 
-    A pickle is read with `weights_only=True` and nothing else. A state_dict nested under
-    "state_dict", "model_state_dict" or "model" is taken out.
+    A pickle is read with `weights_only=True` and nothing else. A state_dict nested
+    under "state_dict", "model_state_dict" or "model" is taken out.
 
     Raises: ConversionError for a missing, damaged or unsafe file, and without torch.
     """

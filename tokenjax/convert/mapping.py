@@ -45,7 +45,7 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """What a state_dict of one model holds: parameters, and buffers left out of Flax."""
+    """What a state_dict of one model holds: parameters, and buffers Flax lacks."""
 
     entries: tuple[Entry, ...]
     buffers: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)

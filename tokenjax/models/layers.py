@@ -1,8 +1,8 @@
 """Blocks that the architectures share, with PyTorch's conventions.
 
 Parameters are float32; `dtype` is what the arithmetic runs in. Defaults follow
-`torch.nn`: weights and biases uniform in +-1/sqrt(fan_in), LayerNorm epsilon 1e-5, exact
-(erf) GELU.
+`torch.nn`: weights and biases uniform in +-1/sqrt(fan_in), LayerNorm epsilon 1e-5,
+exact (erf) GELU.
 """
 
 import functools

@@ -5,15 +5,17 @@ Per block, on tokens normalised by a LayerNorm:
     local    STK   A v, A from one row of logits q k^T / sqrt(D)      (`ops.soft_topk`)
     global   LGA   softmax(q k_g^T / sqrt(D)) v_g, k_g and v_g averages over all tokens
                    by learned position weights
-    gate     VDFC  alpha = 0.31 + 0.58 sigmoid(w mean_(H,D)(variance of q over tokens) + b)
+    gate     VDFC  alpha = 0.31 + 0.58 sigmoid(w s + b), s the variance of q over
+                   tokens, averaged over (H, D)
     out      proj(alpha STK + (1 - alpha) LGA)
 
-and after the last block adaptive local pooling (`ops.neighborhood`) makes the class token.
+and after the last block adaptive local pooling (`ops.neighborhood`) makes the class
+token.
 
-Source: mu1sd/VDPA, `vdpa.py`. Two things in it cannot matter and cost nothing here: with
-one global token LGA's softmax runs over one entry, so v_g reaches every token whatever q
-and k_g are; and the last entry of `pos_weight` is never read. The defaults compute what
-the original computes. Ours: `stk="soft_topk"`, `global_tokens` > 1,
+Source: mu1sd/VDPA, `vdpa.py`. Two things in it cannot matter and cost nothing here:
+with one global token LGA's softmax runs over one entry, so v_g reaches every token
+whatever q and k_g are; and the last entry of `pos_weight` is never read. The defaults
+compute what the original computes. Ours: `stk="soft_topk"`, `global_tokens` > 1,
 `alp_border="renormalise"`, `dtype`, `remat`, `return_attention`.
 
 Axes: batch b, heads h, tokens n (queries q, keys k), head_dim d, global tokens m.
@@ -45,7 +47,7 @@ class LearnableGlobalAttention(nn.Module):
     def __call__(
         self, query: jax.Array, key: jax.Array, value: jax.Array, train: bool
     ) -> jax.Array:
-        """(b, h, n, d) three times -> (b, h, n, d), or (b, h, 1, d) if all tokens agree."""
+        """(b, h, n, d) thrice -> (b, h, n, d), or (b, h, 1, d) if all tokens agree."""
         _, heads, num_tokens, head_dim = query.shape
         shape = (1, heads, num_tokens + 1, self.global_tokens)  # the recorded shape
         position = self.param("pos_weight", nn.initializers.normal(0.02), shape)

@@ -4,8 +4,8 @@
     tokens += proj(softmax(q k^T / sqrt(D)) v),  tokens += MLP(tokens)   per block
     logits = head(LayerNorm(tokens)[0])
 
-Source: starkplus/CIFAR-ViT, VisionTransformer (arguments and defaults are its own). Ours:
-`dtype`, `remat`, `return_attention`.
+Source: starkplus/CIFAR-ViT, VisionTransformer (arguments and defaults are its own).
+Ours: `dtype`, `remat`, `return_attention`.
 
 Axes: batch b, heads h, tokens n (class token first), dim c, head_dim d.
 """

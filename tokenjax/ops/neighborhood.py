@@ -4,11 +4,11 @@ For token t with neighbours n(t, 1..K), all on a grid of g x g = N tokens:
 
     w(t, k) = softmax_k(cosine(x_t, x_n(t,k)) / T),   class token = mean_t sum_k w x_n
 
-The list n (mu1sd/VDPA, `build_grid_neighbors`) scans the 3x3 window row by row, skips what
-lies outside the grid, appends the centre until there are K entries, and is cut to K. Only
-how often each cell of the window occurs in it matters, so the pooling works on nine shifts
-of the grid instead of gathering (batch, tokens, K, dim), and sums each token's share in
-the result before it touches the tokens again.
+The list n (mu1sd/VDPA, `build_grid_neighbors`) scans the 3x3 window row by row, skips
+what lies outside the grid, appends the centre until there are K entries, and is cut to
+K. Only how often each cell of the window occurs in it matters, so the pooling works on
+nine shifts of the grid instead of gathering (batch, tokens, K, dim), and sums each
+token's share in the result before it touches the tokens again.
 """
 
 import functools
@@ -85,13 +85,11 @@ def adaptive_local_pooling(
 
     # Token j gets what its window's tokens give it: each cell's weights, shifted back.
     received = jnp.pad(weights, ((0, 0), (0, 0), (1, 1), (1, 1)))
-    shares = (
-        sum(
-            _shift(received[:, cell], -row, -column)
-            for cell, (row, column) in enumerate(WINDOW)
-        ).reshape(batch, num_tokens)
-        / num_tokens
-    )  # (batch, tokens)
+    shifted = [
+        _shift(received[:, cell], -row, -column)
+        for cell, (row, column) in enumerate(WINDOW)
+    ]
+    shares = jnp.stack(shifted).sum(0).reshape(batch, num_tokens) / num_tokens
     pooled = jnp.einsum("bn,bnc->bc", shares, values.reshape(batch, num_tokens, dim))
     window_weights = weights.reshape(batch, 9, num_tokens).swapaxes(1, 2)
     return pooled.astype(tokens.dtype), shares, window_weights
@@ -126,6 +124,6 @@ def _window_indices(grid: int, token: int) -> list[int | None]:
 
 
 def _shift(padded: jax.Array, row: int, column: int) -> jax.Array:
-    """The grid seen from (row, column): a view into (batch, grid + 2, grid + 2, ...)."""
+    """The grid seen from (row, column), out of (batch, grid + 2, grid + 2, ...)."""
     height, width = padded.shape[1] - 2, padded.shape[2] - 2
     return padded[:, 1 + row : 1 + row + height, 1 + column : 1 + column + width]

@@ -1,11 +1,11 @@
-"""Attention weights that sharpen: VDPA's modulated softmax, and a soft top-k that is one.
+"""Attention weights that sharpen: VDPA's modulated softmax, and a real soft top-k.
 
-Axes: queries q, keys k (the last axis, over which everything is normalised); any leading
-axes (batch, heads, queries).
+Axes: queries q, keys k (the last axis, over which everything is normalised); any
+leading axes (batch, heads, queries).
 
     modulated_softmax   M = softmax(L / T),  A = softmax(L * M)
-        What VDPA calls "soft top-k" (mu1sd/VDPA, `vdpa.py`). M is about 1/N, so A is close
-        to uniform unless logits are large; and it is not monotone in L.
+        What VDPA calls "soft top-k" (mu1sd/VDPA, `vdpa.py`). M is about 1/N, so A is
+        close to uniform unless logits are large; and it is not monotone in L.
     soft_topk_weights   M = sigma((L - t) / T) with sum_k M = k,  A = softmax(L + log M)
         Tends to softmax over the exact k best as T -> 0 and to plain softmax as k -> N.
 
@@ -26,8 +26,8 @@ _TINY = 1e-20  # keeps 0 / 0 out where a mask is saturated
 def modulated_softmax(logits: jax.Array, temperature: float) -> jax.Array:
     """VDPA's recorded local attention weights.
 
-    The gradient is written out: from the two softmaxes that the forward pass leaves it
-    takes a third of the time that differentiating them takes on CPU. (Reverse mode only.)
+    The gradient is written out: from the two softmaxes that the forward pass leaves, it
+    takes a third of the time that differentiating them takes on CPU. Reverse mode only.
 
     Args:
       logits: (..., keys), scaled dot products.

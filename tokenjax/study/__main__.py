@@ -32,7 +32,7 @@ def main(_: list[str]) -> None:
         config = plan.run_config(study, chosen[0])
         experiment.train(config, chosen[0].workdir(root))
         return
-    path = flags.FLAGS[CONFIG.name].config_filename
+    path = command_line.config_path(CONFIG)
     runner.run_all(runs, path, root, JOBS.value)
     summary.summarize(study, runs, root)
     print((root / "table.md").read_text())

@@ -24,7 +24,8 @@ def run_all(
     """
     waiting = [run for run in runs if not (run.workdir(root) / DONE).exists()]
     slots = _core_slots(jobs)
-    free, running = list(range(len(slots))), {}
+    free = list(range(len(slots)))
+    running: dict[int, tuple[StudyRun, subprocess.Popen]] = {}
     bar = tqdm.tqdm(total=len(runs), initial=len(runs) - len(waiting), unit="run")
     try:
         while waiting or running:

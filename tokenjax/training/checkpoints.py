@@ -6,8 +6,8 @@
 Two Orbax traps are closed here (0.12): `best_fn` with `max_to_keep` deletes the newest
 checkpoint when it is not among the best, so two preservation policies are joined; and a
 flipped bit is restored in silence, so every restore is preceded by a check. A process
-killed between Orbax's commit and ours leaves a whole checkpoint without checksums, which
-is accepted.
+killed between Orbax's commit and ours leaves a whole checkpoint without checksums,
+which is accepted.
 """
 
 import pathlib
@@ -135,8 +135,8 @@ class Checkpoints:
             reason = str(error).strip().splitlines()[0][:300] if str(error) else ""
             raise CheckpointError(
                 f"{self.root / str(step)} cannot be read into this model "
-                f"({type(error).__name__}: {reason}): another configuration made it, or "
-                f"it is damaged; {self._advice(step)}"
+                f"({type(error).__name__}: {reason}): another configuration made it, "
+                f"or it is damaged; {self._advice(step)}"
             ) from error
 
     def _advice(self, step: int) -> str:

@@ -34,7 +34,7 @@ class Classification:
     def init(self, key: jax.Array) -> dict[str, Any]:
         """Variables of a new model."""
         inputs = jnp.zeros((1, *self.info.image_shape), jnp.float32)
-        return self.model.init(key, inputs)
+        return dict(self.model.init(key, inputs))
 
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array
@@ -63,7 +63,7 @@ class Classification:
         if key is not None:
             scaled = images.astype(jnp.float32) / 255
             images = augment(
-                key, scaled, self.settings.augmentation, fill=self.info.mean
+                key, scaled, self.settings.augmentation, fill=jnp.array(self.info.mean)
             )
             return (images - jnp.array(self.info.mean)) / jnp.array(self.info.std)
         return normalize(images, self.info.mean, self.info.std)

@@ -23,7 +23,7 @@ def device_batches(split: Split, batch_size: int, mesh: Mesh) -> Iterator[dict]:
 
 
 def make_predict(task: Classification, mesh: Mesh) -> Callable:
-    """(variables, batch) -> outputs per example, compiled, gathered on every process."""
+    """(variables, batch) -> outputs per example; jitted, whole on every process."""
     everywhere = devices.replicated(mesh)
     return jax.jit(
         lambda variables, batch: {

@@ -1,5 +1,6 @@
 """A new run that starts from given weights."""
 
+import dataclasses
 from typing import Any
 
 import flax.traverse_util
@@ -20,7 +21,7 @@ def with_variables(state: TrainState, variables: Any, sharding: Any) -> TrainSta
     placed = jax.device_put(dict(variables), sharding)
     params = placed.pop("params")
     ema = None if state.ema_params is None else jax.tree.map(jnp.copy, params)
-    return state.replace(params=params, model_state=placed, ema_params=ema)
+    return dataclasses.replace(state, params=params, model_state=placed, ema_params=ema)
 
 
 def check_variables(expected: Any, given: Any) -> None:

@@ -12,6 +12,7 @@ import threading
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from tokenjax import data
@@ -188,7 +189,7 @@ def _finish(run: Run, log: MetricLog, workdir: pathlib.Path) -> dict[str, Any]:
     run.checkpoints.wait()
     step = run.checkpoints.pick(which)
     state = run.state
-    if step != run.step:
+    if step is not None and step != run.step:
         state = run.checkpoints.restore(step, state, run.everywhere)
     if jax.process_index() == 0:
         from tokenjax import plots
@@ -237,7 +238,9 @@ def _open_tensorboard(run: Run, log: MetricLog, config: dict) -> threading.Threa
 
     def start() -> None:
         augmented = data.augment(
-            jax.random.key(run.settings.seed), scaled, run.settings.augmentation
+            jax.random.key(run.settings.seed),
+            jnp.asarray(scaled),
+            run.settings.augmentation,
         )
         log.start_tensorboard(config, np.asarray(augmented))
 

@@ -1,7 +1,7 @@
 """Where a run's numbers go: metrics.jsonl, TensorBoard through CLU, history.json.
 
-metrics.jsonl has one row per logging, {"step": 20, "train/loss": ...}. It is the record:
-TensorBoard is written beside it where TensorFlow is installed.
+metrics.jsonl has one row per logging, {"step": 20, "train/loss": ...}. It is the
+record: TensorBoard is written beside it where TensorFlow is installed.
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ class MetricLog:
         self._rows = [
             row for row in _read_rows(self._path) if row["step"] <= start_step
         ]
-        self._clu = None
+        self._clu: Any = None
         if not self._writes:
             return
         temporary = self._path.with_suffix(".tmp")
@@ -36,7 +36,7 @@ class MetricLog:
         self._file = open(self._path, "a")  # noqa: SIM115 (open as long as the run)
 
     def start_tensorboard(self, config: dict, images: np.ndarray) -> None:
-        """Opens CLU's writer (importing TensorFlow takes seconds) and describes the run.
+        """Opens CLU's writer (it imports TensorFlow for seconds) and describes the run.
 
         Args:
           config: nested dict of hyperparameters.

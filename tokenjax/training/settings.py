@@ -1,18 +1,16 @@
 """Every setting of a run, with its type, default and meaning.
 
-`default_config()` is where a file in `configs/` starts; `Settings.from_config` checks what
-the user made of it. The sections `model`, `data` and `augmentation` are checked by who
-reads them: `models.create`, `data.load`, `data.Augmentation`.
+`default_config()` is where a file in `configs/` starts; `Settings.from_config` checks
+what the user made of it. The sections `model`, `data` and `augmentation` are checked by
+who reads them: `models.create`, `data.load`, `data.Augmentation`.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from tokenjax.data import Augmentation
 from tokenjax.errors import UserError, unknown_name
-
-T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Settings:
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     checkpoint: Checkpoint = Checkpoint()
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     model: dict[str, Any] = dataclasses.field(default_factory=lambda: {"name": "vdpa"})
     data: dict[str, Any] = dataclasses.field(
         default_factory=lambda: {"source": "digits"}
@@ -114,14 +112,15 @@ def select_variant(variants: Mapping[str, Callable[[], Any]], name: str) -> Any:
     return variants[name]()
 
 
-def _from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
-    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore
-    arguments = {}
+def _from_mapping(cls: Any, values: Mapping[str, Any], where: str) -> Any:
+    """Fills a settings class; a section is a settings class of its own."""
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    arguments: dict[str, Any] = {}
     for key, value in values.items():
         if key not in fields:
             kind = f"configuration key{f' in {where}' if where else ''}"
             raise UserError(unknown_name(kind, key, fields))
-        expected = fields[key].type
+        expected: Any = fields[key].type
         if expected is Augmentation:
             arguments[key] = Augmentation.from_config(value)
         elif dataclasses.is_dataclass(expected):

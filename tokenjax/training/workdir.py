@@ -13,7 +13,7 @@ _FREE = ("log_every_steps", "evaluate_every_epochs", "checkpoint", "distributed"
 
 
 def open_workdir(workdir: pathlib.Path, config: dict[str, Any]) -> None:
-    """Makes the directory and its config.json, or checks that the run there is this one.
+    """Makes the directory and its config.json, or checks that its run is this one.
 
     Raises: UserError if it cannot be written, or holds a run of another configuration.
     """

@@ -25,6 +25,7 @@ def table_for(model: nn.Module) -> Table:
     if type(model) not in _TABLES:
         known = ", ".join(sorted(cls.__name__ for cls in _TABLES))
         raise ConversionError(
-            f"no conversion from PyTorch for {type(model).__name__}; there is for {known}"
+            f"no conversion from PyTorch for {type(model).__name__}; "
+            f"there is for {known}"
         )
     return _TABLES[type(model)](model)

@@ -193,6 +193,10 @@ def image_folder(
             "image_folder: image_size is 1 or more, num_threads and cache_bytes 0 or "
             f"more, got {image_size}, {num_threads} and {cache_bytes}"
         )
+    if not directory:
+        raise DatasetError(
+            "image_folder needs a directory: --config.data.directory=PATH"
+        )
     root = Path(directory).expanduser()
     fractions = (validation_fraction, test_fraction)
     class_names, parts = _find_parts(root, fractions, split_seed)
