@@ -5,11 +5,13 @@ has the sha256 of every file beside it, checked on load. Everything is written u
 another name and renamed.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
 import shutil
+from collections.abc import Iterator
 from typing import Any
 
 from tokenjax.errors import CheckpointError
@@ -19,15 +21,24 @@ METADATA = "metadata.json"
 VARIABLES = "variables"
 
 
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A temporary name to write to, renamed to `path` if nothing was raised."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes JSON, indented, under a temporary name and renames it."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w") as file:
+    """Writes JSON, indented, whole and on the disk, or not at all."""
+    with replacing(path) as temporary, open(temporary, "w") as file:
         json.dump(value, file, indent=2)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def read_json(path: pathlib.Path) -> Any:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 
+from tokenjax import storage
 from tokenjax.benchmark import hardware
 from tokenjax.benchmark.measure import Row
 
@@ -88,16 +89,11 @@ def write_csv(rows: Iterable[Row], path: str | os.PathLike[str]) -> None:
       OSError: the directory does not exist or cannot be written.
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(column.heading for column in COLUMNS)
-            for row in rows:
-                writer.writerow(_plain(column.value(row)) for column in COLUMNS)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with storage.replacing(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(column.heading for column in COLUMNS)
+        for row in rows:
+            writer.writerow(_plain(column.value(row)) for column in COLUMNS)
 
 
 def _plain(value: str | int | float) -> str | int:

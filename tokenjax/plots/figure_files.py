@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from tokenjax import storage
+
 # Okabe and Ito's colours, told apart with any colour vision.
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, ORANGE, YELLOW, GREY = "#56B4E9", "#E69F00", "#F0E442", "#5F6368"
@@ -61,10 +63,6 @@ def save(figure: Figure, path: str | os.PathLike[str], dpi: int = 130) -> pathli
     if path.suffix != ".png":
         raise ValueError(f"figures are written as .png, got {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with storage.replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi, facecolor="white")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path

@@ -30,9 +30,8 @@ class MetricLog:
         self._clu: Any = None
         if not self._writes:
             return
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in self._rows))
-        temporary.replace(self._path)
+        with storage.replacing(self._path) as temporary:
+            temporary.write_text("".join(json.dumps(r) + "\n" for r in self._rows))
         self._file = open(self._path, "a")  # noqa: SIM115 (open as long as the run)
 
     def start_tensorboard(self, config: dict, images: np.ndarray) -> None:
