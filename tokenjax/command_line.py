@@ -30,7 +30,7 @@ def enable_compilation_cache() -> None:
     """Keeps compiled programs over runs, in JAX_COMPILATION_CACHE_DIR or ~/.cache."""
     import jax
 
-    if not jax.config.read("jax_compilation_cache_dir"):
+    if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
         cache = pathlib.Path(base) / "tokenjax" / "jax"
         jax.config.update("jax_compilation_cache_dir", str(cache))

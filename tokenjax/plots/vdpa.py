@@ -180,7 +180,7 @@ def _overlays(
     bar.ax.yaxis.set_major_locator(MaxNLocator(6, integer=colours != "RdBu_r"))
     if colours == "RdBu_r":
         bar.ax.yaxis.set_major_formatter(
-            FuncFormatter(lambda value, _: f"{2.0**value:.2g}×")
+            FuncFormatter(lambda value, _: f"{2.0**value:.3g}×")
         )
 
 

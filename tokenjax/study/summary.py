@@ -23,7 +23,8 @@ def summarize(study: Any, runs: list[StudyRun], root: pathlib.Path) -> dict[str,
     for dataset in study.datasets:
         costs = _costs(study, dataset)
         reference = costs[study.reference]["latency_ms"]
-        for variant in study.variants:
+        others = [name for name in study.variants if name != study.reference]
+        for variant in (study.reference, *others):
             chosen = [r for r in runs if (r.dataset, r.variant) == (dataset, variant)]
             row = {"dataset": dataset, "variant": variant, **_accuracy(chosen, root)}
             cost = costs[variant]

@@ -171,6 +171,7 @@ def _train_steps(run: Run, log: MetricLog, stop: StopRequest, config: dict) -> N
             if due_evaluation:
                 validation = run.validate()
                 metric = validation[run.task.best_metric]
+                due_save |= metric > log.best(f"validation/{run.task.best_metric}")
                 log.write(step, {f"validation/{k}": v for k, v in validation.items()})
                 progress.validated(validation)
             if due_save:

@@ -6,6 +6,7 @@ record: TensorBoard is written beside it where TensorFlow is installed.
 
 import importlib.util
 import json
+import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -67,6 +68,10 @@ class MetricLog:
     def rows(self) -> list[dict[str, float]]:
         """All rows of the run, earlier parts included."""
         return list(self._rows)
+
+    def best(self, key: str) -> float:
+        """The largest value of a scalar so far; -inf before the first."""
+        return max((row[key] for row in self._rows if key in row), default=-math.inf)
 
     def close(self) -> None:
         """Writes history.json: per split, columns of equal length."""
