@@ -72,11 +72,15 @@ def digits() -> ConfigDict:
 
 
 def cluttered() -> ConfigDict:
-    """16 tokens of 16 pixels; 160,000 images."""
+    """16 tokens of 16 pixels; 120,000 images.
+
+    Half of them are warm-up: with one epoch of it the recorded model and the ViT stall.
+    """
     config = _common()
     config.data = ConfigDict({"source": "cluttered", "canvas": 64})
     config.model.patch_size = 16
-    config.epochs = 8.0
+    config.epochs = 6.0
+    config.schedule.update(warmup_epochs=3.0)
     config.evaluate_every_epochs = config.checkpoint.every_epochs = 2.0
     return config
 
