@@ -38,7 +38,9 @@ def build(config: Any) -> Experiment:
     settings = Settings.from_config(config)
     if settings.distributed:
         jax.distributed.initialize()
-    _check_model_name(settings)
+    # The quick mistakes first, before any data is loaded or a file written.
+    models.argument_names(settings.model["name"])
+    devices.make_mesh(settings)
     dataset = data.load(settings.data)
     model = create_model(settings.model, dataset.info)
     return Experiment(settings, dataset, Classification(model, dataset, settings))
@@ -82,11 +84,6 @@ def create_model(model_config: dict[str, Any], info: data.DatasetInfo) -> nn.Mod
                 f"config: model.{key} is {arguments[key]}, but {info.name} has {value}"
             )
     return models.create(name, **arguments)
-
-
-def _check_model_name(settings: Settings) -> None:
-    """Before any data is loaded: the quick mistakes first."""
-    models.argument_names(settings.model["name"])
 
 
 def evaluate(

@@ -7,7 +7,7 @@ import numpy as np
 
 from tokenjax.plots.vdpa import alpha_per_block, effective_keys, pooling_weights
 
-SHOWN_IMAGES = 6
+SHOWN_IMAGES = 4
 
 
 def draw_looks(

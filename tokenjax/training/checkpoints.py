@@ -11,6 +11,7 @@ which is accepted.
 """
 
 import pathlib
+import shutil
 import threading
 import time
 from typing import Any
@@ -34,6 +35,12 @@ class Checkpoints:
         self.root = workdir.absolute() / FOLDER
         if not writable and not self.root.is_dir():
             raise CheckpointError(f"{workdir} holds no checkpoints: train there first")
+        if writable:
+            # Orbax would do both from threads that outlive a quick end of the program.
+            self.root.mkdir(parents=True, exist_ok=True)
+            if jax.process_index() == 0:
+                for leftover in self.root.glob("*.orbax-checkpoint-tmp*"):
+                    shutil.rmtree(leftover, ignore_errors=True)
         policies = [
             checkpoint_managers.LatestN(keep),
             checkpoint_managers.BestN(get_metric_fn=_metric, n=1),
@@ -43,7 +50,8 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(
                 best_fn=_metric,
                 best_mode="max",
-                cleanup_tmp_directories=writable,
+                create=False,
+                cleanup_tmp_directories=False,
                 read_only=not writable,
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
             ),
