@@ -42,6 +42,11 @@ def build(config: Any) -> Experiment:
     models.argument_names(settings.model["name"])
     devices.make_mesh(settings)
     dataset = data.load(settings.data)
+    for name in ("train", "validation", "test"):
+        if not len(dataset.split(name)):
+            raise UserError(
+                f"the {name} split of {dataset.info.name} holds no examples"
+            )
     model = create_model(settings.model, dataset.info)
     return Experiment(settings, dataset, Classification(model, dataset, settings))
 

@@ -12,7 +12,7 @@ def test_one_step(tmp_path):
     for label in ("calm", "wild"):
         folder = tmp_path / "images" / label
         folder.mkdir(parents=True)
-        for index in range(3):
+        for index in range(10):
             pixels = draws.integers(0, 256, (40, 60, 3), np.uint8)
             Image.fromarray(pixels).save(folder / f"{index}.png")
     finished = training_runs.run(
