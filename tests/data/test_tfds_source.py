@@ -151,7 +151,11 @@ def test_what_is_not_here_is_said_at_once(tmp_path, monkeypatch, source, downloa
 
 
 def test_a_silent_network_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("socket.create_connection", lambda *_, **__: time.sleep(20))
+    def hang(*arguments, **options):
+        time.sleep(20)
+        raise OSError("timed out")
+
+    monkeypatch.setattr("socket.create_connection", hang)
     monkeypatch.setattr("urllib.request.getproxies", dict)
     start = time.perf_counter()
     with pytest.raises(DatasetError, match=r"no connection to www\.cs\.toronto\.edu"):
