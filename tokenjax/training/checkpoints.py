@@ -99,6 +99,7 @@ class Checkpoints:
         if self._hashing is not None:
             self._hashing.join()
             self._hashing = None
+            self._drop_old_checksums()
 
     def restore(self, step: int, like: Any, sharding: Any) -> Any:
         """Reads a state with the structure, shapes and types of `like`.
@@ -153,6 +154,12 @@ class Checkpoints:
     def _sidecar(self, step: int) -> pathlib.Path:
         return self.root / "checksums" / f"{step}.json"
 
+    def _drop_old_checksums(self) -> None:
+        """Of steps that Orbax has deleted, which it does after saving the newest."""
+        for sidecar in self._sidecar(0).parent.glob("*.json"):
+            if not (self.root / sidecar.stem).exists():
+                sidecar.unlink(missing_ok=True)
+
     def _hash(self, step: int) -> None:
         directory = self.root / str(step)
         while not directory.exists():  # Orbax renames it here when it is whole
@@ -162,9 +169,6 @@ class Checkpoints:
         sidecar = self._sidecar(step)
         sidecar.parent.mkdir(exist_ok=True)
         storage.write_json(sidecar, storage.directory_checksums(directory))
-        for old in sidecar.parent.glob("*.json"):
-            if not (self.root / old.stem).exists():
-                old.unlink(missing_ok=True)
 
 
 def _metric(metrics: dict[str, float]) -> float:
