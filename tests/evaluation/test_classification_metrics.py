@@ -34,6 +34,33 @@ def test_hand_counts():
     assert summary["weighted"]["recall"] == pytest.approx(3 / 5)
 
 
+def test_recorded_metrics(golden):
+    case = golden("cifar_vit/metrics")
+    labels, predictions = case["input/targets"], case["input/predictions"]
+    summary = evaluation.summarize(
+        labels, predictions[:, None], np.zeros(len(labels)), 10
+    )
+    assert summary["top1"] == pytest.approx(case["output/accuracy"], abs=1e-12)
+    for score in ("precision", "recall", "f1"):
+        for average in ("macro", "weighted"):
+            recorded = case[f"output/{score}_{average}"]
+            assert summary[average][score] == pytest.approx(recorded, abs=1e-12)
+        per_class = [row[score] for row in summary["per_class"]]
+        recorded = case[f"output/{score}_per_class"]
+        np.testing.assert_allclose(per_class, recorded, atol=1e-12)
+    matrix = np.array(summary["confusion_matrix"])
+    np.testing.assert_array_equal(matrix, case["output/confusion_matrix"])
+
+
+def test_recorded_top_k(golden):
+    case = golden("cifar_vit/metrics")
+    labels, logits = case["input/logit_targets"], case["input/logits"]
+    ranked = np.argsort(-logits, axis=1)[:, :5]
+    summary = evaluation.summarize(labels, ranked, np.zeros(len(labels)), 10)
+    percent = [100 * summary["top1"], 100 * summary["top5"]]
+    np.testing.assert_allclose(percent, case["output/topk_accuracy"], rtol=1e-6)
+
+
 def test_agrees_with_scikit_learn_and_is_json():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 10, 200)

@@ -9,17 +9,35 @@ from tokenjax import models
 
 SMALL = {
     "vdpa": {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2},
-    "vit": {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2},
+    **dict.fromkeys(
+        (
+            "vit",
+            "cifar_vit_tiny",
+            "cifar_vit_small",
+            "cifar_vit_base",
+            "linear_vit",
+            "lightweight_vit",
+        ),
+        {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2},
+    ),
+    "dynamic_vit": {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 4},
 }
+SAME_CLASS = {"cifar_vit_tiny", "cifar_vit_small", "cifar_vit_base", "lightweight_vit"}
 VARIANTS = {
-    **{name: (name, {}) for name in SMALL},
+    **{name: (name, {}) for name in SMALL if name not in SAME_CLASS},
     "vdpa_soft_topk": ("vdpa", {"stk": "soft_topk", "stk_temperature": 0.1}),
     "vdpa_global": ("vdpa", {"global_tokens": 3}),
     "vdpa_border": ("vdpa", {"alp_border": "renormalise", "k_neighbors": 4}),
     "vdpa_dropout": ("vdpa", {"drop": 0.1, "attn_drop": 0.1}),
     "vdpa_remat": ("vdpa", {"remat": True}),
     "vit_remat": ("vit", {"remat": True}),
+    "linear_vit_remat": ("linear_vit", {"remat": True}),
+    "dynamic_vit_remat": ("dynamic_vit", {"remat": True}),
+    "dynamic_vit_masked": ("dynamic_vit", {"execution": "masked"}),
+    "dynamic_vit_linear": ("dynamic_vit", {"predictor": "linear"}),
 }
+# The original has a predictor after the last block too, and never asks it.
+UNUSED = {"dynamic_vit_linear": ("predictors_3",)}
 
 
 def small(variant, **more):
@@ -71,7 +89,8 @@ def test_finite_gradients_reach_all_that_matters(variant):
 
     for path, leaf in jax.tree.leaves_with_path(gradient(variables)):
         assert np.isfinite(leaf).all(), path
-        assert np.abs(leaf).max() > 0, path
+        if not any(unused in str(path) for unused in UNUSED.get(variant, ())):
+            assert np.abs(leaf).max() > 0, path
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -86,7 +105,7 @@ def test_bfloat16_computes_about_the_same(variant):
     assert np.abs(coarse - exact).max() < 0.05 * np.abs(exact).max() + 0.05
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", sorted(set(SMALL) - SAME_CLASS))
 def test_one_compilation_per_shape(name):
     model = small(name)
     variables, images = start(model, batch=3)
@@ -102,7 +121,7 @@ def test_one_compilation_per_shape(name):
     assert len(traces) == 2
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", sorted(set(SMALL) - SAME_CLASS))
 def test_images_do_not_mix(name):
     model = small(name)
     variables, images = start(model)
@@ -111,7 +130,7 @@ def test_images_do_not_mix(name):
     np.testing.assert_allclose(apply(variables, images), alone, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", sorted(set(SMALL) - SAME_CLASS))
 def test_remat_changes_nothing(name):
     model, remat = small(name), small(f"{name}_remat")
     variables, images = start(model)

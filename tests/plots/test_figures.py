@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from drawn_figures import assert_drawn
 from PIL import Image
 
 from tokenjax import plots
@@ -11,23 +12,6 @@ from tokenjax.plots import figure_files, images, training
 
 RNG = np.random.default_rng(0)
 NAMES = ["cat", "dog", "a bird with a very long name"]
-
-
-def assert_drawn(path, returned):
-    """A PNG of legible size, with ink, and nothing left beside it."""
-    assert returned == path
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
-    with Image.open(path) as image:
-        assert image.format == "PNG"
-        assert min(image.size) >= 250
-        pixels = np.asarray(image.convert("RGB"))
-    assert pixels[0, 0].tolist() == [255, 255, 255]
-    assert 0.01 < (pixels != 255).any(axis=-1).mean() < 0.95
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "figures" / "figure.png"
 
 
 def history():

@@ -29,6 +29,21 @@ def test_cosine_with_warmup():
     assert (np.diff(curve[20:]) <= 0).all()
 
 
+def test_cosine_is_the_recorded_one(golden):
+    # The original's rate is constant within an epoch: ours agrees where epochs begin.
+    case = golden("cifar_vit/lr_cosine")
+    recorded = case.meta["constructor_args"]["config"]
+    config = settings(
+        epochs=float(recorded["epochs"]),
+        optimizer={"learning_rate": recorded["learning_rate"]},
+        schedule={"minimum_learning_rate": recorded["min_lr"]},
+    )
+    curve = make_schedule(config, EXAMPLES)
+    ours = [float(curve(10 * epoch)) for epoch in range(recorded["epochs"])]
+    np.testing.assert_allclose(ours, case["output/lr_used"], rtol=1e-5)
+    assert float(curve(200)) == pytest.approx(case["output/lr_logged"][-1], rel=1e-5)
+
+
 def test_step_and_multistep_count_from_the_start_of_the_run():
     curve = rates({"name": "step", "step_epochs": 4.0, "warmup_epochs": 1.0})
     np.testing.assert_allclose(curve[[10, 39, 40, 79, 80]], [1, 1, 0.1, 0.1, 0.01])

@@ -1,9 +1,9 @@
-"""The flags of `bench.py`, and what it does with them."""
+"""The flags of `bench.py`, and what it does with them; `analyze` shares most of it."""
 
 import ast
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from absl import flags
@@ -73,6 +73,23 @@ def parse_arguments(texts: Sequence[str]) -> dict[str, Any]:
     return arguments
 
 
+def parse_pairs(flag: str, texts: Sequence[str]) -> dict[str, str]:
+    """["vit=a", "vdpa=b"] -> {"vit": "a", "vdpa": "b"}.
+
+    Raises:
+      UserError: a piece that is not name=path, or a name given twice.
+    """
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, _, path = (part.strip() for part in text.partition("="))
+        if not name or not path:
+            raise UserError(f"--{flag} takes name=path[,name=path], got {text!r}")
+        if name in pairs:
+            raise UserError(f"--{flag} names {name!r} twice")
+        pairs[name] = path
+    return pairs
+
+
 def requests(options: Mapping[str, Any]) -> list[Request]:
     """The rows asked for, each model with each batch size.
 
@@ -84,11 +101,16 @@ def requests(options: Mapping[str, Any]) -> list[Request]:
     if not names:
         valid = models.names()
         raise UserError(f"name a model: --model {valid[0]}. Valid: {', '.join(valid)}")
+    return by_batch_size(names, options)
+
+
+def by_batch_size(names: Sequence[str], options: Mapping[str, Any]) -> list[Request]:
+    """Each name with each batch size that is asked for."""
     sizes = [int(size) for size in options["batch_size"]]
     return [Request(name, size) for name in names for size in dict.fromkeys(sizes)]
 
 
-def check_csv(path: str | None) -> None:
+def check_file(flag: str, path: str | None) -> None:
     """Refuses before measuring what could not be written after it.
 
     Raises:
@@ -97,9 +119,15 @@ def check_csv(path: str | None) -> None:
     if path is None:
         return
     if pathlib.Path(path).is_dir():
-        raise UserError(f"--csv {path} is a directory, not a file")
+        raise UserError(f"--{flag} {path} is a directory, not a file")
     if not pathlib.Path(path).absolute().parent.is_dir():
-        raise UserError(f"--csv {path}: its directory does not exist")
+        raise UserError(f"--{flag} {path}: its directory does not exist")
+
+
+def check_no_arguments(argv: Sequence[str]) -> None:
+    """Raises: UserError if anything but flags was given."""
+    if len(argv) > 1:
+        raise UserError(f"unexpected argument {argv[1]!r}: every option is a flag")
 
 
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
@@ -108,20 +136,30 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     Raises:
       UserError: a flag, model or argument that does not fit; before any measuring.
     """
-    if len(argv) > 1:
-        raise UserError(f"unexpected argument {argv[1]!r}: every option is a flag")
+    check_no_arguments(argv)
     options = values.flag_values_dict()
     wanted = requests(options)
     arguments = parse_arguments(options["set"])
-    check_csv(options["csv"])
+    check_file("csv", options["csv"])
+    dtype, image_size = options["dtype"], options["image_size"]
     for request in wanted:
-        measure.build(request.name, arguments, options["dtype"], options["image_size"])
-    rows = measure_all(wanted, arguments, options)
+        measure.build(request.name, arguments, dtype, image_size)
+
+    def measure_one(request: Request, timing: latency.Timing) -> measure.Row:
+        name, batch_size = request
+        return measure.measure_model(
+            name, arguments, batch_size, dtype, image_size, timing
+        )
+
+    rows = measure_all(wanted, measure_one, options)
     print(table.format_table(rows, options["warmup"]))
 
 
 def measure_all(
-    wanted: Sequence[Request], arguments: Mapping[str, Any], options: Mapping[str, Any]
+    wanted: Sequence[Request],
+    measure_one: Callable[[Request, latency.Timing], measure.Row],
+    options: Mapping[str, Any],
+    columns: Sequence[table.Column] = table.COLUMNS,
 ) -> list[measure.Row]:
     """Measures row after row under a progress bar; the CSV has every finished row."""
     calls = options["warmup"] + options["repeats"]
@@ -132,16 +170,8 @@ def measure_all(
         )
         for request in wanted:
             bar.set_description(f"{request.name}, batch {request.batch_size}")
-            row = measure.measure_model(
-                request.name,
-                arguments,
-                request.batch_size,
-                options["dtype"],
-                options["image_size"],
-                timing,
-            )
-            rows.append(row)
+            rows.append(measure_one(request, timing))
             bar.update(calls * len(rows) - bar.n)  # the time budget may skip calls
             if options["csv"]:
-                table.write_csv(rows, options["csv"])
+                table.write_csv(rows, options["csv"], columns)
     return rows

@@ -17,10 +17,13 @@ from tokenjax.benchmark.measure import Row
 
 
 class Column(NamedTuple):
-    """A heading, the value of a row under it, and its format in the terminal."""
+    """A heading, the value of a row under it, and its format in the terminal.
+
+    A value of None is "-" in the terminal and empty in a CSV.
+    """
 
     heading: str
-    value: Callable[[Row], str | int | float]
+    value: Callable[[Row], str | int | float | None]
     form: str
 
 
@@ -42,32 +45,50 @@ COLUMNS = (
 )
 
 
-def format_table(rows: Sequence[Row], warmup: int) -> str:
+def chosen_columns(*headings: str) -> list[Column]:
+    """Columns of COLUMNS by their headings, in the order given."""
+    by_heading = {column.heading: column for column in COLUMNS}
+    return [by_heading[heading] for heading in headings]
+
+
+def format_table(
+    rows: Sequence[Row],
+    warmup: int,
+    columns: Sequence[Column] = COLUMNS,
+    notes: Sequence[str] = (),
+) -> str:
     """The table, and under it how its numbers were found.
 
     Units are removed from the cells into the headings; text is aligned left, numbers
-    right. `warmup` is the number of untimed calls, for the note.
+    right. `warmup` is the number of untimed calls, for the note; `notes` are lines to
+    put before it.
     """
-    cells = [
-        [format(column.value(row), column.form) for column in COLUMNS] for row in rows
-    ]
-    headings = [column.heading for column in COLUMNS]
+    cells = [[_cell(column, row) for column in columns] for row in rows]
+    headings = [column.heading for column in columns]
     widths = [max(map(len, group)) for group in zip(headings, *cells, strict=True)]
-    lines = [_line(headings, widths), "  ".join("-" * width for width in widths)]
-    lines += [_line(row, widths) for row in cells]
-    return "\n".join([*lines, "", *_notes(rows, warmup)])
+    lines = [_line(headings, widths, columns)]
+    lines.append("  ".join("-" * width for width in widths))
+    lines += [_line(row, widths, columns) for row in cells]
+    found = _notes(rows, warmup, "Memory(MiB)" in headings)
+    return "\n".join([*lines, "", *notes, *found])
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+def _cell(column: Column, row: Row) -> str:
+    value = column.value(row)
+    return "-" if value is None else format(value, column.form)
+
+
+def _line(
+    cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column]
+) -> str:
     padded = [
         cell.ljust(width) if column.form == "s" else cell.rjust(width)
-        for cell, width, column in zip(cells, widths, COLUMNS, strict=True)
+        for cell, width, column in zip(cells, widths, columns, strict=True)
     ]
     return "  ".join(padded).rstrip()
 
 
-def _notes(rows: Iterable[Row], warmup: int) -> list[str]:
-    rows = list(rows)
+def _notes(rows: Sequence[Row], warmup: int, with_memory: bool) -> list[str]:
     repeats = sorted({row.latency.repeats for row in rows})
     calls = "-".join(map(str, {repeats[0]: 0, repeats[-1]: 0})) if repeats else "no"
     sizes = dict.fromkeys(f"{row.model} {row.inputs}" for row in rows)
@@ -77,12 +98,16 @@ def _notes(rows: Iterable[Row], warmup: int) -> list[str]:
         f"latency: one batch, {calls} calls after at most {warmup} to warm up, "
         "compilation excluded.",
         f"Inputs: {'; '.join(sizes)}.",
-        f"Memory: {'; '.join(methods)}.",
+        *([f"Memory: {'; '.join(methods)}."] if with_memory else []),
         f"Hardware: {hardware.describe()}; jax {jax.__version__}.",
     ]
 
 
-def write_csv(rows: Iterable[Row], path: str | os.PathLike[str]) -> None:
+def write_csv(
+    rows: Iterable[Row],
+    path: str | os.PathLike[str],
+    columns: Sequence[Column] = COLUMNS,
+) -> None:
     """Writes the columns of the table, numbers to six digits, replacing the file whole.
 
     Raises:
@@ -91,10 +116,10 @@ def write_csv(rows: Iterable[Row], path: str | os.PathLike[str]) -> None:
     path = pathlib.Path(path)
     with storage.replacing(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(column.heading for column in COLUMNS)
+        writer.writerow(column.heading for column in columns)
         for row in rows:
-            writer.writerow(_plain(column.value(row)) for column in COLUMNS)
+            writer.writerow(_plain(column.value(row)) for column in columns)
 
 
-def _plain(value: str | int | float) -> str | int:
+def _plain(value: str | int | float | None) -> str | int | None:
     return f"{value:.6g}" if isinstance(value, float) else value

@@ -16,7 +16,21 @@ from tokenjax.data.batches import (
     train_batches,
     train_indices,
 )
-from tokenjax.data.dataset import ArraySplit, Dataset, DatasetInfo, LazySplit, Split
+from tokenjax.data.dataset import (
+    ArraySplit,
+    Dataset,
+    DatasetInfo,
+    LazySplit,
+    Split,
+    Subset,
+)
+from tokenjax.data.imbalance import (
+    class_counts,
+    imbalanced_indices,
+    make_imbalanced,
+    sampling_weights,
+)
+from tokenjax.data.mixing import Mixed, mix
 from tokenjax.data.sources import SOURCES
 from tokenjax.errors import DatasetError, unknown_name
 
@@ -26,13 +40,20 @@ __all__ = [
     "Dataset",
     "DatasetInfo",
     "LazySplit",
+    "Mixed",
     "Split",
+    "Subset",
     "augment",
+    "class_counts",
     "evaluation_batches",
+    "imbalanced_indices",
     "load",
+    "make_imbalanced",
+    "mix",
     "names",
     "normalize",
     "prefetch",
+    "sampling_weights",
     "train_batches",
     "train_indices",
 ]

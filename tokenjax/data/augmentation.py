@@ -3,9 +3,12 @@
     normalised = (image / 255 - mean) / std
 
 Augmentations act on float32 images in 0..1, before normalisation, in this order: one
-bilinear resampling for rotation, scale and shift; crop; flip; brightness, contrast,
-saturation (as torchvision.transforms defines them); cutout. Every image of a batch
-has its own draws. What is switched off is not traced at all.
+bilinear resampling for rotation, scale and shift; crop; flip; RandAugment; brightness,
+contrast, saturation (as torchvision.transforms defines them); cutout; random erasing.
+Every image of a batch has its own draws. What is switched off is not traced at all.
+
+Mixup and cutmix are settings here too, but pair images and labels: see
+`tokenjax.data.mixing`.
 """
 
 import dataclasses
@@ -16,13 +19,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, UInt8
 
+from tokenjax.data.colour import adjust_brightness, adjust_contrast, adjust_saturation
+from tokenjax.data.geometry import Images, affine, translate
+from tokenjax.data.holes import cut_out, erase
+from tokenjax.data.rand_augment import MAXIMUM_MAGNITUDE, rand_augment
 from tokenjax.errors import UserError, unknown_name
 
-Images = Float[Array, "batch height width channels"]
-
-LUMINANCE = (0.299, 0.587, 0.114)  # red, green, blue (ITU-R BT.601)
 # The order numbers the random streams: append, and what is on keeps its draws.
 DRAWS = (
     "rotation",
@@ -34,6 +38,9 @@ DRAWS = (
     "contrast",
     "saturation",
     "cutout",
+    "rand_augment",
+    "random_erasing",
+    "mixing",
 )
 MAXIMUM = {
     "rotation": 180.0,
@@ -41,6 +48,10 @@ MAXIMUM = {
     "brightness": 1.0,
     "contrast": 1.0,
     "saturation": 1.0,
+    "mixup_probability": 1.0,
+    "cutmix_probability": 1.0,
+    "random_erasing": 1.0,
+    "rand_augment_magnitude": MAXIMUM_MAGNITUDE,
 }
 
 
@@ -57,6 +68,14 @@ class Augmentation:
     contrast: float = 0.0
     saturation: float = 0.0
     cutout: int = 0  # side of the square hole, pixels
+    cutout_holes: int = 1
+    random_erasing: float = 0.0  # probability of one rectangle set to `fill`
+    rand_augment: int = 0  # operations on each image
+    rand_augment_magnitude: float = 9.0  # of 30
+    mixup: float = 0.0  # alpha of Beta(alpha, alpha), a batch's share of own labels
+    mixup_probability: float = 0.5
+    cutmix: float = 0.0  # alpha
+    cutmix_probability: float = 0.5  # where mixup was not chosen
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -101,9 +120,10 @@ def normalize(
 def augment(
     key: jax.Array, images: Images, settings: Augmentation, fill: ArrayLike = 0.0
 ) -> Images:
-    """Augmented `images` in 0..1; `fill` () or (channels,) is cutout's colour.
+    """Augmented `images` in 0..1; `fill` () or (channels,) is the holes' colour.
 
-    Pass the dataset's mean as `fill` for holes that are 0 after normalisation.
+    Pass the dataset's mean as `fill` for holes that are 0 after normalisation. What
+    rotation, shift and RandAugment bring in from outside an image is 0 (black).
     """
     batch, _, _, channels = images.shape
 
@@ -128,6 +148,9 @@ def augment(
     if settings.horizontal_flip:
         flipped = jax.random.bernoulli(stream("flip"), shape=(batch, 1, 1, 1))
         images = jnp.where(flipped, images[:, :, ::-1], images)
+    if settings.rand_augment:
+        number, magnitude = settings.rand_augment, settings.rand_augment_magnitude
+        images = rand_augment(stream("rand_augment"), images, number, magnitude)
     if settings.brightness:
         factors = uniform("brightness", settings.brightness, 1.0)
         images = adjust_brightness(images, factors)
@@ -137,107 +160,10 @@ def augment(
         factors = uniform("saturation", settings.saturation, 1.0)
         images = adjust_saturation(images, factors)
     if settings.cutout:
-        centres = uniform("cutout", 0.5, 0.5, 2)
-        images = cut_out(images, centres, settings.cutout, fill)
+        centres = uniform("cutout", 0.5, 0.5, settings.cutout_holes, 2)
+        for hole in range(settings.cutout_holes):
+            images = cut_out(images, centres[:, hole], settings.cutout, fill)
+    if settings.random_erasing:
+        probability = settings.random_erasing
+        images = erase(stream("random_erasing"), images, probability, fill)
     return images
-
-
-def affine(
-    images: Images,
-    angles: Float[Array, " batch"],
-    scales: Float[Array, " batch"],
-    shifts: Float[Array, "batch 2"],
-) -> Images:
-    """Images turned, scaled and shifted about their centre, bilinearly, 0 outside.
-
-    `angles` in degrees, counter-clockwise as seen; `scales` > 1 enlarges; `shifts` in
-    pixels (down, right). Each pixel is read where the inverse map puts it.
-    """
-    batch, height, width, channels = images.shape
-    radians = jnp.deg2rad(angles)[:, None, None]
-    cosine, sine = jnp.cos(radians), jnp.sin(radians)  # (batch, 1, 1)
-    middle_row, middle_column = (height - 1) / 2, (width - 1) / 2
-    row = jnp.arange(height)[:, None] - middle_row - shifts[:, :1, None]
-    column = jnp.arange(width)[None, :] - middle_column - shifts[:, 1:, None]
-    row, column = row / scales[:, None, None], column / scales[:, None, None]
-    source_row = cosine * row + sine * column + middle_row  # (batch, height, width)
-    source_column = cosine * column - sine * row + middle_column
-
-    # A border of zeros makes the neighbours outside readable without a mask.
-    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    top = jnp.clip(jnp.floor(source_row), -1, height - 1)
-    left = jnp.clip(jnp.floor(source_column), -1, width - 1)
-    down = jnp.clip(source_row - top, 0, 1)  # beyond the border: that border alone
-    right = jnp.clip(source_column - left, 0, 1)
-    stride = width + 2
-    corner = ((top + 1) * stride + left + 1).astype(jnp.int32)  # (batch, h, w)
-    flat = padded.reshape(batch, -1, channels)
-
-    def neighbour(offset: int) -> Images:
-        index = (corner + offset).reshape(batch, -1)
-        picked = jax.vmap(lambda image, at: image.at[at].get(mode="clip"))(flat, index)
-        return picked.reshape(images.shape)
-
-    down, right = down[..., None], right[..., None]
-    upper = neighbour(0) * (1 - right) + neighbour(1) * right
-    lower = neighbour(stride) * (1 - right) + neighbour(stride + 1) * right
-    return upper * (1 - down) + lower * down
-
-
-def translate(images: Images, offsets: Int[Array, "batch 2"], limit: int) -> Images:
-    """Images moved by whole pixels (down, right) within +-limit, 0 where nothing is."""
-    _, height, width, channels = images.shape
-    border = (limit, limit)
-    padded = jnp.pad(images, ((0, 0), border, border, (0, 0)))
-
-    def window(image: Array, offset: Array) -> Array:
-        start = (limit - offset[0], limit - offset[1], 0)
-        return jax.lax.dynamic_slice(image, start, (height, width, channels))
-
-    return jax.vmap(window)(padded, offsets)
-
-
-def grey(images: Images) -> Float[Array, "batch height width 1"]:
-    """Luminance of three channels; the mean of any other number of them."""
-    if images.shape[-1] == 3:
-        weights = jnp.asarray(LUMINANCE, images.dtype)
-        # Not a matrix product: accelerators round those to fewer bits.
-        return (images * weights).sum(axis=-1, keepdims=True)
-    return images.mean(axis=-1, keepdims=True)
-
-
-def _blend(images: Images, other: Array, factors: Float[Array, " batch"]) -> Images:
-    factors = factors[:, None, None, None]
-    return jnp.clip(factors * images + (1 - factors) * other, 0, 1)
-
-
-def adjust_brightness(images: Images, factors: Float[Array, " batch"]) -> Images:
-    """factor * image, clipped to 0..1."""
-    return _blend(images, jnp.zeros((), images.dtype), factors)
-
-
-def adjust_contrast(images: Images, factors: Float[Array, " batch"]) -> Images:
-    """factor * image + (1 - factor) * mean of its grey image, clipped to 0..1."""
-    return _blend(images, grey(images).mean(axis=(1, 2, 3), keepdims=True), factors)
-
-
-def adjust_saturation(images: Images, factors: Float[Array, " batch"]) -> Images:
-    """factor * image + (1 - factor) * its grey image, clipped to 0..1."""
-    return _blend(images, grey(images), factors)
-
-
-def cut_out(
-    images: Images, centres: Float[Array, "batch 2"], side: int, fill: ArrayLike
-) -> Images:
-    """A square of `side` pixels set to `fill`, cut off at the image's border.
-
-    `centres` in 0..1 pick the pixel (row, column) at the middle of the hole.
-    """
-    _, height, width, _ = images.shape
-    size = jnp.asarray([height, width])
-    first = jnp.floor(centres * size).astype(jnp.int32) - side // 2  # (batch, 2)
-    row, column = jnp.arange(height), jnp.arange(width)
-    in_rows = (row >= first[:, :1]) & (row < first[:, :1] + side)  # (batch, height)
-    in_columns = (column >= first[:, 1:]) & (column < first[:, 1:] + side)
-    hole = in_rows[:, :, None, None] & in_columns[:, None, :, None]
-    return jnp.where(hole, jnp.asarray(fill, images.dtype), images)

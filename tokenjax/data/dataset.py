@@ -99,6 +99,32 @@ class LazySplit:
 
 
 @dataclass(frozen=True, eq=False)
+class Subset:
+    """Rows `indices` (n,) of another split, in that order; nothing is copied."""
+
+    source: Split
+    indices: np.ndarray  # (n,) integers, each within 0..len(source) - 1
+
+    def __post_init__(self) -> None:
+        if self.indices.ndim != 1 or not np.issubdtype(self.indices.dtype, np.integer):
+            raise TypeError(f"indices: {self.indices.dtype} {self.indices.shape}")
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        return self.source.labels[self.indices]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.source.image_shape
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        return self.source.gather(self.indices[indices])
+
+
+@dataclass(frozen=True, eq=False)
 class DatasetInfo:
     """What a model and a report need to know about a dataset.
 

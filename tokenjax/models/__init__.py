@@ -6,6 +6,8 @@ from typing import Any
 import flax.linen as nn
 
 from tokenjax.errors import UserError, unknown_name
+from tokenjax.models.dynamic_vit import DynamicViT
+from tokenjax.models.linear_vit import LinearVisionTransformer
 from tokenjax.models.vdpa import VDPA
 from tokenjax.models.vit import VisionTransformer
 
@@ -13,6 +15,18 @@ from tokenjax.models.vit import VisionTransformer
 _REGISTRY: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "vdpa": (VDPA, {}),
     "vit": (VisionTransformer, {}),
+    "cifar_vit_tiny": (
+        VisionTransformer,
+        {"embed_dim": 192, "depth": 12, "num_heads": 3},
+    ),
+    "cifar_vit_small": (
+        VisionTransformer,
+        {"embed_dim": 384, "depth": 12, "num_heads": 6},
+    ),
+    "cifar_vit_base": (VisionTransformer, {}),
+    "dynamic_vit": (DynamicViT, {}),
+    "linear_vit": (LinearVisionTransformer, {}),
+    "lightweight_vit": (LinearVisionTransformer, {}),  # the original's name
 }
 
 

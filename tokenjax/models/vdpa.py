@@ -139,7 +139,7 @@ class Block(nn.Module):
 class VDPA(nn.Module):
     """Classifier: images (b, img_size, img_size, in_chans) -> (logits, aux).
 
-    `aux`: "alpha" (depth, b); with `return_attention` also "attention", a tuple of
+    `aux`: "alpha" (depth, b); unless `return_attention` is off also "attention", a tuple of
     (b, h, n, n) per block, "effective_keys" (depth, b), "alp_weights" (b, n, 9) and
     "alp_shares" (b, n) (see `ops.neighborhood`), else None; "losses" {}.
 
@@ -166,7 +166,7 @@ class VDPA(nn.Module):
     alp_border: str = "center"
     dtype: Any = "float32"
     remat: bool = False
-    return_attention: bool = False
+    return_attention: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

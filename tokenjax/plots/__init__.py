@@ -6,16 +6,23 @@ Nothing here knows a model, a data set or a run; whoever has the arrays passes t
 from tokenjax.plots.classification import confusion_matrix, predictions
 from tokenjax.plots.comparison import accuracy_bars
 from tokenjax.plots.looks import draw_looks
+from tokenjax.plots.per_class import recall_per_class
+from tokenjax.plots.tokens import class_attention, kept_patches
+from tokenjax.plots.tradeoff import accuracy_over_latency
 from tokenjax.plots.training import training_curves
 from tokenjax.plots.vdpa import alpha_per_block, effective_keys, pooling_weights
 
 __all__ = [
     "accuracy_bars",
+    "accuracy_over_latency",
     "alpha_per_block",
+    "class_attention",
     "confusion_matrix",
     "draw_looks",
     "effective_keys",
+    "kept_patches",
     "pooling_weights",
     "predictions",
+    "recall_per_class",
     "training_curves",
 ]

@@ -10,6 +10,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.ticker import PercentFormatter
 
 from tokenjax.plots import figure_files as files
+from tokenjax.plots import image_panels as panels
 from tokenjax.plots.images import displayable
 
 MOST_COUNTS = 20  # classes up to which every cell gets its count
@@ -65,7 +66,7 @@ def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
     count = len(class_names)
     step = -(-count // MOST_LABELS)  # 1 unless names would overlap
     ticks = range(0, count, step)
-    names = [_short(class_names[tick], 18) for tick in ticks]
+    names = [files.short(class_names[tick], 18) for tick in ticks]
     size = float(np.clip(11 - 0.06 * len(ticks), 5.5, 10))
     upright = count > 12 or max(map(len, names)) > 4
     axes.set_xticks(ticks, names, rotation=90 if upright else 0, fontsize=size)
@@ -125,9 +126,9 @@ def predictions(
         label, predicted = int(labels[index]), int(predictions[index])
         chance = "" if probabilities is None else f" {probabilities[index]:.0%}"
         _picture(axes, shown[index], label == predicted)
-        title = f"{_short(class_names[predicted], 14)}{chance}"
+        title = f"{files.short(class_names[predicted], 14)}{chance}"
         if label != predicted:
-            title += f"\ntrue: {_short(class_names[label], 14)}"
+            title += f"\ntrue: {files.short(class_names[label], 14)}"
         colour = files.GREEN if label == predicted else files.VERMILION
         axes.set_title(title, fontsize=8.5, color=colour, pad=4)
     right = int(np.sum(np.asarray(labels) == np.asarray(predictions)))
@@ -157,12 +158,8 @@ def _check_sheet(
 
 def _picture(axes: Axes, image: np.ndarray, right: bool) -> None:
     """An image (h, w, 3) without ticks, framed by whether it was classified right."""
-    axes.imshow(image, interpolation="nearest" if len(image) < 100 else "antialiased")
+    panels.picture(axes, image)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_color(files.GREEN if right else files.VERMILION)
     axes.spines[:].set_linewidth(1.2 if right else 3)
-
-
-def _short(name: str, length: int) -> str:
-    return name if len(name) <= length else name[: length - 1] + "…"

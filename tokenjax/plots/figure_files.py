@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from tokenjax import storage
 
@@ -34,6 +35,7 @@ STYLE: Any = {
     "legend.frameon": False,
     "legend.fontsize": 9.5,
 }
+HALO = [withStroke(linewidth=2.5, foreground="white")]  # text over lines
 styled = matplotlib.rc_context(STYLE)  # decorates every function that draws a figure
 
 
@@ -51,6 +53,11 @@ def light_grid(axes: Axes, axis: str = "both") -> None:
     axes.grid(True, axis=axis, color="#E3E5E8", linewidth=0.8)  # type: ignore[arg-type]
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def short(name: str, length: int) -> str:
+    """The name, or its beginning and an ellipsis, `length` characters at most."""
+    return name if len(name) <= length else name[: length - 1] + "…"
 
 
 def save(figure: Figure, path: str | os.PathLike[str], dpi: int = 130) -> pathlib.Path:

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tokenjax.plots import figure_files as files
+from tokenjax.plots import image_panels as panels
 from tokenjax.plots.distributions import boxes_per_block, check_blocks
-from tokenjax.plots.images import displayable, greyscale
+from tokenjax.plots.images import displayable
 
 ALPHA_RANGE = (0.31, 0.89)
 
@@ -127,15 +128,12 @@ def pooling_weights(
 
     figure, grid = files.new_figure(8.6, 2.3 * count + 0.8, count, 3)
     for row, image in zip(grid, shown, strict=True):
-        row[0].imshow(image, interpolation="nearest" if len(image) < 100 else None)
+        panels.picture(row[0], image)
     limit = float(np.clip(np.abs(ratio).max(), 0.05, 3))
     _overlays(figure, grid[:, 1], shown, ratio, Normalize(-limit, limit), "RdBu_r")
     most = weights.shape[-1]
     _overlays(figure, grid[:, 2], shown, neighbours, Normalize(1, most), "viridis")
-    for axes in grid.flat:
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.spines[:].set_visible(False)
+    panels.without_ticks(grid.flat)
     grid[0, 0].set_title("image")
     grid[0, 1].set_title("share in the class token\n(1× is uniform)")
     grid[0, 2].set_title(f"neighbours a token averages\n(1 to {most})")
@@ -166,13 +164,8 @@ def _overlays(
 
     With the colours of `RdBu_r` the maps are binary logarithms of ratios.
     """
-    height, width = images.shape[1:3]
-    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-    for axes, image, values in zip(column, greyscale(images), maps, strict=True):
-        axes.imshow(image, cmap="gray", vmin=0, vmax=1, extent=extent)
-        picture = axes.imshow(
-            values, cmap=colours, norm=norm, alpha=0.62, extent=extent
-        )
+    for axes, image, values in zip(column, images, maps, strict=True):
+        picture = panels.overlay(axes, image, values, norm, colours)
     bar = figure.colorbar(
         picture, ax=list(column), location="right", shrink=0.9, aspect=28
     )

@@ -6,14 +6,18 @@ import flax.linen as nn
 
 from tokenjax.convert.mapping import Table
 from tokenjax.convert.tables.vdpa import vdpa_table
-from tokenjax.convert.tables.vit import vit_table
+from tokenjax.convert.tables.vit import dynamic_vit_table, vit_table
 from tokenjax.errors import ConversionError
+from tokenjax.models.dynamic_vit import DynamicViT
+from tokenjax.models.linear_vit import LinearVisionTransformer
 from tokenjax.models.vdpa import VDPA
 from tokenjax.models.vit import VisionTransformer
 
 _TABLES: dict[type[nn.Module], Callable[..., Table]] = {
     VDPA: vdpa_table,
     VisionTransformer: vit_table,
+    DynamicViT: dynamic_vit_table,
+    LinearVisionTransformer: vit_table,
 }
 
 

@@ -1,11 +1,33 @@
-"""Keys of CIFAR-ViT's VisionTransformer state_dict."""
+"""Keys of the state_dicts of CIFAR-ViT's models."""
 
-from tokenjax.convert.mapping import Entry, Table, convolution, linear, norm
-from tokenjax.models.vit import VisionTransformer
+from tokenjax.convert.mapping import Entry, Path, Table, convolution, linear, norm
+from tokenjax.models.dynamic_vit import DynamicViT
+from tokenjax.models.transformer import Transformer
 
 
-def vit_table(model: VisionTransformer) -> Table:
-    """The recorded keys."""
+def vit_table(model: Transformer) -> Table:
+    """The recorded keys; those of VisionTransformer and LightweightViT are the same."""
+    return Table(tuple(_transformer(model)))
+
+
+def dynamic_vit_table(model: DynamicViT) -> Table:
+    """The recorded keys; the local_global predictors have those of Rao et al.'s code.
+
+    (raoyongming/DynamicViT: score_predictor.0.in_conv.0.weight, ...)
+    """
+    entries = _transformer(model)
+    if model.predictor == "linear":
+        for index in range(model.depth):
+            path = ("params", f"predictors_{index}", "score")
+            entries += linear(f"predictors.{index}", path)
+    else:
+        for step in range(len(model.steps())):
+            path = ("params", f"predictors_{step}")
+            entries += _local_global(f"score_predictor.{step}", path)
+    return Table(tuple(entries))
+
+
+def _transformer(model: Transformer) -> list[Entry]:
     entries = [
         Entry("cls_token", ("params", "cls_token")),
         Entry("pos_embed", ("params", "pos_embed")),
@@ -24,4 +46,12 @@ def vit_table(model: VisionTransformer) -> Table:
             entries += linear(f"{torch_block}.{part}.{layer}", (*block, part, layer))
     entries += norm("norm", ("params", "norm"))
     entries += linear("head", ("params", "head"))
-    return Table(tuple(entries))
+    return entries
+
+
+def _local_global(torch_prefix: str, path: Path) -> list[Entry]:
+    entries = norm(f"{torch_prefix}.in_conv.0", (*path, "norm"))
+    layers = ("in_conv.1", "out_conv.0", "out_conv.2", "out_conv.4")
+    for number, layer in enumerate(layers, start=1):
+        entries += linear(f"{torch_prefix}.{layer}", (*path, f"fc{number}"))
+    return entries

@@ -1,0 +1,250 @@
+"""Complexity analysis: what models cost and, where that is known, what they reach.
+
+    python -m tokenjax.benchmark.analyze --models vit,vdpa --image_size 32 --csv out.csv
+    python -m tokenjax.benchmark.analyze --models vit --set depth=4 \
+        --evaluations vit=runs/vit/evaluation.json --figure trade.png
+    python -m tokenjax.benchmark.analyze --workdirs vit=runs/vit,vdpa=runs/vdpa-default
+
+A table of parameters, their size, GFLOPs, GMACs, latency and throughput; with top-1 of
+evaluations also a figure of accuracy over latency. A run's directory brings its model,
+with the arguments and image size that it was trained with, and its evaluation.
+
+FLOPs are those of the program that runs: tokens dropped by then are not counted.
+"""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+from absl import flags
+
+from tokenjax import models, storage
+from tokenjax.benchmark import command_line, latency, measure, table
+from tokenjax.errors import UserError, unknown_name
+
+FIGURE = "accuracy_over_latency.png"
+GIGA = ("GFLOPs", "GMACs")
+NOTE = "Size: float32 parameters, 10^6 bytes."
+OF_MODELS = ("image_size", "dtype", "set", "evaluations")  # flags without use for runs
+
+
+class Subject(NamedTuple):
+    """A model to measure, and its top-1 as a fraction if it is known.
+
+    `image_size` is 0 where the model knows it; `origin` is a note on where it is from.
+    """
+
+    module: nn.Module
+    dtype: str
+    image_size: int = 0
+    top1: float | None = None
+    origin: str = ""
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines bench.py's flags and this command's own."""
+    command_line.define_flags(values)
+    options: Any = {"flag_values": values}
+    flags.DEFINE_list(
+        "evaluations", [], "Of --models: vit=runs/vit/evaluation.json,...", **options
+    )
+    flags.DEFINE_list(
+        "workdirs", [], "Runs to measure as trained: vit=runs/vit,...", **options
+    )
+    flags.DEFINE_string(
+        "figure", None, f"Default: {FIGURE}, beside the CSV or here.", **options
+    )
+
+
+def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
+    """Raises: UserError for whatever does not fit, before any measuring."""
+    command_line.check_no_arguments(argv)
+    options = values.flag_values_dict()
+    command_line.check_file("csv", options["csv"])
+    directories = command_line.parse_pairs("workdirs", options["workdirs"])
+    subjects = {}
+    if options["model"] or options["models"] or not directories:
+        subjects = named_models(options)
+    else:
+        _refuse_for_runs(values)
+    for name in directories:
+        if name in subjects:
+            raise UserError(f"{name!r} is both in --models and in --workdirs")
+    subjects |= trained_models(directories)
+    figure = _figure_path(options, subjects)
+    columns = make_columns(subjects)
+
+    def measure_one(
+        request: command_line.Request, timing: latency.Timing
+    ) -> measure.Row:
+        name, batch_size = request
+        module, dtype, image_size, *_ = subjects[name]
+        return measure.measure_module(
+            module, name, batch_size, dtype, image_size, timing
+        )
+
+    wanted = command_line.by_batch_size(list(subjects), options)
+    rows = command_line.measure_all(wanted, measure_one, options, columns)
+    origins = [subject.origin for subject in subjects.values() if subject.origin]
+    notes = [NOTE, *([f"Accuracy: {'; '.join(origins)}."] if origins else [])]
+    print(table.format_table(rows, options["warmup"], columns, notes))
+    if figure is not None:
+        draw(rows, subjects, figure)
+        print(f"{figure} shows accuracy over latency")
+
+
+def named_models(options: Mapping[str, Any]) -> dict[str, Subject]:
+    """The models of --models with their --evaluations.
+
+    Raises:
+      UserError: no model, one that is unknown or does not take the arguments, or an
+        evaluation that is of none of them or cannot be read.
+    """
+    names = list(dict.fromkeys(name for name, _ in command_line.requests(options)))
+    files = command_line.parse_pairs("evaluations", options["evaluations"])
+    for name in files:
+        if name not in names:
+            raise UserError(f"--evaluations: {unknown_name('model', name, names)}")
+    arguments = command_line.parse_arguments(options["set"])
+    dtype = options["dtype"]
+    subjects = {}
+    for name in names:
+        module, size = measure.build(name, arguments, dtype, options["image_size"])
+        path = files.get(name)
+        top1 = read_top1(pathlib.Path(path)) if path else None
+        origin = f"{name} {path}" if path else ""
+        subjects[name] = Subject(module, dtype, size, top1, origin)
+    return subjects
+
+
+def trained_models(directories: Mapping[str, str]) -> dict[str, Subject]:
+    """The models of runs, as their config.json has them, with their evaluations.
+
+    Raises:
+      UserError: a directory that is no finished run's, or a configuration that does not
+        build a model.
+    """
+    subjects = {}
+    known: dict[str, Any] = {}  # the data of several runs is read once
+    for name, directory in directories.items():
+        config = storage.read_json(pathlib.Path(directory, "config.json"))
+        top1 = read_top1(pathlib.Path(directory, "evaluation.json"))
+        try:
+            model_config, data_config = dict(config["model"]), dict(config["data"])
+            model_name = model_config["name"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{directory}/config.json is no run's configuration: it needs "
+                "'model' with a 'name', and 'data'"
+            ) from error
+        models.argument_names(model_name)  # a mistake here is said before data is read
+        from tokenjax import data, experiment  # training, which the rest does without
+
+        key = json.dumps(data_config, sort_keys=True)
+        if key not in known:
+            known[key] = data.load(data_config).info
+        module = experiment.create_model(model_config, known[key])
+        dtype = str(model_config.get("dtype", "float32"))
+        origin = f"{name} (model {model_name}) {directory}/evaluation.json"
+        subjects[name] = Subject(module, dtype, top1=top1, origin=origin)
+    return subjects
+
+
+def read_top1(path: pathlib.Path) -> float:
+    """Top-1 of an evaluation.json, a fraction.
+
+    Raises:
+      UserError: the file is missing, damaged, or has no top-1.
+    """
+    evaluation = storage.read_json(path)
+    top1 = evaluation.get("top1") if isinstance(evaluation, dict) else None
+    if not isinstance(top1, int | float) or not 0 <= top1 <= 1:
+        raise UserError(f"{path} is no evaluation: it needs 'top1' within 0..1")
+    return float(top1)
+
+
+def make_columns(subjects: Mapping[str, Subject]) -> list[table.Column]:
+    """The table's columns; accuracy only where some is known."""
+    name, parameters, *costs = table.chosen_columns(
+        "Model",
+        "Params(M)",
+        "Batch",
+        "GFLOPs",
+        "GMACs",
+        "Latency_mean(ms)",
+        "Latency_std(ms)",
+        "Latency_median(ms)",
+        "Images/s",
+    )
+    # Small models have a few MFLOPs: four digits, however small.
+    costs = [c._replace(form="#.4g") if c.heading in GIGA else c for c in costs]
+    size = table.Column("Size(MB)", lambda row: 4 * row.parameters / 1e6, ".2f")
+    columns = [name, parameters, size, *costs]
+    if any(subject.top1 is not None for subject in subjects.values()):
+
+        def percent(row: measure.Row) -> float | None:
+            top1 = subjects[row.model].top1
+            return None if top1 is None else 100 * top1
+
+        columns.append(table.Column("Top-1(%)", percent, ".2f"))
+    return columns + table.chosen_columns("Dtype", "Device")
+
+
+def draw(
+    rows: Sequence[measure.Row], subjects: Mapping[str, Subject], path: pathlib.Path
+) -> None:
+    """The figure, of the first batch size."""
+    from tokenjax import plots  # matplotlib, needed at the end alone
+
+    batch_size = rows[0].batch_size
+    points = [
+        {
+            "name": row.model,
+            "accuracy": subjects[row.model].top1,
+            "latency_ms": 1e3 * row.latency.median,  # a busy moment moves means
+            "latency_std_ms": 1e3 * row.latency.std,
+            "parameters": row.parameters,
+        }
+        for row in rows
+        if row.batch_size == batch_size and subjects[row.model].top1 is not None
+    ]
+    images = "1 image" if batch_size == 1 else f"{batch_size} images"
+    label = f"latency of {images} (ms, median ± std) on {rows[0].device}"
+    plots.accuracy_over_latency(points, path, label)
+
+
+def _refuse_for_runs(values: flags.FlagValues) -> None:
+    for flag in OF_MODELS:
+        if values[flag].present:
+            raise UserError(
+                f"--{flag} is for --models; a run is measured as it was trained"
+            )
+
+
+def _figure_path(
+    options: Mapping[str, Any], subjects: Mapping[str, Subject]
+) -> pathlib.Path | None:
+    """Where the figure goes, None where there is nothing to draw.
+
+    Raises:
+      UserError: a figure is asked for and there is none, or it cannot be written.
+    """
+    given = options["figure"]
+    if all(subject.top1 is None for subject in subjects.values()):
+        if given:
+            raise UserError("--figure needs accuracies: --evaluations or --workdirs")
+        return None
+    path = pathlib.Path(given or pathlib.Path(options["csv"] or FIGURE).parent / FIGURE)
+    if path.suffix != ".png":
+        raise UserError(f"--figure {path} must end in .png")
+    command_line.check_file("figure", str(path))
+    return path
+
+
+if __name__ == "__main__":
+    from tokenjax.command_line import run
+
+    define_flags()
+    run(main)

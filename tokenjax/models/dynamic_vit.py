@@ -1,0 +1,171 @@
+"""DynamicViT: a vision transformer that drops the patches it does not need.
+
+    predictor="local_global"   before the blocks `stages`, a network judges every token;
+                               stage s leaves keep_ratio^s of the patches (Rao et al.)
+    predictor="linear"         after every block but the last, a linear score; block i
+                               leaves keep_rate[i] of the tokens that came (CIFAR-ViT)
+
+    pruning="learned"     training: drawn decisions, dropped tokens masked out of the
+                          attention; inference: the best are gathered, time is saved
+    pruning="inference"   the best are gathered in training too: the predictors receive
+                          no gradient (what CIFAR-ViT does with inference_mode=True)
+    pruning="none"        nothing is dropped (its inference_mode=False)
+
+Source: Rao et al. 2021 (arXiv 2106.02034); starkplus/CIFAR-ViT, DynamicViT.
+Ours: "masked" execution at inference, to hold the gathered one against.
+"""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from tokenjax.models import reduction
+from tokenjax.models.transformer import Attention, Transformer
+
+PREDICTORS = ("local_global", "linear")
+PRUNING = ("learned", "inference", "none")
+EXECUTION = ("gathered", "masked")
+
+
+class DynamicViT(Transformer):
+    """Classifier: images (b, img_size, img_size, in_channels) -> (logits, aux).
+
+    Attributes:
+      keep_rate: with the linear predictor, per block, of the tokens that came; None:
+        max(0.5, 1 - 0.1 i).
+      stages: with the local_global predictor, the blocks before which it prunes; None:
+        at a quarter, a half and three quarters of the depth.
+      keep_ratio: what each stage leaves of the stage before.
+      ratio_weight: of the ratio loss.
+
+    `aux` adds "keep_masks" (steps, b, p), 1 for the patches left after each step;
+    "keep_scores", per step (b, m), the predictor's score of each token that came in
+    (0 where nothing is pruned); and `aux["losses"]["keep_ratio"]`.
+    """
+
+    keep_rate: tuple[float, ...] | None = None
+    predictor: str = "local_global"
+    pruning: str = "learned"
+    stages: tuple[int, ...] | None = None
+    keep_ratio: float = 0.7
+    ratio_weight: float = 2.0
+    execution: str = "gathered"
+
+    def problems(self) -> list[tuple[bool, str]]:
+        """See `Transformer`."""
+        stages, rates = self.stages or (), self.keep_rate or ()
+        ascending = all(a < b for a, b in zip(stages, stages[1:], strict=False))
+        return [
+            *super().problems(),
+            (self.predictor not in PREDICTORS, f"predictor must be one of {PREDICTORS}"),
+            (self.pruning not in PRUNING, f"pruning must be one of {PRUNING}"),
+            (self.execution not in EXECUTION, f"execution must be one of {EXECUTION}"),
+            (
+                not 0 < self.keep_ratio <= 1,
+                f"keep_ratio must be within (0, 1], got {self.keep_ratio}",
+            ),
+            (
+                not all(0 < rate <= 1 for rate in rates),
+                f"every keep_rate must be within (0, 1], got {tuple(rates)}",
+            ),
+            (
+                bool(rates) and len(rates) < self.depth - 1,
+                f"keep_rate needs a rate for each of {self.depth} blocks, "
+                f"got {len(rates)}",
+            ),
+            (
+                not all(0 < stage < self.depth for stage in stages) or not ascending,
+                f"stages must be ascending blocks within 1..{self.depth - 1}, "
+                f"got {tuple(stages)}",
+            ),
+            (
+                bool(rates) and self.predictor != "linear",
+                'keep_rate belongs to predictor="linear"; local_global prunes by '
+                "stages and keep_ratio",
+            ),
+            (
+                bool(stages) and self.predictor != "local_global",
+                'stages belong to predictor="local_global"; linear prunes by keep_rate',
+            ),
+            (self.ratio_weight < 0, "ratio_weight must be at least 0"),
+        ]
+
+    def attention(self) -> Any:
+        """Softmax attention; the one dropout rate serves it too."""
+        return functools.partial(
+            Attention, num_heads=self.num_heads, dropout=self.dropout
+        )
+
+    def steps(self) -> dict[int, tuple[int, float]]:
+        """Block after which tokens go -> (tokens left, share of the image's patches).
+
+        Counts are truncated products of doubles, as in the originals.
+        """
+        total = self.num_patches
+        if self.predictor == "local_global":
+            quarters = dict.fromkeys(self.depth * i // 4 for i in (1, 2, 3))
+            stages = self.stages
+            if stages is None:
+                stages = tuple(stage for stage in quarters if stage > 0)
+            shares = [self.keep_ratio**step for step in range(1, len(stages) + 1)]
+            return {
+                stage - 1: (max(1, int(total * share)), share)
+                for stage, share in zip(stages, shares, strict=True)
+            }
+        rates = self.keep_rate or [max(0.5, 1 - 0.1 * i) for i in range(self.depth)]
+        found, count = {}, total
+        for index in range(self.depth - 1):
+            count = max(1, int(count * rates[index]))
+            found[index] = (count, count / total)
+        return found
+
+    def reducer(self, index: int) -> nn.Module | None:
+        """Prunes after the blocks of `steps`."""
+        steps = self.steps()
+        if self.predictor == "linear":
+            name = f"predictors_{index}"
+            predictor = reduction.LinearPredictor(self.linear(), name=name)
+        elif index in steps:
+            name = f"predictors_{list(steps).index(index)}"
+            predictor = reduction.LocalGlobalPredictor(
+                self.linear(), jnp.dtype(self.dtype), name=name
+            )
+        else:
+            return None
+        if self.is_initializing():  # every predictor has parameters, used or not
+            predictor(jnp.zeros((1, 1, self.embed_dim)), None)
+        if index not in steps or self.pruning == "none":
+            return None
+        count, share = steps[index]
+        return reduction.PruneTokens(
+            predictor,
+            count,
+            share,
+            self.num_patches,
+            learned=self.pruning == "learned",
+            gathered=self.execution == "gathered",
+            name=f"prune_{index}",
+        )
+
+    def more_aux(
+        self, reductions: list[reduction.Reduction], batch: int
+    ) -> dict[str, Any]:
+        """Masks, scores and the ratio loss."""
+        steps, total = len(self.steps()), self.num_patches
+        loss = jnp.zeros(())
+        if not reductions:
+            scores = tuple(jnp.zeros((batch, total)) for _ in range(steps))
+            masks = jnp.ones((steps, batch, total))
+        else:
+            masks = jnp.stack([reduction.mask for reduction in reductions])
+            scores = tuple(reduction.scores for reduction in reductions)
+            if self.pruning == "learned":
+                losses = [reduction.ratio_loss for reduction in reductions]
+                loss = self.ratio_weight * jnp.stack(losses).mean()
+        return {
+            "keep_masks": masks,
+            "keep_scores": scores,
+            "losses": {"keep_ratio": loss},
+        }

@@ -1,0 +1,237 @@
+"""What the CIFAR-ViT family shares: patches, a class token, pre-norm blocks, a head.
+
+    tokens = [class token; patches] + pos_embed
+    tokens += attention(LayerNorm(tokens));  tokens += MLP(LayerNorm(tokens))  per block
+    tokens = reducer(tokens)                        after the blocks that have one
+    logits = head(LayerNorm(tokens)[0])
+
+A model of the family says what its attention and its reducers are.
+
+Source: starkplus/CIFAR-ViT (arguments and defaults are its own).
+Ours: `dtype`, `remat`, `return_attention`.
+
+Axes: batch b, heads h, tokens n (class token first), patches p, dim c, head_dim d.
+"""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from tokenjax.errors import UserError
+from tokenjax.models import layers
+from tokenjax.models.reduction import Reduction, TokenSet
+from tokenjax.ops import masked_attention, soft_topk, token_selection
+
+normal_init = nn.initializers.normal(0.02)
+
+
+class Attention(nn.Module):
+    """Multi-head softmax attention: (b, n, c) -> (b, n, c), weights (b, h, n, n)."""
+
+    num_heads: int
+    dropout: float
+    linear: Any
+
+    @nn.compact
+    def __call__(
+        self, tokens: jax.Array, train: bool, visible: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """`visible` (b, n): 1 for the tokens that others may attend to, None: all."""
+        dim = tokens.shape[-1]
+        qkv = self.linear(3 * dim, name="qkv")(tokens)
+        query, key, value = layers.split_heads(qkv, self.num_heads)  # (b, h, n, d)
+        logits = jnp.einsum(
+            "bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32
+        )
+        logits *= query.shape[-1] ** -0.5
+        if visible is None:
+            weights = jax.nn.softmax(logits, axis=-1)
+        else:
+            weights = masked_attention.masked_softmax(logits, visible)
+        weights = nn.Dropout(self.dropout, deterministic=not train)(weights)
+        mixed = layers.merge_heads(weights.astype(value.dtype) @ value)
+        return self.linear(dim, name="proj")(mixed), weights
+
+
+class Block(nn.Module):
+    """One pre-norm transformer block."""
+
+    attention: Any  # (linear, name=) -> module
+    hidden_dim: int
+    dropout: float
+    linear: Any
+    dtype: Any
+
+    @nn.compact
+    def __call__(
+        self, tokens: jax.Array, train: bool, visible: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """(b, n, c) -> (b, n, c) and the attention weights (b, h, n, n)."""
+        norm = functools.partial(layers.LayerNorm, dtype=self.dtype)
+        attention = self.attention(linear=self.linear, name="attn")
+        mixed, weights = attention(norm(name="norm1")(tokens), train, visible)
+        tokens += nn.Dropout(self.dropout, deterministic=not train)(mixed)
+        mlp = layers.MLP(self.hidden_dim, self.dropout, linear=self.linear, name="mlp")
+        return tokens + mlp(norm(name="norm2")(tokens), train), weights
+
+
+class Transformer(nn.Module):
+    """Base of the family; images (b, img_size, img_size, in_channels) -> (logits, aux).
+
+    `aux` of every member, the same keys in every mode:
+      "attention": per block (b, h, n, n), after dropout, so not normalised in training;
+      "class_attention": (depth, b, p), the class token's to each patch, mean over
+        heads; 0 for a patch that is not there;
+      "effective_keys": (depth, b), exp of the entropy of the attention, mean over heads
+        and queries;
+      "tokens": (b, n, c), the last ones, normalised, as the head gets them;
+      "losses": {}.
+    The first three are None with `return_attention` off. jit computes what is used.
+
+    Raises: UserError for arguments that do not fit together, ValueError for images that
+    do not fit the arguments.
+    """
+
+    img_size: int = 32
+    patch_size: int = 4
+    in_channels: int = 3
+    num_classes: int = 10
+    embed_dim: int = 512
+    depth: int = 6
+    num_heads: int = 8
+    mlp_ratio: float = 4.0
+    dropout: float = 0.1
+    dtype: Any = "float32"
+    remat: bool = False
+    return_attention: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for wrong, sentence in self.problems():
+            if wrong:
+                raise UserError(f"{type(self).__name__}: {sentence}")
+
+    def problems(self) -> list[tuple[bool, str]]:
+        """What is wrong with the arguments, as (wrong, sentence)."""
+        sizes = ("img_size", "patch_size", "embed_dim", "num_heads", "num_classes")
+        problems = [
+            (getattr(self, key) < 1, f"{key} must be at least 1") for key in sizes
+        ]
+        if any(wrong for wrong, _ in problems):
+            return problems
+        return [
+            (bool(self.img_size % self.patch_size), "img_size must divide by patch_size"),
+            (
+                bool(self.embed_dim % self.num_heads),
+                "embed_dim must divide by num_heads",
+            ),
+            (self.depth < 1, "depth must be at least 1"),
+            (not 0 <= self.dropout < 1, "dropout must be within [0, 1)"),
+        ]
+
+    @property
+    def num_patches(self) -> int:
+        """Patches of an image."""
+        return (self.img_size // self.patch_size) ** 2
+
+    def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
+        """Zeros of the shape that the model takes."""
+        shape = (batch_size, self.img_size, self.img_size, self.in_channels)
+        return (jnp.zeros(shape, jnp.float32),)
+
+    def attention(self) -> Any:
+        """(linear=, name=) -> the attention module of a block."""
+        raise NotImplementedError
+
+    def linear(self) -> Any:
+        """(features, name=) -> a linear layer, initialised as the original does."""
+        zeros = nn.initializers.zeros
+        return functools.partial(
+            layers.Linear,
+            kernel_init=normal_init,
+            bias_init=zeros,
+            dtype=jnp.dtype(self.dtype),
+        )
+
+    def reducer(self, index: int) -> nn.Module | None:
+        """What reduces the tokens after block `index`."""
+        del index
+        return None
+
+    def more_aux(self, reductions: list[Reduction], batch: int) -> dict[str, Any]:
+        """What a member adds to `aux`."""
+        del reductions, batch
+        return {}
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> tuple:
+        """See the class."""
+        layers.check_images(images, (self.img_size, self.img_size, self.in_channels))
+        dtype = jnp.dtype(self.dtype)
+        state = self._embed(images, train)
+        block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
+        attention, sources, reductions = [], [], []
+        for index in range(self.depth):
+            tokens, weights = block(
+                attention=self.attention(),
+                hidden_dim=int(self.embed_dim * self.mlp_ratio),
+                dropout=self.dropout,
+                linear=self.linear(),
+                dtype=dtype,
+                name=f"blocks_{index}",
+            )(state.tokens, train, state.visible())
+            attention.append(weights)
+            sources.append(state.source)
+            state = state.replace(tokens=tokens)
+            reducer = self.reducer(index)
+            if reducer is not None:
+                state, reduction = reducer(state, train)
+                reductions.append(reduction)
+
+        tokens = layers.LayerNorm(dtype=dtype, name="norm")(state.tokens)
+        logits = self.linear()(self.num_classes, name="head")(tokens[:, 0])
+        aux = {
+            **self._attention_aux(attention, sources),
+            "tokens": tokens.astype(jnp.float32),
+            "losses": {},
+            **self.more_aux(reductions, len(images)),
+        }
+        return logits.astype(jnp.float32), aux
+
+    def _embed(self, images: jax.Array, train: bool) -> TokenSet:
+        """Images to tokens with their positions."""
+        dtype = jnp.dtype(self.dtype)
+        patches = layers.PatchEmbedding(
+            self.patch_size, self.embed_dim, dtype=dtype, name="patch_embed"
+        )(images)  # (b, p, c)
+        batch, count, dim = patches.shape
+        class_token = self.param("cls_token", normal_init, (1, 1, dim))
+        class_token = jnp.broadcast_to(class_token, (batch, 1, dim)).astype(dtype)
+        position = self.param("pos_embed", normal_init, (1, count + 1, dim))
+        tokens = jnp.concatenate([class_token, patches], axis=1)  # (b, n, c)
+        tokens += position.astype(dtype)
+        tokens = nn.Dropout(self.dropout, deterministic=not train)(tokens)
+        source = jnp.broadcast_to(jnp.arange(count), (batch, count))
+        return TokenSet(tokens, source)
+
+    def _attention_aux(
+        self, attention: list[jax.Array], sources: list[jax.Array]
+    ) -> dict[str, Any]:
+        if not self.return_attention:
+            keys = ("attention", "class_attention", "effective_keys")
+            return dict.fromkeys(keys)
+        effective = [soft_topk.effective_keys(maps).mean((1, 2)) for maps in attention]
+        class_attention = [
+            token_selection.scatter_tokens(
+                maps[:, :, 0, 1:].mean(1), source, self.num_patches
+            )
+            for maps, source in zip(attention, sources, strict=True)
+        ]
+        return {
+            "attention": tuple(attention),
+            "class_attention": jnp.stack(class_attention),  # (depth, b, p)
+            "effective_keys": jnp.stack(effective),  # (depth, b)
+        }

@@ -1,0 +1,47 @@
+"""Attention without a matrix of tokens by tokens: ReLU features, linear cost.
+
+    out_i = relu(q_i) . (sum_j relu(k_j) v_j^T) / (relu(q_i) . sum_j relu(k_j) + 1e-8)
+
+(tokens * head_dim^2) instead of (tokens^2 * head_dim) multiply-adds per head. No scale,
+no softmax; a query that is all zero after the ReLU gives zeros.
+
+Source: starkplus/CIFAR-ViT, LightweightViT; kernel attention of Katharopoulos et al.
+2020 (arXiv 2006.16236) with ReLU for its feature map.
+"""
+
+import jax
+import jax.numpy as jnp
+
+_EPSILON = 1e-8
+
+
+def linear_attention(
+    query: jax.Array, key: jax.Array, value: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Three times (batch, heads, tokens, head_dim) -> the same, and the denominators.
+
+    The sums over tokens are float32 whatever the inputs are. Returns the mixed values
+    in `value`'s type, and (batch, heads, tokens) float32, what each was divided by.
+    """
+    query, key = jax.nn.relu(query), jax.nn.relu(key)
+    total = key.sum(axis=2, dtype=jnp.float32)  # (b, h, d)
+    wide = {"preferred_element_type": jnp.float32}
+    normaliser = jnp.einsum("bhnd,bhd->bhn", query, total, **wide) + _EPSILON
+    memory = jnp.einsum("bhnd,bhne->bhde", key, value, **wide)
+    mixed = jnp.einsum("bhnd,bhde->bhne", query, memory.astype(query.dtype), **wide)
+    return (mixed / normaliser[..., None]).astype(value.dtype), normaliser
+
+
+def implied_weights(
+    query: jax.Array, key: jax.Array, normaliser: jax.Array
+) -> jax.Array:
+    """The attention matrix that is never formed, to look at.
+
+    Returns: (batch, heads, tokens, tokens) float32; a row sums to 1, or to 0 where the
+    query is all zero after the ReLU.
+    """
+    query, key = jax.nn.relu(query), jax.nn.relu(key)
+    scores = jnp.einsum(
+        "bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32
+    )
+    return scores / normaliser[..., None]

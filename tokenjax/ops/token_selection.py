@@ -1,0 +1,44 @@
+"""Which tokens stay: the best by score, in their order, gathered or masked.
+
+Ties are ordered by (score, index): of equal scores the earlier token stays.
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def top_indices(scores: jax.Array, count: int) -> jax.Array:
+    """Indices of the `count` best scores, ascending.
+
+    Args:
+      scores: (..., tokens).
+      count: from 1 to tokens.
+
+    Returns: (..., count) int32.
+    """
+    if not 1 <= count <= scores.shape[-1]:
+        raise ValueError(f"cannot keep {count} of {scores.shape[-1]} tokens")
+    _, indices = jax.lax.top_k(scores, count)  # equal scores: lower index first
+    return jnp.sort(indices, axis=-1)
+
+
+def gather_tokens(tokens: jax.Array, indices: jax.Array) -> jax.Array:
+    """tokens (batch, tokens, ...) at indices (batch, kept) -> (batch, kept, ...)."""
+    extra = tokens.ndim - indices.ndim
+    expanded = indices.reshape(indices.shape + (1,) * extra)
+    # "clip" spares the check of indices that come from top_k
+    return jnp.take_along_axis(tokens, expanded, axis=1, mode="clip")
+
+
+def keep_mask(indices: jax.Array, num_tokens: int) -> jax.Array:
+    """(batch, kept) indices -> (batch, num_tokens) float32, 1 at the indices."""
+    rows = jnp.arange(indices.shape[0])[:, None]
+    zeros = jnp.zeros((indices.shape[0], num_tokens), jnp.float32)
+    return zeros.at[rows, indices].set(1.0)
+
+
+def scatter_tokens(values: jax.Array, source: jax.Array, num_tokens: int) -> jax.Array:
+    """values (batch, kept, ...) to (batch, num_tokens, ...) at source, 0 elsewhere."""
+    rows = jnp.arange(values.shape[0])[:, None]
+    shape = (values.shape[0], num_tokens, *values.shape[2:])
+    return jnp.zeros(shape, values.dtype).at[rows, source].set(values)
