@@ -35,16 +35,16 @@ def full() -> ConfigDict:
         {
             "reference": "recorded",  # what latencies are divided by
             "seeds": (0, 1, 2),
+            "columns": ("top1", "effective_keys", "alpha"),
             "latency_batch_size": 64,
             "datasets": {"digits": digits(), "cluttered": cluttered()},
-            # Laid over the dataset's model; a "name" replaces it but for patch_size.
             "variants": {
-                "recorded": {"stk": "recorded", "alp_border": "center"},
-                "soft_topk": SOFT_TOPK,
-                "global_tokens_4": GLOBAL,
-                "renormalise": BORDER,
-                "all_three": SOFT_TOPK | GLOBAL | BORDER,
-                "softmax_vit": vit,
+                "recorded": {"model": {"stk": "recorded", "alp_border": "center"}},
+                "soft_topk": {"model": SOFT_TOPK},
+                "global_tokens_4": {"model": GLOBAL},
+                "renormalise": {"model": BORDER},
+                "all_three": {"model": SOFT_TOPK | GLOBAL | BORDER},
+                "softmax_vit": {"model": vit},
             },
         }
     )

@@ -17,8 +17,11 @@ from tokenjax.training.checkpoints import load_initial_variables
 from tokenjax.training.classification import Classification
 from tokenjax.training.evaluate import final_evaluation
 from tokenjax.training.initialize import check_variables
-from tokenjax.training.settings import Settings
+from tokenjax.training.pruning import Pruning
+from tokenjax.training.settings import Distillation, Settings
 from tokenjax.training.workdir import open_workdir
+
+TEACHER = "teacher"  # below the workdir of a pruning run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +33,10 @@ class Experiment:
     task: Classification
 
 
-def build(config: Any) -> Experiment:
+def build(config: Any, teacher: pathlib.Path | None = None) -> Experiment:
     """Checks the configuration, joins a cluster if asked, loads data, builds the model.
+
+    `teacher` is where task "pruning" finds its own, needed to start a run.
 
     Raises: UserError.
     """
@@ -47,23 +52,57 @@ def build(config: Any) -> Experiment:
             raise UserError(
                 f"the {name} split of {dataset.info.name} holds no examples"
             )
+    thinning = settings.imbalance
+    if thinning.profile != "none":
+        dataset = data.make_imbalanced(
+            dataset, thinning.profile, thinning.ratio, thinning.seed
+        )
     model = create_model(settings.model, dataset.info)
-    return Experiment(settings, dataset, Classification(model, dataset, settings))
+    if settings.task == "pruning":
+        task: Classification = Pruning(model, dataset, settings, teacher)
+    else:
+        task = Classification(model, dataset, settings)
+    return Experiment(settings, dataset, task)
 
 
 def train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
     """Trains what a configuration describes, from where its workdir stands.
 
+    A pruning run without a teacher first trains one, in workdir/teacher.
+
     Returns: the final evaluation, or None if a signal stopped the run.
 
     Raises: UserError.
     """
-    built = build(config)
+    settings = Settings.from_config(config)
     hyperparameters = config.to_dict()
+    teacher = pathlib.Path(settings.distillation.teacher or workdir / TEACHER)
+    built = build(config, teacher)
     open_workdir(workdir, hyperparameters)
+    if settings.task == "pruning" and not settings.distillation.teacher:
+        if not (teacher / "evaluation.json").exists():
+            print(f"first its teacher, the same network unpruned, in {teacher}")
+            if train(teacher_config(config), teacher) is None:
+                return None
+        print(f"now the network that prunes, in {workdir}")
     return loop.train(
         built.settings, built.task, built.dataset, workdir, hyperparameters
     )
+
+
+def teacher_config(config: Any) -> Any:
+    """The run that makes a pruning run's teacher: the same network, unpruned."""
+    teacher = config.copy_and_resolve_references()
+    own = config.distillation
+    with teacher.unlocked():
+        teacher.task = "classification"
+        teacher.model.pruning = "none"
+        if own.teacher_epochs:
+            teacher.epochs, teacher.steps = own.teacher_epochs, 0
+        if own.teacher_learning_rate:
+            teacher.optimizer.learning_rate = own.teacher_learning_rate
+        teacher.distillation = type(config)(dataclasses.asdict(Distillation()))
+    return teacher
 
 
 def create_model(model_config: dict[str, Any], info: data.DatasetInfo) -> nn.Module:

@@ -16,6 +16,7 @@ Ours: "masked" execution at inference, to hold the gathered one against.
 """
 
 import functools
+import itertools
 from typing import Any
 
 import flax.linen as nn
@@ -56,10 +57,13 @@ class DynamicViT(Transformer):
     def problems(self) -> list[tuple[bool, str]]:
         """See `Transformer`."""
         stages, rates = self.stages or (), self.keep_rate or ()
-        ascending = all(a < b for a, b in zip(stages, stages[1:], strict=False))
+        ascending = all(a < b for a, b in itertools.pairwise(stages))
         return [
             *super().problems(),
-            (self.predictor not in PREDICTORS, f"predictor must be one of {PREDICTORS}"),
+            (
+                self.predictor not in PREDICTORS,
+                f"predictor must be one of {PREDICTORS}",
+            ),
             (self.pruning not in PRUNING, f"pruning must be one of {PRUNING}"),
             (self.execution not in EXECUTION, f"execution must be one of {EXECUTION}"),
             (
@@ -126,7 +130,7 @@ class DynamicViT(Transformer):
         steps = self.steps()
         if self.predictor == "linear":
             name = f"predictors_{index}"
-            predictor = reduction.LinearPredictor(self.linear(), name=name)
+            predictor: nn.Module = reduction.LinearPredictor(self.linear(), name=name)
         elif index in steps:
             name = f"predictors_{list(steps).index(index)}"
             predictor = reduction.LocalGlobalPredictor(

@@ -10,7 +10,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from tokenjax.models import layers
 from tokenjax.models.transformer import Transformer
@@ -50,6 +49,6 @@ class LinearVisionTransformer(Transformer):
         """ReLU linear attention."""
         return functools.partial(LinearAttention, num_heads=self.num_heads)
 
-    def linear(self) -> Any:
-        """PyTorch's default initialisation."""
-        return functools.partial(layers.Linear, dtype=jnp.dtype(self.dtype))
+    def recorded_init(self) -> tuple[Any, Any]:
+        """PyTorch's defaults."""
+        return layers.torch_kernel_init, None

@@ -7,6 +7,7 @@ saved) or marks them (masked: shapes stay, gradients flow through the marks).
 Axes: batch b, patch tokens now m, patches of the image p, dim c.
 """
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -122,7 +123,7 @@ class PruneTokens(nn.Module):
             uniforms = jax.random.uniform(self.make_rng("gumbel"), logits.shape)
             decision = straight_through.gumbel_one_hot(logits, uniforms)[..., 0]
             decision = decision if keep is None else decision * keep
-            left = token_set.replace(keep=decision)
+            left = dataclasses.replace(token_set, keep=decision)
         else:
             left = self._best(token_set, scores)
         mask = self._mask(left)
@@ -136,7 +137,7 @@ class PruneTokens(nn.Module):
         indices = token_selection.top_indices(scores, self.count)  # (b, count)
         if not self.gathered:
             mask = token_selection.keep_mask(indices, scores.shape[1])
-            return token_set.replace(keep=mask)
+            return dataclasses.replace(token_set, keep=mask)
         tokens, source = token_set.tokens, token_set.source
         patches = token_selection.gather_tokens(tokens[:, 1:], indices)
         return TokenSet(

@@ -139,9 +139,10 @@ class Block(nn.Module):
 class VDPA(nn.Module):
     """Classifier: images (b, img_size, img_size, in_chans) -> (logits, aux).
 
-    `aux`: "alpha" (depth, b); unless `return_attention` is off also "attention", a tuple of
-    (b, h, n, n) per block, "effective_keys" (depth, b), "alp_weights" (b, n, 9) and
-    "alp_shares" (b, n) (see `ops.neighborhood`), else None; "losses" {}.
+    `aux`: "alpha" (depth, b); unless `return_attention` is off also "attention", a
+    tuple of (b, h, n, n) per block, "effective_keys" (depth, b), "alp_weights"
+    (b, n, 9) and "alp_shares" (b, n) (see `ops.neighborhood`), else None; "losses" {}.
+    What the caller does not use, jit does not compute.
 
     Raises: UserError for arguments that do not fit together, ValueError for images that
     do not fit the arguments.

@@ -29,8 +29,13 @@ def main(_: list[str]) -> None:
         chosen = [run for run in runs if run.name == RUN.value]
         if not chosen:
             raise UserError(f"no run {RUN.value!r} in this study")
-        config = plan.run_config(study, chosen[0])
-        experiment.train(config, chosen[0].workdir(root))
+        run = chosen[0]
+        config = plan.run_config(study, run, root)
+        needed = run.needed(root)
+        if run.trains or needed is None:
+            experiment.train(config, run.workdir(root))
+        else:
+            experiment.evaluate(config, needed, "test", run.workdir(root))
         return
     path = command_line.config_path(CONFIG)
     runner.run_all(runs, path, root, JOBS.value)

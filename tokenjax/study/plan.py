@@ -1,12 +1,33 @@
-"""What a study's configuration asks for, as single runs."""
+"""What a study's configuration asks for, as single runs.
+
+    reference            the variant that latencies are divided by
+    seeds                of the runs of every variant
+    columns              of the table, by the names of `tokenjax.study.metrics`
+    latency_batch_size   0: latencies are not measured
+    datasets             name -> a whole training configuration
+    variants             name -> sections laid over it; besides them
+                           teacher_run   the variant whose run is this one's teacher
+                           weights_from  the variant whose run is evaluated here,
+                                         nothing is trained
+
+A variant's "model" that has a name replaces the dataset's, but for its patch_size.
+"""
 
 import dataclasses
 import pathlib
 from typing import Any
 
-from tokenjax.errors import UserError
+from tokenjax.errors import UserError, unknown_name
 
-_KEYS = {"reference", "seeds", "latency_batch_size", "datasets", "variants"}
+_KEYS = {
+    "reference",
+    "seeds",
+    "columns",
+    "latency_batch_size",
+    "datasets",
+    "variants",
+}
+_LINKS = ("teacher_run", "weights_from")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +37,8 @@ class StudyRun:
     dataset: str
     variant: str
     seed: int
+    needs: str = ""  # the variant whose run must be finished first
+    trains: bool = True
 
     @property
     def name(self) -> str:
@@ -26,6 +49,12 @@ class StudyRun:
         """Where it trains."""
         return root / self.dataset / self.variant / str(self.seed)
 
+    def needed(self, root: pathlib.Path) -> pathlib.Path | None:
+        """The workdir of the run that must be finished first."""
+        if not self.needs:
+            return None
+        return root / self.dataset / self.needs / str(self.seed)
+
 
 def plan(study: Any) -> list[StudyRun]:
     """All runs, seed by seed, so that a table of one seed is there early.
@@ -34,29 +63,40 @@ def plan(study: Any) -> list[StudyRun]:
     """
     if set(study) != _KEYS:
         raise UserError(f"a study has the keys {sorted(_KEYS)}, got {sorted(study)}")
-    if study.reference not in study.variants:
-        raise UserError(
-            f"reference {study.reference!r} is none of the variants "
-            f"{sorted(study.variants)}"
-        )
-    return [
-        StudyRun(dataset, variant, seed)
-        for seed in study.seeds
-        for dataset in study.datasets
-        for variant in study.variants
-    ]
+    _check_variant(study, study.reference, "reference")
+    runs = []
+    for seed in study.seeds:
+        for dataset in study.datasets:
+            for name, variant in study.variants.items():
+                links = [key for key in _LINKS if key in variant]
+                for key in links:
+                    _check_variant(study, variant[key], f"{key} of {name}")
+                needs = variant[links[0]] if links else ""
+                trains = "weights_from" not in variant
+                runs.append(StudyRun(dataset, name, seed, needs, trains))
+    return runs
 
 
-def run_config(study: Any, run: StudyRun) -> Any:
-    """The training configuration of one run."""
+def run_config(study: Any, run: StudyRun, root: pathlib.Path) -> Any:
+    """The training configuration of one run of the study below `root`."""
     import ml_collections
 
     config = study.datasets[run.dataset].copy_and_resolve_references()
     overlay = study.variants[run.variant].to_dict()
-    if "name" in overlay:
-        base = {"patch_size": config.model.patch_size}
-    else:
-        base = config.model.to_dict()
-    config.model = ml_collections.ConfigDict(base | overlay)
+    for key in _LINKS:
+        overlay.pop(key, None)
+    model = overlay.pop("model", {})
+    kept = {"patch_size": config.model.patch_size}
+    base = kept if "name" in model else config.model.to_dict()
+    config.model = ml_collections.ConfigDict(base | model)
+    config.update(overlay)
     config.seed = run.seed
+    teacher = run.needed(root) if run.trains else None
+    if teacher is not None:
+        config.distillation.teacher = str(teacher)
     return config
+
+
+def _check_variant(study: Any, name: str, key: str) -> None:
+    if name not in study.variants:
+        raise UserError(f"{key}: {unknown_name('variant', name, list(study.variants))}")

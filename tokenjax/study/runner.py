@@ -8,10 +8,12 @@ import time
 
 import tqdm
 
+from tokenjax import storage
 from tokenjax.errors import UserError
 from tokenjax.study.plan import StudyRun
 
 DONE = "evaluation.json"
+SECONDS = "seconds.json"  # wall time of a run's processes so far
 
 
 def run_all(
@@ -25,17 +27,21 @@ def run_all(
     waiting = [run for run in runs if not (run.workdir(root) / DONE).exists()]
     slots = _core_slots(jobs)
     free = list(range(len(slots)))
-    running: dict[int, tuple[StudyRun, subprocess.Popen]] = {}
+    running: dict[int, tuple[StudyRun, subprocess.Popen, float]] = {}
     bar = tqdm.tqdm(total=len(runs), initial=len(runs) - len(waiting), unit="run")
     try:
         while waiting or running:
-            while waiting and free:
-                run, slot = waiting.pop(0), free.pop(0)
-                running[slot] = run, _start(run, config_path, root, slots[slot])
+            while free and (ready := [r for r in waiting if _ready(r, root)]):
+                run, slot = ready[0], free.pop(0)
+                waiting.remove(run)
+                started = time.monotonic()
+                process = _start(run, config_path, root, slots[slot])
+                running[slot] = run, process, started
             time.sleep(0.5)
-            for slot, (run, process) in list(running.items()):
+            for slot, (run, process, started) in list(running.items()):
                 if process.poll() is None:
                     continue
+                _add_seconds(run.workdir(root), time.monotonic() - started)
                 del running[slot]
                 free.append(slot)
                 if process.returncode or not (run.workdir(root) / DONE).exists():
@@ -44,11 +50,23 @@ def run_all(
                 bar.update()
                 bar.set_postfix_str(run.name)
     finally:
-        for _, process in running.values():
+        for _, process, _ in running.values():
             process.terminate()  # it saves, and goes on next time
-        for _, process in running.values():
+        for run, process, started in running.values():
             process.wait()
+            _add_seconds(run.workdir(root), time.monotonic() - started)
         bar.close()
+
+
+def _ready(run: StudyRun, root: pathlib.Path) -> bool:
+    needed = run.needed(root)
+    return needed is None or (needed / DONE).exists()
+
+
+def _add_seconds(directory: pathlib.Path, seconds: float) -> None:
+    path = directory / SECONDS
+    before = storage.read_json(path)["seconds"] if path.exists() else 0.0
+    storage.write_json(path, {"seconds": before + seconds})
 
 
 def _start(

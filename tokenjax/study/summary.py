@@ -8,100 +8,123 @@ import jax
 import numpy as np
 
 from tokenjax import benchmark, experiment, storage
+from tokenjax.benchmark.measure import count_parameters, first_output
+from tokenjax.study.metrics import METRICS
 from tokenjax.study.plan import StudyRun, run_config
+from tokenjax.study.runner import SECONDS
 from tokenjax.training.settings import Settings
 
 ROUNDS = 5  # latencies are taken in turns, so that a noisy moment hits all alike
 
 
 def summarize(study: Any, runs: list[StudyRun], root: pathlib.Path) -> dict[str, Any]:
-    """Reads the finished runs, measures latencies, writes the table and the figure.
+    """Reads the finished runs, measures latencies, writes the table and the figures.
 
     Returns: {"rows": [...], "machine": ...}, also in results.json.
     """
     rows = []
     for dataset in study.datasets:
-        costs = _costs(study, dataset)
-        reference = costs[study.reference]["latency_ms"]
+        costs = _costs(study, dataset, root) if study.latency_batch_size else {}
         others = [name for name in study.variants if name != study.reference]
         for variant in (study.reference, *others):
             chosen = [r for r in runs if (r.dataset, r.variant) == (dataset, variant)]
-            row = {"dataset": dataset, "variant": variant, **_accuracy(chosen, root)}
-            cost = costs[variant]
-            row |= cost | {"latency_ratio": cost["latency_ms"] / reference}
-            rows.append(row)
+            found = _metrics(study.columns, chosen, root)
+            row = {"dataset": dataset, "variant": variant, **found}
+            rows.append(row | costs.get(variant, {}))
     results = {"rows": rows, "jax": jax.__version__, "device": _device()}
     storage.write_json(root / "results.json", results)
-    (root / "table.md").write_text(markdown(rows, study.latency_batch_size))
-
-    from tokenjax import plots
-
-    bars = [
-        {k: 100 * row[k] if k in ("mean", "std") else row[k] for k in row}
-        for row in rows
-    ]
-    plots.accuracy_bars(bars, root / "accuracy.png")
+    (root / "table.md").write_text(markdown(rows, study))
+    _figures(rows, study, root)
     return results
 
 
-def markdown(rows: list[dict[str, Any]], batch_size: int) -> str:
+def markdown(rows: list[dict[str, Any]], study: Any) -> str:
     """The rows as a Markdown table."""
-    lines = [
-        "| dataset | variant | test accuracy, % (mean ± std) | effective keys "
-        "| alpha | parameters | MFLOPs per image "
-        f"| latency at batch {batch_size}, ms | × recorded |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    headings = ["dataset", "variant"]
+    headings += [METRICS[name].heading for name in study.columns]
+    if study.latency_batch_size:
+        headings += ["parameters", "MFLOPs per image"]
+        headings += [f"latency at batch {study.latency_batch_size}, ms", "images/s"]
+        headings += [f"× latency of {study.reference}"]
+    lines = [headings, ["---"] * len(headings)]
     for row in rows:
-        alpha = "–" if row["alpha"] is None else f"{row['alpha']:.2f}"
-        lines.append(
-            f"| {row['dataset']} | {row['variant']} "
-            f"| {100 * row['mean']:.2f} ± {100 * row['std']:.2f} "
-            f"| {row['effective_keys']:.1f} of {row['tokens']} | {alpha} "
-            f"| {row['parameters']:,} | {row['mflops']:.2f} "
-            f"| {row['latency_ms']:.2f} | {row['latency_ratio']:.2f} |"
-        )
-    return "\n".join(lines) + "\n"
+        cells = [row["dataset"], row["variant"]]
+        cells += [
+            METRICS[name].show(row[name], row[f"{name}_std"]) for name in study.columns
+        ]
+        if study.latency_batch_size:
+            cells += [f"{row['parameters']:,}", f"{row['mflops']:.2f}"]
+            cells += [f"{row['latency_ms']:.2f}", f"{row['images_per_second']:.0f}"]
+            cells += [f"{row['latency_ratio']:.2f}"]
+        lines.append(cells)
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def _accuracy(runs: list[StudyRun], root: pathlib.Path) -> dict[str, Any]:
-    """Means over seeds; std is that of the seeds (one less in the denominator)."""
-    found = [
-        json.loads((r.workdir(root) / "evaluation.json").read_text()) for r in runs
+def _figures(rows: list[dict[str, Any]], study: Any, root: pathlib.Path) -> None:
+    from tokenjax import plots
+
+    main = study.columns[0]
+    bars = [
+        {
+            "dataset": row["dataset"],
+            "variant": row["variant"],
+            "mean": 100 * row[main],
+            "std": 100 * row[f"{main}_std"],
+        }
+        for row in rows
     ]
-    top1 = [summary["top1"] for summary in found]
-    alpha = [np.mean(s["model"]["alpha"]) for s in found if "alpha" in s["model"]]
-    keys = [np.mean(summary["model"]["effective_keys"]) for summary in found]
-    return {
-        "mean": float(np.mean(top1)),
-        "std": float(np.std(top1, ddof=1)) if len(top1) > 1 else 0.0,
-        "seeds": len(top1),
-        "alpha": float(np.mean(alpha)) if alpha else None,
-        "effective_keys": float(np.mean(keys)),
-    }
+    plots.accuracy_bars(bars, root / "accuracy.png")
+    if not study.latency_batch_size:
+        return
+    for dataset in study.datasets:
+        points = [
+            {"name": row["variant"], "accuracy": row[main], **row}
+            for row in rows
+            if row["dataset"] == dataset
+        ]
+        label = f"latency at batch {study.latency_batch_size} (ms)"
+        path = root / f"accuracy_over_latency_{dataset}.png"
+        plots.accuracy_over_latency(points, path, label)
 
 
-def _costs(study: Any, dataset: str) -> dict[str, dict[str, Any]]:
+def _metrics(
+    columns: tuple[str, ...], runs: list[StudyRun], root: pathlib.Path
+) -> dict[str, Any]:
+    """Means over seeds; std is that of the seeds (one less in the denominator)."""
+    summaries = []
+    for run in runs:
+        directory = run.workdir(root)
+        summary = json.loads((directory / "evaluation.json").read_text())
+        if (directory / SECONDS).exists():
+            seconds = json.loads((directory / SECONDS).read_text())["seconds"]
+            summary["minutes"] = seconds / 60
+        summaries.append(summary)
+    found: dict[str, Any] = {"seeds": len(runs)}
+    for name in columns:
+        values = [METRICS[name].value(summary) for summary in summaries]
+        known = [value for value in values if value is not None]
+        found[name] = float(np.mean(known)) if known else None
+        found[f"{name}_std"] = float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
+    return found
+
+
+def _costs(study: Any, dataset: str, root: pathlib.Path) -> dict[str, dict[str, Any]]:
     """Parameters, FLOPs and median latency of every variant, timed in turns."""
     compiled, costs = {}, {}
+    batch = study.latency_batch_size
     for variant in study.variants:
-        config = run_config(study, StudyRun(dataset, variant, 0))
+        config = run_config(study, StudyRun(dataset, variant, 0), root)
         settings = Settings.from_config(config)
         info = experiment.data.load(settings.data).info
         model = experiment.create_model(settings.model, info)
-        inputs = model.example_inputs(study.latency_batch_size)
+        inputs = model.example_inputs(batch)
         variables = jax.jit(model.init)(jax.random.key(0), *inputs)
-
-        def infer(variables: Any, images: jax.Array, model: Any = model) -> jax.Array:
-            return model.apply(variables, images)[0]
-
-        patches = info.image_shape[0] // model.patch_size
+        infer = first_output(model)
         flops = benchmark.count_flops(infer, variables, *inputs)
         compiled[variant] = infer, [(variables, *inputs)]
         costs[variant] = {
-            "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables)),
-            "mflops": flops / study.latency_batch_size / 1e6,
-            "tokens": patches**2 + ("cls_token" in variables["params"]),
+            "parameters": count_parameters(variables),
+            "mflops": flops / batch / 1e6,
         }
     timing = benchmark.Timing(warmup=3, repeats=20)
     medians: dict[str, list[float]] = {variant: [] for variant in compiled}
@@ -109,8 +132,15 @@ def _costs(study: Any, dataset: str) -> dict[str, dict[str, Any]]:
         for variant, (infer, inputs) in compiled.items():
             latency = benchmark.measure_latency(infer, inputs, timing)
             medians[variant].append(latency.median)
+    reference = float(np.median(medians[study.reference]))
     for variant, values in medians.items():
-        costs[variant]["latency_ms"] = 1e3 * float(np.median(values))
+        seconds = float(np.median(values))
+        costs[variant] |= {
+            "latency_ms": 1e3 * seconds,
+            "latency_std_ms": 1e3 * float(np.std(values)),
+            "images_per_second": batch / seconds,
+            "latency_ratio": seconds / reference,
+        }
     return costs
 
 

@@ -12,13 +12,16 @@ import numpy as np
 import optax
 
 from tokenjax import evaluation
-from tokenjax.data import Dataset, augment, normalize
+from tokenjax.data import Dataset, Mixed, augment, mix, normalize
+from tokenjax.training import losses
 from tokenjax.training.settings import Settings
-from tokenjax.training.state import Batch
+from tokenjax.training.state import Batch, TrainState
 
 INSPECTED_IMAGES = 256
+UNEVEN = 2  # a training split whose largest class is more times its smallest
 PER_BLOCK = ("alpha", "effective_keys")  # (depth, b)
-INSPECTED_AUX = (*PER_BLOCK, "alp_shares", "alp_weights")
+STACKED = (*PER_BLOCK, "keep_masks", "class_attention")  # (depth or steps, b, ...)
+INSPECTED_AUX = (*STACKED, "alp_shares", "alp_weights")
 
 
 class Classification:
@@ -30,18 +33,53 @@ class Classification:
         self.model = model
         self.info = dataset.info
         self.settings = settings
+        counts, imbalance = dataset.info.counts["train"], settings.imbalance
+        self.class_weights = None
+        if imbalance.class_weights == "inverse_frequency":
+            self.class_weights = losses.inverse_frequency_weights(counts)  # (k,)
+        self.logit_offsets: Any = 0.0
+        if imbalance.logit_adjustment:
+            prior = losses.log_prior(counts)
+            self.logit_offsets = imbalance.logit_adjustment * prior  # (k,)
 
     def init(self, key: jax.Array) -> dict[str, Any]:
         """Variables of a new model."""
         inputs = jnp.zeros((1, *self.info.image_shape), jnp.float32)
         return dict(self.model.init(key, inputs))
 
+    def init_frozen(self) -> Any:
+        """This task's loss needs nothing but the parameters."""
+        return None
+
+    def start(self, state: TrainState, sharding: Any) -> TrainState:
+        """A new run's state before its first step."""
+        del sharding
+        return state
+
     def loss(
-        self, params: Any, model_state: Any, batch: Batch, key: jax.Array
+        self, params: Any, model_state: Any, frozen: Any, batch: Batch, key: jax.Array
     ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
-        """Cross-entropy with label smoothing, plus the model's own losses."""
-        augment_key, dropout_key, gumbel_key = jax.random.split(key, 3)
+        """Cross-entropy as the settings weigh it, plus the model's own losses."""
+        del frozen
+        image_key, model_key = jax.random.split(key)
+        mixed = self.training_images(batch, image_key)
+        logits, aux, model_state = self.forward(
+            params, model_state, mixed.images, model_key
+        )
+        loss, scalars = self.class_loss(logits, aux, batch["label"], mixed)
+        return loss, (model_state, scalars)
+
+    def training_images(self, batch: Batch, key: jax.Array) -> Mixed:
+        """Augmented, perhaps mixed in pairs, normalised."""
+        augment_key, mix_key = jax.random.split(key)
         images = self.prepare(batch["image"], augment_key)
+        return mix(mix_key, images, batch["label"], self.settings.augmentation)
+
+    def forward(
+        self, params: Any, model_state: Any, images: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, dict, Any]:
+        """Logits, aux and the new model state, in training."""
+        dropout_key, gumbel_key = jax.random.split(key)
         (logits, aux), model_state = self.model.apply(
             {"params": params, **model_state},
             images,
@@ -49,14 +87,25 @@ class Classification:
             rngs={"dropout": dropout_key, "gumbel": gumbel_key},
             mutable=list(model_state),
         )
-        targets = optax.smooth_labels(
-            jax.nn.one_hot(batch["label"], self.info.num_classes),
-            self.settings.label_smoothing,
+        return logits, aux, model_state
+
+    def class_loss(
+        self, logits: jax.Array, aux: dict, labels: jax.Array, mixed: Mixed
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The loss, and scalars to log; accuracy is that of the pair, by its shares."""
+        loss = losses.cross_entropy(
+            logits + self.logit_offsets,
+            labels,
+            label_smoothing=self.settings.label_smoothing,
+            class_weights=self.class_weights,
+            other_labels=mixed.other_labels,
+            share=mixed.share,
         )
-        loss = optax.softmax_cross_entropy(logits, targets).mean()
         loss += sum(aux["losses"].values())
-        accuracy = jnp.mean(jnp.argmax(logits, -1) == batch["label"])
-        return loss, (model_state, {"accuracy": accuracy, **aux["losses"]})
+        best = jnp.argmax(logits, -1)
+        own, other = jnp.mean(best == labels), jnp.mean(best == mixed.other_labels)
+        accuracy = mixed.share * own + (1 - mixed.share) * other
+        return loss, {"accuracy": accuracy, **aux["losses"]}
 
     def prepare(self, images: jax.Array, key: jax.Array | None = None) -> jax.Array:
         """uint8 (b, h, w, c) to what the model takes; augmented if there is a key."""
@@ -77,13 +126,23 @@ class Classification:
 
     def summarize(self, outputs: dict[str, np.ndarray]) -> dict[str, Any]:
         """The evaluation of all examples of a split, JSON-able."""
-        return evaluation.summarize(
+        summary = evaluation.summarize(
             outputs["label"],
             outputs["best"],
             outputs["loss"],
             self.info.num_classes,
             self.info.class_names,
         )
+        counts, imbalance = self.info.counts["train"], self.settings.imbalance
+        if counts.max() <= UNEVEN * counts.min():
+            return summary
+        shots = evaluation.accuracy_by_shots(
+            np.array([row["recall"] for row in summary["per_class"]]),
+            counts,
+            imbalance.many_shot,
+            imbalance.few_shot,
+        )
+        return {**summary, "shots": shots, "train_counts": counts.tolist()}
 
     def scalars(self, outputs: dict[str, np.ndarray]) -> dict[str, float]:
         """What is logged of a split during training."""
@@ -98,8 +157,9 @@ class Classification:
         """What the model did with the first INSPECTED_IMAGES images of a split.
 
         Returns: "image", "label", "prediction" and, where the model's `aux` has them,
-        "alpha" and "effective_keys" (depth, n) with "num_keys" (n,), "alp_shares",
-        "alp_weights", all numpy. A model's `return_attention` switch is turned on.
+        "alpha" and "effective_keys" (depth, n) with "num_keys" (n,), "class_attention"
+        (depth, n, p), "keep_masks" (steps, n, p), "alp_shares", "alp_weights", all
+        numpy. A model's `return_attention` switch is turned on.
         """
         model = self.model
         if hasattr(model, "return_attention"):
@@ -142,11 +202,16 @@ class Classification:
             names,
             directory / "predictions.png",
         )
+        if "shots" in summary:
+            recall = [row["recall"] for row in summary["per_class"]]
+            counts = np.asarray(summary["train_counts"])
+            path = directory / "recall_per_class.png"
+            plots.recall_per_class(names, np.asarray(recall), counts, path)
         plots.draw_looks(looks["image"], looks, directory)
 
 
 def _batch_axis(key: str) -> int:
-    return 1 if key in PER_BLOCK else 0  # (depth, b) or (b, ...)
+    return 1 if key in STACKED else 0
 
 
 def _rows(key: str, array: jax.Array, keep: np.ndarray) -> np.ndarray:

@@ -43,6 +43,9 @@ class Run:
         self.checkpoints = checkpoints
         self.num_examples = len(dataset.train)
         self.total_steps = settings.total_steps(self.num_examples)
+        weighted = settings.imbalance.sampler == "weighted"
+        labels = dataset.train.labels
+        self.sampling_weights = data.sampling_weights(labels) if weighted else None
         self.mesh = devices.make_mesh(settings)
         self.everywhere = devices.replicated(self.mesh)
         schedule = make_schedule(settings, self.num_examples)
@@ -69,11 +72,12 @@ class Run:
             like = jax.eval_shape(self._init, key)
             return self.checkpoints.restore(last, like, self.everywhere)
         state = jax.jit(self._init, out_shardings=self.everywhere)(key)
-        if not self.settings.init_from:
-            return state
-        source = pathlib.Path(self.settings.init_from)
-        variables = load_initial_variables(source, self.settings.checkpoint.evaluate)
-        return with_variables(state, variables, self.everywhere)
+        if self.settings.init_from:
+            source = pathlib.Path(self.settings.init_from)
+            which = self.settings.checkpoint.evaluate
+            variables = load_initial_variables(source, which)
+            state = with_variables(state, variables, self.everywhere)
+        return self.task.start(state, self.everywhere)
 
     def batches(self) -> Any:
         """Training batches on the devices, from where the state stands to the end."""
@@ -86,6 +90,7 @@ class Run:
             self.settings.batch_size,
             self.step,
             self.total_steps,
+            self.sampling_weights,
         )
         return data.prefetch(stream, 2, place)
 

@@ -51,10 +51,38 @@ class Checkpoint:
 
 
 @dataclasses.dataclass(frozen=True)
+class Imbalance:
+    """`imbalance`: thins the training split, and answers to an uneven one.
+
+    Validation and test are left as the source has them.
+    """
+
+    profile: str = "none"  # none | linear | exponential
+    ratio: float = 0.1  # smallest class over largest; an imbalance of 100 is 0.01
+    seed: int = 42  # of the choice of examples
+    class_weights: str = "none"  # none | inverse_frequency, in the loss
+    sampler: str = "shuffle"  # shuffle | weighted (with replacement, classes alike)
+    logit_adjustment: float = 0.0  # times log prior, added in training (Menon: 1)
+    many_shot: int = 100  # "many": classes with more training examples
+    few_shot: int = 20  # "few": classes with fewer
+
+
+@dataclasses.dataclass(frozen=True)
+class Distillation:
+    """`distillation`: of task "pruning", from a network that does not prune."""
+
+    teacher: str = ""  # its workdir or converted checkpoint; empty: trained first
+    teacher_epochs: float = 0.0  # of a teacher trained first; 0: as many as the run
+    teacher_learning_rate: float = 0.0  # likewise; 0: the run's
+    logit_weight: float = 0.5  # of KL(teacher, student) between class distributions
+    token_weight: float = 0.5  # of the squared distance between the tokens kept
+
+
+@dataclasses.dataclass(frozen=True)
 class Settings:
     """A run."""
 
-    task: str = "classification"
+    task: str = "classification"  # classification | pruning
     seed: int = 0
     batch_size: int = 64  # global: over all devices
     epochs: float = 100.0
@@ -70,6 +98,8 @@ class Settings:
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     checkpoint: Checkpoint = Checkpoint()
+    imbalance: Imbalance = Imbalance()
+    distillation: Distillation = Distillation()
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     model: dict[str, Any] = dataclasses.field(default_factory=lambda: {"name": "vdpa"})
     data: dict[str, Any] = dataclasses.field(
@@ -134,6 +164,8 @@ def _checked(value: Any, expected: Any, where: str) -> Any:
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     origin = getattr(expected, "__origin__", expected)
+    if origin is tuple and isinstance(value, list):  # as config.json has it
+        value = tuple(value)
     if not isinstance(value, origin) or (expected is int and isinstance(value, bool)):
         raise UserError(f"config: {where} must be {origin.__name__}, got {value!r}")
     return value
@@ -149,8 +181,27 @@ def _problems(s: Settings) -> list[tuple[bool, str]]:
         return not value >= minimum, f"{key} must be at least {minimum:g}, got {value}"
 
     optimizer, schedule, checkpoint = s.optimizer, s.schedule, s.checkpoint
+    imbalance, distillation = s.imbalance, s.distillation
     return [
-        choice(s.task, ("classification",), "task"),
+        choice(s.task, ("classification", "pruning"), "task"),
+        choice(
+            imbalance.profile, ("none", "linear", "exponential"), "imbalance.profile"
+        ),
+        choice(
+            imbalance.class_weights,
+            ("none", "inverse_frequency"),
+            "imbalance.class_weights",
+        ),
+        choice(imbalance.sampler, ("shuffle", "weighted"), "imbalance.sampler"),
+        at_least(imbalance.logit_adjustment, 0, "imbalance.logit_adjustment"),
+        at_least(imbalance.seed, 0, "imbalance.seed"),
+        at_least(imbalance.many_shot, imbalance.few_shot, "imbalance.many_shot"),
+        at_least(distillation.teacher_epochs, 0, "distillation.teacher_epochs"),
+        at_least(
+            distillation.teacher_learning_rate, 0, "distillation.teacher_learning_rate"
+        ),
+        at_least(distillation.logit_weight, 0, "distillation.logit_weight"),
+        at_least(distillation.token_weight, 0, "distillation.token_weight"),
         choice(optimizer.name, ("adamw", "adam", "sgd", "momentum"), "optimizer.name"),
         choice(optimizer.decay, ("matrices", "all"), "optimizer.decay"),
         choice(

@@ -1,5 +1,6 @@
 """The state of a run and the jitted step that advances it."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ class TrainState:
     model_state: Any  # the other collections, e.g. batch_stats
     opt_state: Any
     ema_params: Any  # None when off
+    frozen: Any = None  # what the loss needs and no step changes: a teacher's params
 
     def variables(self) -> dict[str, Any]:
         """What is evaluated: averaged parameters if there are any."""
@@ -35,8 +37,11 @@ class TrainingTask(Protocol):
     def init(self, key: jax.Array) -> dict[str, Any]:
         """Variables of a new run."""
 
+    def init_frozen(self) -> Any:
+        """Zeros of the structure of `TrainState.frozen`, or None."""
+
     def loss(
-        self, params: Any, model_state: Any, batch: Batch, key: jax.Array
+        self, params: Any, model_state: Any, frozen: Any, batch: Batch, key: jax.Array
     ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
         """Mean loss of a batch; (new model state, scalars to log)."""
 
@@ -51,7 +56,8 @@ def make_init(
         params = model_state.pop("params")
         ema = jax.tree.map(jnp.copy, params) if settings.ema_decay else None
         start = jnp.zeros((), jnp.int32)
-        return TrainState(start, params, model_state, optimizer.init(params), ema)
+        opt_state, frozen = optimizer.init(params), task.init_frozen()
+        return TrainState(start, params, model_state, opt_state, ema, frozen)
 
     return init
 
@@ -73,7 +79,7 @@ def make_train_step(
         key = jax.random.fold_in(jax.random.key(settings.seed), state.step)
         if parts == 1:
             (loss, (model_state, scalars)), gradients = gradient(
-                state.params, state.model_state, batch, key
+                state.params, state.model_state, state.frozen, batch, key
             )
         else:
             loss, model_state, scalars, gradients = _accumulate(
@@ -86,11 +92,19 @@ def make_train_step(
             ema = optax.incremental_update(params, ema, 1 - settings.ema_decay)
         scalars = {
             "loss": loss,
-            "gradient_norm": optax.global_norm(gradients),
+            "gradient_norm": optax.tree.norm(gradients),
             "learning_rate": schedule(state.step),
             **scalars,
         }
-        return TrainState(state.step + 1, params, model_state, opt_state, ema), scalars
+        state = dataclasses.replace(
+            state,
+            step=state.step + 1,
+            params=params,
+            model_state=model_state,
+            opt_state=opt_state,
+            ema_params=ema,
+        )
+        return state, scalars
 
     return step
 
@@ -110,14 +124,18 @@ def _accumulate(
         model_state, total = carry
         index, rows = part
         (loss, (model_state, scalars)), gradients = gradient(
-            state.params, model_state, rows, jax.random.fold_in(key, index)
+            state.params,
+            model_state,
+            state.frozen,
+            rows,
+            jax.random.fold_in(key, index),
         )
         total = jax.tree.map(jnp.add, total, (loss, scalars, gradients))
         return (model_state, total), None
 
     first = jax.tree.map(lambda x: x[0], slices)
     (loss, (_, scalars)), gradients = jax.eval_shape(
-        gradient, state.params, state.model_state, first, key
+        gradient, state.params, state.model_state, state.frozen, first, key
     )
     zeros = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype), (loss, scalars, gradients)

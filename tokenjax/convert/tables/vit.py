@@ -18,8 +18,8 @@ def dynamic_vit_table(model: DynamicViT) -> Table:
     entries = _transformer(model)
     if model.predictor == "linear":
         for index in range(model.depth):
-            path = ("params", f"predictors_{index}", "score")
-            entries += linear(f"predictors.{index}", path)
+            score = ("params", f"predictors_{index}", "score")
+            entries += linear(f"predictors.{index}", score)
     else:
         for step in range(len(model.steps())):
             path = ("params", f"predictors_{step}")

@@ -1,0 +1,54 @@
+"""What a study's table can show of a run's evaluation.json."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Summary = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A column: its heading, its value in a run (None: has none), its unit."""
+
+    heading: str
+    value: Callable[[Summary], float | None]
+    percent: bool = True
+
+    def show(self, mean: float | None, std: float) -> str:
+        """A cell of the table."""
+        if mean is None:
+            return "–"
+        if self.percent:
+            return f"{100 * mean:.2f} ± {100 * std:.2f}"
+        return f"{mean:.2f}"
+
+
+def _shots(group: str) -> Callable[[Summary], float | None]:
+    return lambda summary: summary.get("shots", {}).get(group, {}).get("accuracy")
+
+
+def _model(key: str) -> Callable[[Summary], float | None]:
+    def value(summary: Summary) -> float | None:
+        values = summary["model"].get(key)
+        return None if values is None else float(np.mean(values))
+
+    return value
+
+
+METRICS = {
+    "top1": Metric("test accuracy, %", lambda summary: summary["top1"]),
+    "macro_f1": Metric("macro F1, %", lambda summary: summary["macro"]["f1"]),
+    "weighted_f1": Metric("weighted F1, %", lambda summary: summary["weighted"]["f1"]),
+    "balanced": Metric(
+        "balanced accuracy, %", lambda summary: summary["macro"]["recall"]
+    ),
+    "many": Metric("many-shot, %", _shots("many")),
+    "medium": Metric("medium-shot, %", _shots("medium")),
+    "few": Metric("few-shot, %", _shots("few")),
+    "alpha": Metric("alpha", _model("alpha"), percent=False),
+    "effective_keys": Metric("effective keys", _model("effective_keys"), percent=False),
+    "minutes": Metric("minutes", lambda summary: summary.get("minutes"), percent=False),
+}
