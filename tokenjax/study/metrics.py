@@ -17,13 +17,13 @@ class Metric:
     value: Callable[[Summary], float | None]
     percent: bool = True
 
-    def show(self, mean: float | None, std: float) -> str:
-        """A cell of the table."""
+    def show(self, mean: float | None, std: float | None) -> str:
+        """A cell of the table; `std` is None where there is one seed."""
         if mean is None:
             return "–"
-        if self.percent:
-            return f"{100 * mean:.2f} ± {100 * std:.2f}"
-        return f"{mean:.2f}"
+        scale = 100 if self.percent else 1
+        spread = "" if std is None else f" ± {scale * std:.2f}"
+        return f"{scale * mean:.2f}{spread}"
 
 
 def _shots(group: str) -> Callable[[Summary], float | None]:

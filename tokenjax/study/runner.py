@@ -32,6 +32,8 @@ def run_all(
     try:
         while waiting or running:
             while free and (ready := [r for r in waiting if _ready(r, root)]):
+                awaited = {(r.dataset, r.needs, r.seed) for r in waiting}
+                ready.sort(key=lambda r: (r.dataset, r.variant, r.seed) not in awaited)
                 run, slot = ready[0], free.pop(0)
                 waiting.remove(run)
                 started = time.monotonic()

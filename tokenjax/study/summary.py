@@ -69,7 +69,7 @@ def _figures(rows: list[dict[str, Any]], study: Any, root: pathlib.Path) -> None
             "dataset": row["dataset"],
             "variant": row["variant"],
             "mean": 100 * row[main],
-            "std": 100 * row[f"{main}_std"],
+            "std": 100 * (row[f"{main}_std"] or 0.0),
         }
         for row in rows
     ]
@@ -104,7 +104,7 @@ def _metrics(
         values = [METRICS[name].value(summary) for summary in summaries]
         known = [value for value in values if value is not None]
         found[name] = float(np.mean(known)) if known else None
-        found[f"{name}_std"] = float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
+        found[f"{name}_std"] = float(np.std(known, ddof=1)) if len(known) > 1 else None
     return found
 
 

@@ -17,9 +17,11 @@ from tokenjax.errors import UserError, unknown_name
 class Optimizer:
     """`optimizer`: the update rule."""
 
-    name: str = "adamw"  # adamw | adam | sgd | momentum
+    name: str = "adamw"  # adamw | adam | sgd | momentum | muon
     learning_rate: float = 1e-3  # at the schedule's top
-    weight_decay: float = 1e-4  # decoupled for adamw, added to the gradient otherwise
+    weight_decay: float = (
+        1e-4  # decoupled for adamw and muon, added to the gradient otherwise
+    )
     decay: str = "matrices"  # "matrices": kernels alone; "all": every parameter
     beta1: float = 0.9  # adam, adamw
     beta2: float = 0.999
@@ -202,7 +204,11 @@ def _problems(s: Settings) -> list[tuple[bool, str]]:
         ),
         at_least(distillation.logit_weight, 0, "distillation.logit_weight"),
         at_least(distillation.token_weight, 0, "distillation.token_weight"),
-        choice(optimizer.name, ("adamw", "adam", "sgd", "momentum"), "optimizer.name"),
+        choice(
+            optimizer.name,
+            ("adamw", "adam", "sgd", "momentum", "muon"),
+            "optimizer.name",
+        ),
         choice(optimizer.decay, ("matrices", "all"), "optimizer.decay"),
         choice(
             schedule.name, ("cosine", "step", "multistep", "constant"), "schedule.name"
