@@ -69,9 +69,22 @@ def print_summary(summary: dict[str, Any], workdir: pathlib.Path) -> None:
     print(
         f"{summary['split']}: top-1 {summary['top1']:.2%}, "
         f"top-5 {summary['top5']:.2%}, "
-        f"loss {summary['loss']:.4f} on {summary['examples']} images\n"
-        f"{workdir}/evaluation.json and {workdir}/figures hold the rest"
+        f"loss {summary['loss']:.4f} on {summary['examples']} images"
     )
+    if "shots" in summary:
+        macro, weighted = summary["macro"], summary["weighted"]
+        print(f"macro F1 {macro['f1']:.2%}, weighted F1 {weighted['f1']:.2%}")
+        groups = {k: v for k, v in summary["shots"].items() if v["classes"]}
+        print(
+            "; ".join(
+                f"{name}-shot {group['accuracy']:.2%} ({group['classes']} classes)"
+                for name, group in groups.items()
+            )
+        )
+    if "teacher_top1" in summary:
+        print(f"its teacher, which keeps every token: {summary['teacher_top1']:.2%}")
+    suffix = "" if summary["split"] == "test" else f"-{summary['split']}"
+    print(f"{workdir}/evaluation{suffix}.json and {workdir}/figures{suffix}: the rest")
 
 
 class _Quiet(python_logging.Filter):

@@ -10,7 +10,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from tokenjax import data, models
+from tokenjax import data, models, storage
 from tokenjax.errors import UserError
 from tokenjax.training import devices, loop
 from tokenjax.training.checkpoints import load_initial_variables
@@ -85,9 +85,13 @@ def train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
             if train(teacher_config(config), teacher) is None:
                 return None
         print(f"now the network that prunes, in {workdir}")
-    return loop.train(
+    summary = loop.train(
         built.settings, built.task, built.dataset, workdir, hyperparameters
     )
+    measured = teacher / "evaluation.json"
+    if summary is not None and settings.task == "pruning" and measured.exists():
+        return {**summary, "teacher_top1": storage.read_json(measured)["top1"]}
+    return summary
 
 
 def teacher_config(config: Any) -> Any:
