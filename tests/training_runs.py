@@ -50,10 +50,15 @@ def run(
     )
 
 
-def train_small(workdir: pathlib.Path, *arguments: str, **extra: str):
-    """train.py on digits with a tiny VDPA, 24 steps."""
+def train_small(
+    workdir: pathlib.Path,
+    *arguments: str,
+    config: str = "configs/vdpa.py",
+    **extra: str,
+):
+    """train.py on digits with a tiny model, 24 steps."""
     return run(
         "train.py",
-        *["--config", "configs/vdpa.py", "--workdir", workdir, *SMALL, *arguments],
+        *["--config", config, "--workdir", workdir, *SMALL, *arguments],
         **extra,
     )

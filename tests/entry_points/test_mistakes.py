@@ -42,6 +42,30 @@ def test_bad_configuration(tmp_path, arguments, parts):
     assert not (tmp_path / "run").exists()
 
 
+DYNAMIC, IMBALANCED = "configs/dynamic_vit.py", "configs/imbalanced.py"
+
+
+@pytest.mark.parametrize(
+    ("config", "argument", "parts"),
+    [
+        (DYNAMIC, "model.keep_ratio=1.5", ["keep_ratio must be within (0, 1]"]),
+        (DYNAMIC, "model.stages=(1,9)", ["stages must be", "within 1..3"]),
+        (DYNAMIC, "model.name=vit", ["'predictor'"]),
+        (DYNAMIC, "distillation.teacher=nowhere", ["nowhere"]),
+        (DYNAMIC, "task=classification", ["distillation is read by task"]),
+        (IMBALANCED, "imbalance.ratio=100.0", ["0.01"]),
+        (IMBALANCED, "imbalance.ratio=0.001", ["9", "ratio"]),
+        (IMBALANCED, "imbalance.profile=longtail", ["imbalance.profile must be"]),
+        (IMBALANCED, "augmentation.mixupp=0.2", ["'mixupp'", "'mixup'"]),
+        (IMBALANCED, "augmentation.mixup=-1.0", ["mixup"]),
+    ],
+    ids=lambda value: value.partition("=")[0] if isinstance(value, str) else "",
+)
+def test_bad_pruning_and_imbalance(tmp_path, config, argument, parts):
+    flags = ["--config", config, "--workdir", tmp_path / "run", f"--config.{argument}"]
+    assert_one_sentence(training_runs.run("train.py", *flags), *parts)
+
+
 def test_bad_config_file(tmp_path):
     missing = training_runs.run("train.py", "--config", "configs/nothing.py")
     assert_one_sentence(missing, "no file configs/nothing.py")

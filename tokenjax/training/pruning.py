@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.data import Dataset
-from tokenjax.errors import UserError
+from tokenjax.errors import CheckpointError, UserError
 from tokenjax.training.checkpoints import load_initial_variables
 from tokenjax.training.classification import Classification
 from tokenjax.training.initialize import check_variables
@@ -68,7 +68,11 @@ class Pruning(Classification):
         which = self.settings.checkpoint.evaluate
         found = load_initial_variables(self.teacher, which)["params"]
         frozen = _without_predictors(found)
-        check_variables(state.frozen, frozen)
+        try:
+            check_variables(state.frozen, frozen)
+        except CheckpointError as error:
+            message = f"distillation.teacher {self.teacher}: {error}"
+            raise CheckpointError(message) from error
         frozen = jax.device_put(frozen, sharding)
         state = dataclasses.replace(state, frozen=frozen)
         if self.settings.init_from:

@@ -186,6 +186,10 @@ def _problems(s: Settings) -> list[tuple[bool, str]]:
     imbalance, distillation = s.imbalance, s.distillation
     return [
         choice(s.task, ("classification", "pruning"), "task"),
+        (
+            s.task == "classification" and distillation != Distillation(),
+            'distillation is read by task "pruning" alone',
+        ),
         choice(
             imbalance.profile, ("none", "linear", "exponential"), "imbalance.profile"
         ),

@@ -1,0 +1,95 @@
+"""The CIFAR-ViT family's workflow: prune with a teacher, train on a long tail."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+import training_runs
+
+from tokenjax.training.checkpoints import load_initial_variables
+
+DYNAMIC = "configs/dynamic_vit.py"
+TINY = ["--config.model.patch_size=4", "--config.model.depth=4"]
+
+
+def read(workdir):
+    return json.loads((workdir / "evaluation.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def pruned(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("pruned") / "run"
+    settings = [*TINY, "--config.distillation.teacher_epochs=0.0"]
+    finished = training_runs.train_small(workdir, *settings, config=DYNAMIC)
+    assert finished.returncode == 0, finished.stderr
+    return workdir, settings, finished
+
+
+def test_a_pruning_run_trains_its_teacher_first(pruned):
+    workdir, _, finished = pruned
+    assert "first its teacher" in finished.stdout
+    assert "its teacher, which keeps every token" in finished.stdout
+    teacher = json.loads((workdir / "teacher" / "config.json").read_text())
+    assert teacher["task"] == "classification"
+    assert teacher["model"]["pruning"] == "none"
+    assert read(workdir / "teacher")["examples"] == read(workdir)["examples"]
+    assert (workdir / "figures" / "kept_patches.png").stat().st_size > 10_000
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
+    trained = [row for row in rows if "train/kept_3" in row]
+    assert 0 < trained[-1]["train/kept_3"] < trained[-1]["train/kept_1"] < 1
+
+
+def test_it_goes_on_from_an_earlier_step_with_its_teacher(pruned, tmp_path):
+    workdir, settings, _ = pruned
+    again = tmp_path / "run"
+    shutil.copytree(workdir, again)
+    steps = [path for path in (again / "checkpoints").iterdir() if path.name.isdigit()]
+    assert len(steps) > 1
+    shutil.rmtree(max(steps, key=lambda path: int(path.name)))
+    (again / "evaluation.json").unlink()
+    shutil.rmtree(again / "teacher" / "checkpoints")  # the run has its own copy
+    finished = training_runs.train_small(again, *settings, config=DYNAMIC)
+    assert finished.returncode == 0, finished.stderr
+    ours, theirs = (load_initial_variables(path, "last") for path in (again, workdir))
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_the_same_weights_without_pruning(pruned, tmp_path):
+    workdir, settings, _ = pruned
+    finished = training_runs.run(
+        "eval.py",
+        *["--config", DYNAMIC, "--checkpoint", workdir, "--workdir", tmp_path],
+        *[*training_runs.SMALL, *settings, "--config.model.pruning=none"],
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert read(tmp_path)["loss"] != read(workdir)["loss"]
+
+
+def test_an_imbalanced_run_reports_many_and_few(tmp_path):
+    workdir = tmp_path / "run"
+    settings = [
+        "--config.augmentation.mixup=0.2",
+        "--config.augmentation.cutmix=1.0",
+        "--config.imbalance.sampler=weighted",
+        "--config.imbalance.class_weights=inverse_frequency",
+    ]
+    config = "configs/imbalanced.py"
+    finished = training_runs.train_small(workdir, *settings, config=config)
+    assert finished.returncode == 0, finished.stderr
+    evaluated = training_runs.run(
+        "eval.py",
+        *["--config", config, "--workdir", workdir],
+        *[*training_runs.SMALL, *settings],
+    )
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert "many-shot" in evaluated.stdout
+    assert "macro F1" in evaluated.stdout
+    summary = read(workdir)
+    assert summary["train_counts"] == [124, 91, 65, 47, 33, 24, 17, 12, 8, 6]
+    groups = {name: group["classes"] for name, group in summary["shots"].items()}
+    assert groups == {"many": 3, "medium": 3, "few": 4}
+    supports = [row["support"] for row in summary["per_class"]]
+    assert max(supports) < 1.2 * min(supports)  # the test split stays balanced
+    assert (workdir / "figures" / "recall_per_class.png").exists()
