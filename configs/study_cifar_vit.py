@@ -19,7 +19,8 @@ PRUNING = {"stages": (1, 3, 4), "keep_ratio": 0.7}
 
 def get_config(variant: str = "default") -> ConfigDict:
     """What to run: datasets x variants x seeds."""
-    return select_variant({"default": full, "smoke": smoke}, variant)
+    variants = {"default": full, "smoke": smoke, "accelerator": accelerator}
+    return select_variant(variants, variant)
 
 
 def full() -> ConfigDict:
@@ -50,6 +51,22 @@ def full() -> ConfigDict:
             },
         }
     )
+
+
+def accelerator() -> ConfigDict:
+    """The same on 49 tokens with a larger budget, in bfloat16: for a GPU or TPU."""
+    config = full()
+    data = config.datasets.fashion_mnist
+    data.model.patch_size, data.epochs = 4, 100.0
+    data.batch_size, data.optimizer.learning_rate = 512, 3e-3
+    data.augmentation.random_erasing = 0.25
+    data.schedule.warmup_epochs = 5.0
+    data.evaluate_every_epochs = data.checkpoint.every_epochs = 10.0
+    config.seeds = (0, 1, 2)
+    for variant in config.variants.values():
+        variant.model.update(embed_dim=192, num_heads=6, dtype="bfloat16")
+    config.variants.dynamic_vit.epochs = 30.0
+    return config
 
 
 def smoke() -> ConfigDict:
