@@ -76,10 +76,13 @@ def train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
     """
     settings = Settings.from_config(config)
     hyperparameters = config.to_dict()
-    teacher = pathlib.Path(settings.distillation.teacher or workdir / TEACHER)
+    given = settings.distillation.teacher
+    if given and not pathlib.Path(given).is_dir():
+        raise UserError(f"config: distillation.teacher: no directory {given}")
+    teacher = pathlib.Path(given or workdir / TEACHER)
     built = build(config, teacher)
     open_workdir(workdir, hyperparameters)
-    if settings.task == "pruning" and not settings.distillation.teacher:
+    if settings.task == "pruning" and not given:
         if not (teacher / "evaluation.json").exists():
             print(f"first its teacher, the same network unpruned, in {teacher}")
             if train(teacher_config(config), teacher) is None:
