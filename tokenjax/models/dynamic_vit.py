@@ -93,6 +93,11 @@ class DynamicViT(Transformer):
                 bool(stages) and self.predictor != "local_global",
                 'stages belong to predictor="local_global"; linear prunes by keep_rate',
             ),
+            (
+                self.patch_dropout > 0 and self.pruning != "none",
+                "patch_dropout leaves out patches that pruning is to judge: use it "
+                'with pruning="none" alone',
+            ),
             (self.ratio_weight < 0, "ratio_weight must be at least 0"),
         ]
 

@@ -34,6 +34,14 @@ class TokenSet:
             return None
         return jnp.pad(self.keep, ((0, 0), (1, 0)), constant_values=1)
 
+    def gather(self, indices: jax.Array) -> "TokenSet":
+        """The class token and the patches at `indices` (b, kept) alone."""
+        patches = token_selection.gather_tokens(self.tokens[:, 1:], indices)
+        return TokenSet(
+            jnp.concatenate([self.tokens[:, :1], patches], axis=1),
+            token_selection.gather_tokens(self.source, indices),
+        )
+
 
 class Reduction(NamedTuple):
     """What a reducer did."""
@@ -138,12 +146,7 @@ class PruneTokens(nn.Module):
         if not self.gathered:
             mask = token_selection.keep_mask(indices, scores.shape[1])
             return dataclasses.replace(token_set, keep=mask)
-        tokens, source = token_set.tokens, token_set.source
-        patches = token_selection.gather_tokens(tokens[:, 1:], indices)
-        return TokenSet(
-            jnp.concatenate([tokens[:, :1], patches], axis=1),
-            token_selection.gather_tokens(source, indices),
-        )
+        return token_set.gather(indices)
 
     def _mask(self, token_set: TokenSet) -> jax.Array:
         if token_set.keep is not None:  # then no token was ever removed

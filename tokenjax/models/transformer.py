@@ -9,7 +9,9 @@ A model of the family says what its attention and its reducers are.
 
 Source: starkplus/CIFAR-ViT (arguments and defaults are its own).
 Ours: `dtype`, `remat`, `return_attention`, and `initialization="xavier"`, which learns
-faster where the width is small: 0.02 is meant for widths of many hundreds.
+faster where the width is small: 0.02 is meant for widths of many hundreds; and
+`patch_dropout`, the share of patches left out at random in training: that share of time
+is saved, and a network overfits less (Liu et al. 2022, arXiv 2208.07220).
 
 Axes: batch b, heads h, tokens n (class token first), patches p, dim c, head_dim d.
 """
@@ -109,6 +111,7 @@ class Transformer(nn.Module):
     dropout: float = 0.1
     dtype: Any = "float32"
     initialization: str = "recorded"
+    patch_dropout: float = 0.0
     remat: bool = False
     return_attention: bool = True
 
@@ -137,6 +140,7 @@ class Transformer(nn.Module):
             ),
             (self.depth < 1, "depth must be at least 1"),
             (not 0 <= self.dropout < 1, "dropout must be within [0, 1)"),
+            (not 0 <= self.patch_dropout < 1, "patch_dropout must be within [0, 1)"),
             (
                 self.initialization not in INITIALIZATION,
                 f"initialization must be one of {INITIALIZATION}",
@@ -233,7 +237,12 @@ class Transformer(nn.Module):
         tokens += position.astype(dtype)
         tokens = nn.Dropout(self.dropout, deterministic=not train)(tokens)
         source = jnp.broadcast_to(jnp.arange(count), (batch, count))
-        return TokenSet(tokens, source)
+        token_set = TokenSet(tokens, source)
+        if not train or not self.patch_dropout:
+            return token_set
+        left = max(1, round(count * (1 - self.patch_dropout)))
+        scores = jax.random.uniform(self.make_rng("dropout"), (batch, count))
+        return token_set.gather(token_selection.top_indices(scores, left))
 
     def _attention_aux(
         self, attention: list[jax.Array], sources: list[jax.Array]
