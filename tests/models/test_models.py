@@ -27,6 +27,7 @@ VARIANTS = {
     "vdpa_dropout": ("vdpa", {"drop": 0.1, "attn_drop": 0.1}),
     "vdpa_remat": ("vdpa", {"remat": True}),
     "vit_remat": ("vit", {"remat": True}),
+    "vit_patch_dropout": ("vit", {"patch_dropout": 0.5, "initialization": "xavier"}),
     "linear_vit_remat": ("linear_vit", {"remat": True}),
     "dynamic_vit_remat": ("dynamic_vit", {"remat": True}),
     "dynamic_vit_masked": ("dynamic_vit", {"execution": "masked"}),
@@ -134,6 +135,23 @@ def test_remat_changes_nothing(name):
     np.testing.assert_allclose(
         plain(variables, images), again(variables, images), atol=1e-6
     )
+
+
+def test_patch_dropout_leaves_patches_out_in_training_alone():
+    model = small("vit_patch_dropout", dropout=0.0, attn_dropout=0.0)
+    variables, images = start(model)
+
+    def tokens(train, seed=0):
+        rngs = {"dropout": jax.random.key(seed)}
+        return model.apply(variables, images, train=train, rngs=rngs)[1]["tokens"]
+
+    assert tokens(False).shape[1] == 17
+    assert tokens(True).shape[1] == 9
+    assert np.abs(tokens(True) - tokens(True, seed=1)).max() > 1e-3
+    with pytest.raises(ValueError, match=r"patch_dropout must be within \[0, 1\)"):
+        small("vit", patch_dropout=1.0)
+    with pytest.raises(ValueError, match="patch_dropout leaves out patches that prun"):
+        small("dynamic_vit", patch_dropout=0.5)
 
 
 def test_the_recorded_sizes():

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ def run_all(
     free = list(range(len(slots)))
     running: dict[int, tuple[StudyRun, subprocess.Popen, float]] = {}
     bar = tqdm.tqdm(total=len(runs), initial=len(runs) - len(waiting), unit="run")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of `finally`
     try:
         while waiting or running:
             while free and (ready := [r for r in waiting if _ready(r, root)]):
