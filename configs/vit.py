@@ -30,6 +30,7 @@ def digits() -> ConfigDict:
             "dropout": 0.0,
             "attn_dropout": 0.0,
             "initialization": "xavier",
+            "patch_dropout": 0.0,
             "dtype": "float32",
             "remat": False,
         }
@@ -44,18 +45,21 @@ def digits() -> ConfigDict:
 
 
 def fashion_mnist() -> ConfigDict:
-    """28x28 clothes: 16 tokens. Debian's dataset-fashion-mnist, or TFDS.
+    """28x28 clothes: 49 tokens. Debian's dataset-fashion-mnist, or TFDS.
 
-    Muon learns in 3 epochs what AdamW learns in 10 (docs/results.md).
+    Half of the patches are left out of every training step: twice as many images are
+    seen, and the network does not overfit. Muon learns in 3 epochs what takes AdamW 10
+    (docs/results.md).
     """
     config = digits()
     config.data = ConfigDict(
         {"source": "fashion_mnist", "directory": "", "image_size": 28, "data_dir": ""}
     )
-    config.model.update(patch_size=7, embed_dim=128, depth=6, mlp_ratio=3.0)
+    config.model.update(patch_size=4, embed_dim=128, depth=6, mlp_ratio=3.0)
+    config.model.patch_dropout = 0.5
     config.augmentation.update(rotation=0.0, scale=0.0, shift=0.0)
-    config.augmentation.update(horizontal_flip=True, crop_padding=2)
-    config.batch_size, config.epochs = 128, 25.0
+    config.augmentation.update(horizontal_flip=True)
+    config.batch_size, config.epochs = 128, 18.0
     config.optimizer.update(name="muon", learning_rate=1.5e-3)
     config.schedule.update(warmup_epochs=0.5)
     config.evaluate_every_epochs = config.checkpoint.every_epochs = 1.0

@@ -54,11 +54,13 @@ def train_small(
     workdir: pathlib.Path,
     *arguments: str,
     config: str = "configs/vdpa.py",
+    timeout: float = 120,
     **extra: str,
 ):
     """train.py on digits with a tiny model, 24 steps."""
     return run(
         "train.py",
         *["--config", config, "--workdir", workdir, *SMALL, *arguments],
+        timeout=timeout,
         **extra,
     )

@@ -22,7 +22,9 @@ def read(workdir):
 def pruned(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("pruned") / "run"
     settings = [*TINY, "--config.distillation.teacher_epochs=0.0"]
-    finished = training_runs.train_small(workdir, *settings, config=DYNAMIC)
+    finished = training_runs.train_small(
+        workdir, *settings, config=DYNAMIC, timeout=300
+    )
     assert finished.returncode == 0, finished.stderr
     return workdir, settings, finished
 

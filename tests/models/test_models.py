@@ -150,8 +150,11 @@ def test_patch_dropout_leaves_patches_out_in_training_alone():
     assert np.abs(tokens(True) - tokens(True, seed=1)).max() > 1e-3
     with pytest.raises(ValueError, match=r"patch_dropout must be within \[0, 1\)"):
         small("vit", patch_dropout=1.0)
-    with pytest.raises(ValueError, match="patch_dropout leaves out patches that prun"):
-        small("dynamic_vit", patch_dropout=0.5)
+    for pruning, left in (("learned", 17), ("none", 9)):
+        model = small("dynamic_vit", patch_dropout=0.5, pruning=pruning)
+        variables, images = start(model)
+        aux = model.apply(variables, images, train=True, rngs=rngs())[1]
+        assert aux["tokens"].shape[1] == left
 
 
 def test_the_recorded_sizes():

@@ -40,6 +40,8 @@ class DynamicViT(Transformer):
         at a quarter, a half and three quarters of the depth.
       keep_ratio: what each stage leaves of the stage before.
       ratio_weight: of the ratio loss.
+      patch_dropout: acts with pruning="none" alone, so in a teacher's training; else
+        the predictors choose what is left out.
 
     `aux` adds "keep_masks" (steps, b, p), 1 for the patches left after each step;
     "keep_scores", per step (b, m), the predictor's score of each token that came in
@@ -93,11 +95,6 @@ class DynamicViT(Transformer):
                 bool(stages) and self.predictor != "local_global",
                 'stages belong to predictor="local_global"; linear prunes by keep_rate',
             ),
-            (
-                self.patch_dropout > 0 and self.pruning != "none",
-                "patch_dropout leaves out patches that pruning is to judge: use it "
-                'with pruning="none" alone',
-            ),
             (self.ratio_weight < 0, "ratio_weight must be at least 0"),
         ]
 
@@ -106,6 +103,10 @@ class DynamicViT(Transformer):
         return functools.partial(
             Attention, num_heads=self.num_heads, dropout=self.dropout
         )
+
+    def patches_left_out(self) -> float:
+        """See `patch_dropout`."""
+        return self.patch_dropout if self.pruning == "none" else 0.0
 
     def steps(self) -> dict[int, tuple[int, float]]:
         """Block after which tokens go -> (tokens left, share of the image's patches).

@@ -183,6 +183,10 @@ class Transformer(nn.Module):
         del index
         return None
 
+    def patches_left_out(self) -> float:
+        """The share left out at random in training."""
+        return self.patch_dropout
+
     def more_aux(self, reductions: list[Reduction], batch: int) -> dict[str, Any]:
         """What a member adds to `aux`."""
         del reductions, batch
@@ -238,9 +242,10 @@ class Transformer(nn.Module):
         tokens = nn.Dropout(self.dropout, deterministic=not train)(tokens)
         source = jnp.broadcast_to(jnp.arange(count), (batch, count))
         token_set = TokenSet(tokens, source)
-        if not train or not self.patch_dropout:
+        share = self.patches_left_out()
+        if not train or not share:
             return token_set
-        left = max(1, round(count * (1 - self.patch_dropout)))
+        left = max(1, round(count * (1 - share)))
         scores = jax.random.uniform(self.make_rng("dropout"), (batch, count))
         return token_set.gather(token_selection.top_indices(scores, left))
 
