@@ -58,7 +58,7 @@ def fashion_mnist() -> ConfigDict:
     config.model.patch_dropout = 0.5
     config.augmentation.update(rotation=0.0, scale=0.0, shift=0.0)
     config.augmentation.update(horizontal_flip=True)
-    config.batch_size, config.epochs = 128, 10.0
+    config.batch_size, config.epochs = 128, 8.0
     config.optimizer.update(name="muon", learning_rate=1.5e-3)
     config.schedule.update(warmup_epochs=0.5)
     config.evaluate_every_epochs = config.checkpoint.every_epochs = 1.0

@@ -38,7 +38,7 @@ def full() -> ConfigDict:
             "datasets": {"fashion_mnist": fashion_mnist()},
             "variants": {
                 "vit": {"model": plain | PATCH_DROPOUT},
-                "linear_vit": {"model": linear | PATCH_DROPOUT, "epochs": 10.0},
+                "linear_vit": {"model": linear | PATCH_DROPOUT, "epochs": 8.0},
                 "dynamic_vit": {
                     "task": "pruning",
                     "teacher_run": "vit",

@@ -52,13 +52,13 @@ def smoke() -> ConfigDict:
 
 
 def fashion_mnist() -> ConfigDict:
-    """13,399 training images, 12 epochs."""
+    """13,399 training images, 10 epochs."""
     config = _common()
     config.data = ConfigDict({"source": "fashion_mnist", "image_size": 28})
     config.model.patch_size = 7
     config.imbalance.update(ratio=0.01, many_shot=1000, few_shot=200)
     config.augmentation.update(horizontal_flip=True)
-    config.epochs = 12.0
+    config.epochs = 10.0
     config.evaluate_every_epochs = config.checkpoint.every_epochs = 4.0
     return config
 

@@ -44,7 +44,7 @@ def test_a_plan_links_its_runs():
     assert runs["vit"].needed(root) is None
     config = plan.run_config(study(), runs["dynamic_vit"], root)
     assert config.distillation.teacher == str(teacher)
-    assert (config.task, config.model.patch_size) == ("pruning", 7)
+    assert (config.task, config.model.patch_size) == ("pruning", 4)
     unpruned = plan.run_config(study(), runs["dynamic_vit_unpruned"], root)
     assert unpruned.model.pruning == "none"
     assert unpruned.distillation.teacher == ""
