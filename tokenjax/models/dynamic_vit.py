@@ -15,7 +15,6 @@ Source: Rao et al. 2021 (arXiv 2106.02034); starkplus/CIFAR-ViT, DynamicViT.
 Ours: "masked" execution at inference, to hold the gathered one against.
 """
 
-import functools
 import itertools
 from typing import Any
 
@@ -23,7 +22,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from tokenjax.models import reduction
-from tokenjax.models.transformer import Attention, Transformer
+from tokenjax.models.transformer import Transformer
 
 PREDICTORS = ("local_global", "linear")
 PRUNING = ("learned", "inference", "none")
@@ -97,12 +96,6 @@ class DynamicViT(Transformer):
             ),
             (self.ratio_weight < 0, "ratio_weight must be at least 0"),
         ]
-
-    def attention(self) -> Any:
-        """Softmax attention; the one dropout rate serves it too."""
-        return functools.partial(
-            Attention, num_heads=self.num_heads, dropout=self.dropout
-        )
 
     def patches_left_out(self) -> float:
         """See `patch_dropout`."""

@@ -158,8 +158,10 @@ class Transformer(nn.Module):
         return (jnp.zeros(shape, jnp.float32),)
 
     def attention(self) -> Any:
-        """(linear=, name=) -> the attention module of a block."""
-        raise NotImplementedError
+        """(linear=, name=) -> a block's attention: softmax, with the one dropout rate."""
+        return functools.partial(
+            Attention, num_heads=self.num_heads, dropout=self.dropout
+        )
 
     def linear(self) -> Any:
         """(features, name=) -> a linear layer with the initialisation asked for."""

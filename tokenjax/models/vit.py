@@ -23,7 +23,7 @@ class VisionTransformer(Transformer):
         return [*super().problems(), (wrong, "attn_dropout must be within [0, 1)")]
 
     def attention(self) -> Any:
-        """Plain softmax attention."""
+        """Softmax attention with a dropout rate of its own."""
         return functools.partial(
             Attention, num_heads=self.num_heads, dropout=self.attn_dropout
         )
