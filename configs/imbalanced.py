@@ -11,7 +11,8 @@ seed) and what answers to it: class_weights, sampler, logit_adjustment.
 
 from ml_collections import ConfigDict
 
-from tokenjax.training import default_config, select_variant
+from configs import vit
+from tokenjax.training import select_variant
 
 
 def get_config(variant: str = "default") -> ConfigDict:
@@ -22,28 +23,10 @@ def get_config(variant: str = "default") -> ConfigDict:
 
 def digits() -> ConfigDict:
     """8x8 digits of scikit-learn: 124 zeros in training, and 6 nines."""
-    config = default_config()
-    config.model = ConfigDict(
-        {
-            "name": "vit",
-            "patch_size": 8,
-            "embed_dim": 64,
-            "depth": 4,
-            "num_heads": 4,
-            "mlp_ratio": 2.0,
-            "dropout": 0.0,
-            "attn_dropout": 0.0,
-            "initialization": "xavier",
-            "dtype": "float32",
-        }
-    )
-    config.data = ConfigDict({"source": "digits", "image_size": 32})
+    config = vit.digits()
     config.imbalance.update(profile="exponential", ratio=0.05, logit_adjustment=1.0)
     config.imbalance.update(many_shot=60, few_shot=20)
-    config.augmentation.update(rotation=15.0, scale=0.15, shift=4.0)
-    config.batch_size, config.epochs = 64, 200.0
-    config.label_smoothing = 0.1
-    config.optimizer.update(learning_rate=2e-3, weight_decay=0.05)
+    config.epochs = 200.0
     config.schedule.update(warmup_epochs=10.0)
     config.evaluate_every_epochs = config.checkpoint.every_epochs = 20.0
     return config
@@ -73,18 +56,8 @@ def cifar10() -> ConfigDict:
 
     There the weights are not used, and label smoothing is ignored; here both act.
     """
-    config = default_config()
-    config.model = ConfigDict({"name": "cifar_vit_base", "patch_size": 4})
-    config.data = ConfigDict({"source": "cifar10", "data_dir": "", "download": False})
+    config = vit.cifar10()
     config.imbalance.update(profile="linear", ratio=0.1, seed=42)
     config.imbalance.update(class_weights="inverse_frequency")
     config.imbalance.update(many_shot=3000, few_shot=1500)
-    config.augmentation.update(crop_padding=4, horizontal_flip=True, rotation=15.0)
-    config.augmentation.update(brightness=0.2, contrast=0.2, saturation=0.2)
-    config.batch_size, config.epochs = 128, 100.0
-    config.label_smoothing, config.gradient_clip = 0.1, 1.0
-    config.optimizer.update(learning_rate=3e-4, weight_decay=1e-4, decay="all")
-    config.schedule.update(name="cosine", minimum_learning_rate=1e-6)
-    config.checkpoint.evaluate = "best"
-    config.evaluate_every_epochs = 1.0
     return config

@@ -158,7 +158,7 @@ class Transformer(nn.Module):
         return (jnp.zeros(shape, jnp.float32),)
 
     def attention(self) -> Any:
-        """(linear=, name=) -> a block's attention: softmax, with the one dropout rate."""
+        """(linear=, name=) -> a block's attention; softmax, with the one dropout."""
         return functools.partial(
             Attention, num_heads=self.num_heads, dropout=self.dropout
         )
