@@ -14,7 +14,9 @@ from tokenjax.plots import figure_files as files
 
 @files.styled
 def accuracy_bars(
-    rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]
+    rows: Sequence[Mapping[str, Any]],
+    path: str | os.PathLike[str],
+    label: str = "accuracy",
 ) -> pathlib.Path:
     """Draws accuracies as horizontal bars with their standard deviations.
 
@@ -23,6 +25,7 @@ def accuracy_bars(
         Means and deviations are fractions; where any mean is above 1, all are percent.
         A "std" that is missing, None or NaN has no error bar.
       path: the PNG to write.
+      label: what the means are of.
 
     The accuracy axis begins below the least value, not at 0, and says so. A variant has
     one colour in all panels.
@@ -53,13 +56,17 @@ def accuracy_bars(
     for axes in grid.flat[len(datasets) :]:
         axes.set_visible(False)
     for axes, dataset, group in zip(grid.flat, datasets, groups, strict=False):
-        _panel(axes, group, colours, unit)
+        _panel(axes, group, colours, unit, label)
         axes.set_title(dataset)
     return files.save(figure, path)
 
 
 def _panel(
-    axes: Axes, rows: Sequence[Mapping[str, Any]], colours: dict[str, str], unit: float
+    axes: Axes,
+    rows: Sequence[Mapping[str, Any]],
+    colours: dict[str, str],
+    unit: float,
+    label: str,
 ) -> None:
     means = np.array([row["mean"] for row in rows], float) * unit
     spreads = np.array([_spread(row) for row in rows]) * unit
@@ -102,7 +109,7 @@ def _panel(
     ticks = MaxNLocator(5).tick_values(start, end)
     axes.set_xticks([tick for tick in ticks if start <= tick <= min(end, 100)])
     note = "" if start == 0 else f", axis from {start:.1f}"
-    axes.set_xlabel(f"accuracy (%{note})")
+    axes.set_xlabel(f"{label} (%{note})")
     files.light_grid(axes, "x")
 
 

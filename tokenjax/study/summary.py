@@ -73,7 +73,8 @@ def _figures(rows: list[dict[str, Any]], study: Any, root: pathlib.Path) -> None
         }
         for row in rows
     ]
-    plots.accuracy_bars(bars, root / "accuracy.png")
+    label = METRICS[main].heading.removesuffix(", %")
+    plots.accuracy_bars(bars, root / "accuracy.png", label)
     if not study.latency_batch_size:
         return
     for dataset in study.datasets:
