@@ -18,6 +18,7 @@ from tokenjax.training.classification import Classification
 from tokenjax.training.evaluate import final_evaluation
 from tokenjax.training.initialize import check_variables
 from tokenjax.training.pruning import Pruning
+from tokenjax.training.routing import Routing
 from tokenjax.training.settings import Distillation, Settings
 from tokenjax.training.workdir import open_workdir
 
@@ -60,6 +61,8 @@ def build(config: Any, teacher: pathlib.Path | None = None) -> Experiment:
     model = create_model(settings.model, dataset.info)
     if settings.task == "pruning":
         task: Classification = Pruning(model, dataset, settings, teacher)
+    elif settings.task == "routing":
+        task = Routing(model, dataset, settings)
     else:
         task = Classification(model, dataset, settings)
     return Experiment(settings, dataset, task)

@@ -8,6 +8,8 @@ import flax.linen as nn
 from tokenjax.errors import UserError, unknown_name
 from tokenjax.models.dynamic_vit import DynamicViT
 from tokenjax.models.linear_vit import LinearVisionTransformer
+from tokenjax.models.routing import AttentionRouting
+from tokenjax.models.routing_baselines import CheapCompute, FullCompute, NoRouting
 from tokenjax.models.vdpa import VDPA
 from tokenjax.models.vit import VisionTransformer
 
@@ -27,6 +29,10 @@ _REGISTRY: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "dynamic_vit": (DynamicViT, {}),
     "linear_vit": (LinearVisionTransformer, {}),
     "lightweight_vit": (LinearVisionTransformer, {}),  # the original's name
+    "attention_routing": (AttentionRouting, {}),
+    "full_compute": (FullCompute, {}),
+    "cheap_compute": (CheapCompute, {}),
+    "no_routing": (NoRouting, {}),
 }
 
 

@@ -53,6 +53,43 @@ class Linear(nn.Module):
         return outputs.reshape(*inputs.shape[:-1], self.features)
 
 
+class BatchNorm(nn.Module):
+    """torch.nn.BatchNorm over the last axis, by float32 statistics of all others.
+
+    In training by the batch's own mean and (biased) variance, over all devices of a
+    jitted step; the running averages, which inference uses, move by `momentum` towards
+    its mean and unbiased variance, as PyTorch's do (flax.linen's is biased).
+    """
+
+    dtype: Any = jnp.float32
+    epsilon: float = 1e-5
+    momentum: float = 0.1
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
+        features = inputs.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (features,))
+        bias = self.param("bias", nn.initializers.zeros, (features,))
+        shape = (features,)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        running_var = self.variable("batch_stats", "var", jnp.ones, shape)
+        mean, var = running_mean.value, running_var.value
+        if train:
+            axes = tuple(range(inputs.ndim - 1))
+            values = inputs.astype(jnp.float32)
+            mean = values.mean(axes)
+            var = jnp.square(values - mean).mean(axes)
+            if not self.is_initializing():
+                count = inputs.size // features
+                unbiased = var * (count / max(count - 1, 1))
+                keep, move = 1 - self.momentum, self.momentum
+                running_mean.value = keep * running_mean.value + move * mean
+                running_var.value = keep * running_var.value + move * unbiased
+        factor = scale * jax.lax.rsqrt(var + self.epsilon)  # (features,)
+        shift = bias - mean * factor
+        return inputs * factor.astype(self.dtype) + shift.astype(self.dtype)
+
+
 class PatchEmbedding(nn.Module):
     """Non-overlapping patches to tokens: (b, height, width, c) -> (b, tokens, dim).
 

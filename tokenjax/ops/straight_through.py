@@ -9,6 +9,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 
 def straight_through(hard: jax.Array, soft: jax.Array) -> jax.Array:
@@ -44,3 +45,57 @@ def gumbel_one_hot(
     soft = jax.nn.softmax(noisy, axis=-1)
     hard = jax.nn.one_hot(noisy.argmax(axis=-1), logits.shape[-1], dtype=soft.dtype)
     return straight_through(hard, soft)
+
+
+def logistic_noise(uniforms: jax.Array) -> jax.Array:
+    """Standard logistic draws log(u) - log(1 - u), differences of two Gumbel ones."""
+    tiny = jnp.finfo(uniforms.dtype).tiny
+    uniforms = jnp.clip(uniforms, tiny, 1 - 1e-7)
+    return jnp.log(uniforms) - jnp.log1p(-uniforms)
+
+
+def threshold_gate(
+    scores: jax.Array, threshold: ArrayLike, temperature: ArrayLike = 1.0
+) -> jax.Array:
+    """1 where a score reaches the threshold, 0 elsewhere, with a sigmoid's gradient.
+
+        hard = 1[scores >= threshold],  soft = sigmoid((scores - threshold) / temperature)
+
+    With s = soft, the gradient is s (1 - s) / temperature for the scores, its negative
+    for the threshold, and -s (1 - s) (scores - threshold) / temperature^2 for the
+    temperature. It dies where |scores - threshold| is many temperatures.
+
+    Args:
+      scores: any shape.
+      threshold, temperature: broadcast to it; temperature above 0 (checked where it is
+        a Python number).
+
+    Source: Bengio et al. 2013 (arXiv 1308.3432).
+    """
+    if isinstance(temperature, int | float) and temperature <= 0:
+        raise ValueError(f"temperature must be above 0, got {temperature}")
+    soft = jax.nn.sigmoid((scores - threshold) / temperature)
+    return straight_through((scores >= threshold).astype(soft.dtype), soft)
+
+
+def gumbel_gate(
+    logits: jax.Array, uniforms: jax.Array | None, temperature: ArrayLike = 1.0
+) -> jax.Array:
+    """A draw of Bernoulli(sigmoid(logits)), 0 or 1, with the gradient of a soft one.
+
+        noisy = (logits + log u - log(1 - u)) / temperature
+        hard = 1[noisy > 0],  soft = sigmoid(noisy)
+
+    Args:
+      logits: any shape.
+      uniforms: of the same shape, in (0, 1); None: no noise, the likelier of both.
+      temperature: above 0 (checked where it is a Python number).
+
+    Source: Jang et al. 2017 (arXiv 1611.01144) with two choices.
+    """
+    if isinstance(temperature, int | float) and temperature <= 0:
+        raise ValueError(f"temperature must be above 0, got {temperature}")
+    noise = 0.0 if uniforms is None else logistic_noise(uniforms)
+    noisy = (logits + noise) / temperature
+    soft = jax.nn.sigmoid(noisy)
+    return straight_through((noisy > 0).astype(soft.dtype), soft)

@@ -7,22 +7,29 @@ from tokenjax.plots.classification import confusion_matrix, predictions
 from tokenjax.plots.comparison import accuracy_bars
 from tokenjax.plots.looks import draw_looks
 from tokenjax.plots.per_class import recall_per_class
+from tokenjax.plots.routing import attention_scores, patch_scores, routed_patches
+from tokenjax.plots.routing_curves import routing_curves
 from tokenjax.plots.tokens import class_attention, kept_patches
-from tokenjax.plots.tradeoff import accuracy_over_latency
+from tokenjax.plots.tradeoff import accuracy_over_flops, accuracy_over_latency
 from tokenjax.plots.training import training_curves
 from tokenjax.plots.vdpa import alpha_per_block, effective_keys, pooling_weights
 
 __all__ = [
     "accuracy_bars",
+    "accuracy_over_flops",
     "accuracy_over_latency",
     "alpha_per_block",
+    "attention_scores",
     "class_attention",
     "confusion_matrix",
     "draw_looks",
     "effective_keys",
     "kept_patches",
+    "patch_scores",
     "pooling_weights",
     "predictions",
     "recall_per_class",
+    "routed_patches",
+    "routing_curves",
     "training_curves",
 ]

@@ -1,13 +1,26 @@
 """Panels with an image each: plain, or under a map of its patches."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
+from tokenjax.plots import figure_files as files
 from tokenjax.plots.images import greyscale
+
+DROPPED = np.array([0.80, 0.86, 0.93], np.float32)  # a tint that kept patches lack
+FADED = 0.85  # how much of it a dropped patch is
+BOX_STYLE: Any = {
+    "fill": False,
+    "edgecolor": files.VERMILION,
+    "linewidth": 1.6,
+    "path_effects": [withStroke(linewidth=2.8, foreground="white")],  # on heat
+}
 
 
 def grid_side(patches: int) -> int:
@@ -16,17 +29,19 @@ def grid_side(patches: int) -> int:
     return side if side * side == patches else 0
 
 
-def check_square_maps(kind: str, maps: np.ndarray, images: np.ndarray) -> int:
-    """The grid's side, of maps (any, n, g * g) for n images.
+def check_square_maps(
+    kind: str, maps: np.ndarray, images: np.ndarray, stacked: bool = True
+) -> int:
+    """The grid's side, of maps (any, n, g * g) for n images; (n, g * g) not stacked.
 
     Raises:
       ValueError: another shape, or patches that are on no square grid.
     """
-    side = grid_side(maps.shape[-1]) if maps.ndim == 3 else 0
-    if maps.size == 0 or side == 0 or maps.shape[1] != len(images):
+    side = grid_side(maps.shape[-1]) if maps.ndim == 2 + stacked else 0
+    if maps.size == 0 or side == 0 or maps.shape[-2] != len(images):
+        wanted = f"({'some, ' if stacked else ''}{len(images)}, g * g)"
         raise ValueError(
-            f"{kind} must be (some, {len(images)}, g * g) for {len(images)} images, "
-            f"got shape {maps.shape}"
+            f"{kind} must be {wanted} for {len(images)} images, got shape {maps.shape}"
         )
     return side
 
@@ -34,6 +49,12 @@ def check_square_maps(kind: str, maps: np.ndarray, images: np.ndarray) -> int:
 def evenly_chosen(count: int, most: int) -> list[int]:
     """At most `most` of the indices below `count`, the first and last among them."""
     return sorted({round(x) for x in np.linspace(0, count - 1, min(count, most))})
+
+
+def cell(images: np.ndarray, inches: float = 1.45) -> tuple[float, float]:
+    """Height and width of one panel for images (n, h, w, 3), the longer `inches`."""
+    height, width = images.shape[1:3]
+    return inches * min(1.0, height / width), inches * min(1.0, width / height)
 
 
 def without_ticks(all_axes: Iterable[Axes]) -> None:
@@ -65,3 +86,48 @@ def overlay(
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     axes.imshow(greyscale(image), cmap="gray", vmin=0, vmax=1, extent=extent)
     return axes.imshow(values, cmap=colours, norm=norm, alpha=alpha, extent=extent)
+
+
+def faded(image: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """The image (h, w, 3) with the patches faded that `kept` (g, g) is false for."""
+    height, width = image.shape[:2]
+    rows = np.arange(height) * len(kept) // height  # (h,), the grid's row of each pixel
+    columns = np.arange(width) * len(kept) // width
+    pixels = kept[rows][:, columns, None]  # (h, w, 1)
+    return np.where(pixels, image, (1 - FADED) * image + FADED * DROPPED)
+
+
+def patch_lines(axes: Axes, image: np.ndarray, side: int) -> None:
+    """Thin lines between the patches, to be seen on dark and on bright ones."""
+    height, width = image.shape[:2]
+    inner = np.arange(1, side) / side
+    style: Any = {"color": "#8A9099", "linewidth": 0.5, "alpha": 0.7}
+    axes.hlines(inner * height - 0.5, -0.5, width - 0.5, **style)
+    axes.vlines(inner * width - 0.5, -0.5, height - 0.5, **style)
+
+
+def outline_patches(
+    axes: Axes, image: np.ndarray, chosen: np.ndarray, colour: str
+) -> None:
+    """A line around every group of patches that `chosen` (g, g) is true for."""
+    height, width = image.shape[:2]
+    side = len(chosen)
+    padded = np.pad(chosen, 1).astype(int)
+    line_width = float(np.clip(16 / side, 1.2, 2.0))
+    style: Any = {"colors": colour, "linewidths": line_width, "capstyle": "projecting"}
+    rows, columns = np.nonzero(np.diff(padded, axis=0)[:, 1:-1])  # level edges
+    left = columns * width / side - 0.5
+    axes.hlines(rows * height / side - 0.5, left, left + width / side, **style)
+    rows, columns = np.nonzero(np.diff(padded, axis=1)[1:-1])  # upright edges
+    top = rows * height / side - 0.5
+    axes.vlines(columns * width / side - 0.5, top, top + height / side, **style)
+
+
+def draw_boxes(all_axes: Iterable[Axes], boxes: np.ndarray | None) -> None:
+    """A box on each of the axes; on none where there are no boxes."""
+    for axes, (top, left, bottom, right) in zip(
+        all_axes, [] if boxes is None else boxes, strict=False
+    ):
+        corner = (left - 0.5, top - 0.5)
+        box = Rectangle(corner, right - left, bottom - top, **BOX_STYLE)
+        axes.add_artist(box)  # unlike `add_patch`, it leaves the limits as they are

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from tokenjax.plots.image_panels import grid_side
+from tokenjax.plots.routing import attention_scores, patch_scores, routed_patches
 from tokenjax.plots.tokens import class_attention, kept_patches
 from tokenjax.plots.vdpa import alpha_per_block, effective_keys, pooling_weights
 
 SHOWN_IMAGES = 4
+SAME_SCORES = 1e-6  # a range of float32 scores that rounding alone makes
 
 
 def draw_looks(
@@ -21,8 +23,9 @@ def draw_looks(
       images: (n, h, w, 1 or 3), uint8 or float in 0..1.
       looks: "alpha" (depth, n); "effective_keys" (depth, n) with "num_keys" (n,);
         "alp_shares" (n, g * g) with "alp_weights" (n, g * g, 9); "keep_masks" (stages,
-        n, patches); "class_attention" (depth, n, patches). Others are ignored, and so
-        are patches that are on no square grid.
+        n, patches); "class_attention" (depth, n, patches); "attention_scores" (n,
+        patches) with "mask" (n, patches), "threshold" (n,) and, where there are any,
+        "box" (n, 4). Others are ignored, and so are patches that are on no square grid.
       directory: where the PNGs go.
     """
     drawn = []
@@ -48,4 +51,23 @@ def draw_looks(
         if key in looks and grid_side(looks[key].shape[-1]):
             maps = looks[key][:, :SHOWN_IMAGES]  # (stages or depth, n, patches)
             drawn.append(draw(images[:SHOWN_IMAGES], maps, directory / name))
+    if "attention_scores" in looks and "mask" in looks:
+        drawn += _draw_routing(images, looks, directory)
+    return drawn
+
+
+def _draw_routing(
+    images: np.ndarray, looks: Mapping[str, np.ndarray], directory: pathlib.Path
+) -> list[pathlib.Path]:
+    """What a router chose and, unless every patch has the same score, by what."""
+    scores, masks, boxes = looks["attention_scores"], looks["mask"], looks.get("box")
+    if not grid_side(scores.shape[-1]):
+        return []
+    drawn = [routed_patches(images, masks, directory / "routed_patches.png", boxes)]
+    if np.ptp(scores) > SAME_SCORES:
+        path = directory / "attention_scores.png"
+        drawn.append(attention_scores(images, scores, path, boxes))
+        threshold = float(np.mean(looks["threshold"]))
+        path = directory / "patch_scores.png"
+        drawn.append(patch_scores(images, scores, masks, threshold, path))
     return drawn

@@ -3,22 +3,20 @@
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.ticker import FuncFormatter
 
 from tokenjax.plots import figure_files as files
 from tokenjax.plots import image_panels as panels
+from tokenjax.plots.image_panels import DROPPED as DROPPED
+from tokenjax.plots.image_panels import faded as _faded
 from tokenjax.plots.images import displayable
 
 MOST_IMAGES = 8
 MOST_STAGES = 8
 MOST_BLOCKS = 6
-DROPPED = np.array([0.80, 0.86, 0.93], np.float32)  # a tint that kept patches lack
-FADED = 0.85  # how much of it a dropped patch is
 HIGHEST_RATIO = 16.0
 
 
@@ -53,7 +51,7 @@ def kept_patches(
         raise ValueError(f"{len(titles)} titles for {len(shown)} images")
     shown, masks = shown[:MOST_IMAGES], masks[:, :MOST_IMAGES].astype(bool)
     stages = panels.evenly_chosen(len(masks), MOST_STAGES)
-    height, width = _cell(shown)
+    height, width = panels.cell(shown)
     figure, grid = files.new_figure(
         max(width * (1 + len(stages)) + 0.4, 3.0),
         height * len(shown) + 0.6,
@@ -67,7 +65,7 @@ def kept_patches(
         maps = masks[stage].reshape(-1, side, side)  # (n, g, g)
         for axes, image, kept in zip(column, shown, maps, strict=True):
             panels.picture(axes, _faded(image, kept))
-            _patch_lines(axes, image, side)
+            panels.patch_lines(axes, image, side)
         heading = f"stage {stage + 1}:\n{100 * maps.mean():.0f} % kept"
         column[0].set_title(heading, fontsize=10)
     panels.without_ticks(grid.flat)
@@ -106,7 +104,7 @@ def class_attention(
     ratios = attention[blocks, : len(shown)] * side * side  # (blocks, n, g * g)
     top = float(np.clip(np.percentile(ratios, 99.5), 2, HIGHEST_RATIO))
     norm = PowerNorm(0.5, 0, top, clip=True)
-    height, width = _cell(shown)
+    height, width = panels.cell(shown)
     figure, grid = files.new_figure(
         width * (1 + len(blocks)) + 1.6,
         max(height * len(shown) + 0.3, 2.3),
@@ -136,27 +134,3 @@ def class_attention(
     bar.set_ticks([tick for tick in (0, 0.25, 1, 2, 4, 8, 16) if tick <= top])
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     return files.save(figure, path)
-
-
-def _cell(images: np.ndarray) -> tuple[float, float]:
-    """Height and width in inches of one panel for images (n, h, w, 3)."""
-    height, width = images.shape[1:3]
-    return 1.45 * min(1.0, height / width), 1.45 * min(1.0, width / height)
-
-
-def _faded(image: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """The image (h, w, 3) with the patches faded that `kept` (g, g) is false for."""
-    height, width = image.shape[:2]
-    rows = np.arange(height) * len(kept) // height  # (h,), the grid's row of each pixel
-    columns = np.arange(width) * len(kept) // width
-    pixels = kept[rows][:, columns, None]  # (h, w, 1)
-    return np.where(pixels, image, (1 - FADED) * image + FADED * DROPPED)
-
-
-def _patch_lines(axes: Axes, image: np.ndarray, side: int) -> None:
-    """Thin lines between the patches, to be seen on dark and on bright ones."""
-    height, width = image.shape[:2]
-    inner = np.arange(1, side) / side
-    style: Any = {"color": "#8A9099", "linewidth": 0.5, "alpha": 0.7}
-    axes.hlines(inner * height - 0.5, -0.5, width - 0.5, **style)
-    axes.vlines(inner * width - 0.5, -0.5, height - 0.5, **style)

@@ -1,9 +1,9 @@
-"""Accuracy against latency: which models no other one beats in both."""
+"""Accuracy against what it costs: which models no other one beats in both."""
 
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,10 +14,22 @@ from tokenjax.plots.dot_names import name_dots
 
 LARGEST, SMALLEST = 900.0, 30.0  # points^2, area of a dot
 WITHOUT_PARAMETERS = 90.0
-LOGARITHMIC_FROM = 6.0  # ratio of latencies
+LOGARITHMIC_FROM = 6.0  # ratio of costs
 
 
-@files.styled
+class _Cost(NamedTuple):
+    """What the horizontal axis is of."""
+
+    name: str  # in the title
+    key: str  # in a point
+    spread_key: str | None
+    limit: str  # what the front says that a model has at most
+
+
+_LATENCY = _Cost("latency", "latency_ms", "latency_std_ms", "this latency or less")
+_FLOPS = _Cost("FLOPs", "mflops", None, "these FLOPs or fewer")
+
+
 def accuracy_over_latency(
     points: Sequence[Mapping[str, Any]],
     path: str | os.PathLike[str],
@@ -39,28 +51,49 @@ def accuracy_over_latency(
       ValueError: no points, a point without its keys, values that are not finite or
         latencies that are not above 0.
     """
-    _check(points)
+    return _accuracy_over(_LATENCY, points, path, latency_label)
+
+
+def accuracy_over_flops(
+    points: Sequence[Mapping[str, Any]],
+    path: str | os.PathLike[str],
+    label: str = "MFLOPs per image",
+) -> pathlib.Path:
+    """Draws models by FLOPs and accuracy, as `accuracy_over_latency` does by latency.
+
+    Args:
+      points: {"name", "accuracy", "mflops"} and, where known, "parameters". Accuracies
+        are fractions; where any is above 1, all are percent.
+      path: the PNG to write.
+      label: what the horizontal axis says.
+
+    Raises:
+      ValueError: no points, a point without its keys, values that are not finite or
+        FLOPs that are not above 0.
+    """
+    return _accuracy_over(_FLOPS, points, path, label)
+
+
+@files.styled
+def _accuracy_over(
+    cost: _Cost,
+    points: Sequence[Mapping[str, Any]],
+    path: str | os.PathLike[str],
+    label: str,
+) -> pathlib.Path:
+    _check(points, cost)
     unit = 1.0 if max(point["accuracy"] for point in points) > 1 else 100.0
     accuracy = np.array([point["accuracy"] for point in points], float) * unit
-    latency = np.array([point["latency_ms"] for point in points], float)
-    spread = np.array([_known(point, "latency_std_ms") for point in points])
+    costs = np.array([point[cost.key] for point in points], float)
+    spread = np.array([_known(point, cost.spread_key) for point in points])
     areas = _areas(points)
     figure, grid = files.new_figure(7.4, 5.0)
     axes = grid[0, 0]
-    below = np.minimum(spread, 0.9 * latency)  # logarithms want what is above 0
-    _limits(axes, latency - below, latency + spread, accuracy)
-    front = pareto_front(latency, accuracy)
-    corners = _steps(latency[front], accuracy[front], axes.get_xlim()[1])
-    axes.plot(
-        *corners.T,
-        color=files.GREY,
-        linestyle="--",
-        linewidth=1.3,
-        label="Pareto front: best accuracy at this latency or less",
-        zorder=1,
-    )
+    below = np.minimum(spread, 0.9 * costs)  # logarithms want what is above 0
+    _limits(axes, costs - below, costs + spread, accuracy)
+    corners = _draw_front(axes, costs, accuracy, cost.limit)
     axes.errorbar(
-        latency,
+        costs,
         accuracy,
         xerr=np.stack([below, spread]),  # (2, points)
         fmt="none",
@@ -71,14 +104,14 @@ def accuracy_over_latency(
     )
     colours = [files.COLOURS[index % len(files.COLOURS)] for index in range(len(areas))]
     axes.scatter(
-        latency, accuracy, s=areas, c=colours, alpha=0.85, edgecolors="white", zorder=3
+        costs, accuracy, s=areas, c=colours, alpha=0.85, edgecolors="white", zorder=3
     )
-    axes.set(xlabel=latency_label, ylabel="accuracy (%)")
-    axes.set_title("Accuracy over latency", pad=24)
+    axes.set(xlabel=label, ylabel="accuracy (%)")
+    axes.set_title(f"Accuracy over {cost.name}", pad=24)
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.99), borderaxespad=0)
     files.light_grid(axes)
     figure.draw_without_rendering()  # the layout, which pixels depend on
-    places = np.stack([latency, accuracy], 1)  # (points, 2)
+    places = np.stack([costs, accuracy], 1)  # (points, 2)
     spreads = np.stack([places, places], 1)  # (points, 2, 2)
     spreads[:, 0, 0] -= below
     spreads[:, 1, 0] += spread
@@ -87,35 +120,52 @@ def accuracy_over_latency(
     return files.save(figure, path)
 
 
-def pareto_front(latency: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
-    """Indices, fastest first, of the points that are more accurate than all faster."""
+def _draw_front(
+    axes: Axes, costs: np.ndarray, accuracy: np.ndarray, limit: str
+) -> np.ndarray:
+    """The front as steps to the right end of the axes; returns their corners."""
+    front = pareto_front(costs, accuracy)
+    corners = _steps(costs[front], accuracy[front], axes.get_xlim()[1])
+    axes.plot(
+        *corners.T,
+        color=files.GREY,
+        linestyle="--",
+        linewidth=1.3,
+        label=f"Pareto front: best accuracy at {limit}",
+        zorder=1,
+    )
+    return corners
+
+
+def pareto_front(costs: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
+    """Indices, cheapest first, of the points more accurate than all cheaper ones."""
     best, front = -np.inf, []
-    for index in np.lexsort((-accuracy, latency)):
+    for index in np.lexsort((-accuracy, costs)):
         if accuracy[index] > best:
             best = accuracy[index]
             front.append(index)
     return np.array(front)
 
 
-def _check(points: Sequence[Mapping[str, Any]]) -> None:
+def _check(points: Sequence[Mapping[str, Any]], cost: _Cost) -> None:
     if not points:
         raise ValueError("no points to draw")
     for point in points:
-        needed = {"name", "accuracy", "latency_ms"}
+        needed = {"name", "accuracy", cost.key}
         if (
             needed - point.keys()
-            or not np.isfinite([point["accuracy"], point["latency_ms"]]).all()
-            or point["latency_ms"] <= 0
+            or not np.isfinite([point["accuracy"], point[cost.key]]).all()
+            or point[cost.key] <= 0
         ):
             raise ValueError(
-                "a point needs a name, an accuracy and a latency_ms above 0, "
+                f"a point needs a name, an accuracy and {cost.key} above 0, "
                 f"got {dict(point)}"
             )
 
 
-def _known(point: Mapping[str, Any], key: str) -> float:
+def _known(point: Mapping[str, Any], key: str | None) -> float:
     """The value, 0 where there is none."""
-    value = point.get(key)
+    value = None if key is None else point.get(key)
     return 0.0 if value is None or not np.isfinite(value) else float(value)
 
 
@@ -127,10 +177,10 @@ def _areas(points: Sequence[Mapping[str, Any]]) -> np.ndarray:
     return np.maximum(LARGEST * parameters / parameters.max(), SMALLEST)
 
 
-def _steps(latency: np.ndarray, accuracy: np.ndarray, end: float) -> np.ndarray:
+def _steps(costs: np.ndarray, accuracy: np.ndarray, end: float) -> np.ndarray:
     """Corners (any, 2) of the steps through points in order, on to the right `end`."""
-    nexts = np.append(latency[1:], end)
-    before = np.stack([latency, accuracy], 1)
+    nexts = np.append(costs[1:], end)
+    before = np.stack([costs, accuracy], 1)
     after = np.stack([nexts, accuracy], 1)
     return np.stack([before, after], 1).reshape(-1, 2)
 

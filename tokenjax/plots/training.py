@@ -41,8 +41,8 @@ def training_curves(
     ]
     drawn = []
     for title, label, train_keys, validation_keys in panels:
-        train = _series(history, [f"train/{key}" for key in train_keys])
-        validation = _series(history, [f"validation/{key}" for key in validation_keys])
+        train = series(history, [f"train/{key}" for key in train_keys])
+        validation = series(history, [f"validation/{key}" for key in validation_keys])
         if len(train) or len(validation):
             drawn.append((title, label, train, validation))
     if not drawn:
@@ -71,7 +71,7 @@ def smooth(values: np.ndarray, width: int) -> np.ndarray:
     return total / np.convolve(np.ones(len(values)), window, mode="same")
 
 
-def _series(history: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> np.ndarray:
+def series(history: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> np.ndarray:
     """(points, 2) of step and the first key that a row has, in order of steps."""
     points = {}
     for row in history:
@@ -81,32 +81,38 @@ def _series(history: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> np.nda
     return np.array(sorted(points.items())).reshape(-1, 2)
 
 
+def smoothed_curve(axes: Axes, points: np.ndarray, colour: str, label: str) -> None:
+    """Points (n, 2) smoothed over a twentieth of them, the raw curve faint behind."""
+    steps, values = points.T
+    axes.plot(steps, values, color=colour, alpha=0.25, linewidth=1)
+    axes.plot(
+        steps,
+        smooth(values, len(values) // 20),
+        color=colour,
+        linewidth=2,
+        marker="o" if len(values) < 3 else None,
+        label=label,
+    )
+
+
+def marked_curve(axes: Axes, points: np.ndarray, colour: str, label: str) -> None:
+    """Points (n, 2) as they are, each marked where they are not too many."""
+    size = 4 if len(points) <= 60 else 0
+    axes.plot(
+        *points.T, color=colour, linewidth=2, marker="o", markersize=size, label=label
+    )
+
+
 def _draw(
     axes: Axes, train: np.ndarray, validation: np.ndarray, best_is_high: bool
 ) -> None:
     """Both curves of a panel; train and validation (points, 2)."""
     if len(train):
-        steps, values = train.T
-        axes.plot(steps, values, color=TRAIN, alpha=0.25, linewidth=1)
-        axes.plot(
-            steps,
-            smooth(values, len(values) // 20),
-            color=TRAIN,
-            linewidth=2,
-            marker="o" if len(values) < 3 else None,
-            label="train",
-        )
+        smoothed_curve(axes, train, TRAIN, "train")
     if len(validation):
         steps, values = validation.T
         best = values.argmax() if best_is_high else values.argmin()
         shown = f"{values[best]:.1%}" if best_is_high else f"{values[best]:.3g}"
-        axes.plot(
-            steps,
-            values,
-            color=VALIDATION,
-            linewidth=2,
-            marker="o",
-            markersize=4 if len(values) <= 60 else 0,
-            label=f"validation (best {shown} at {steps[best]:.0f})",
-        )
+        label = f"validation (best {shown} at {steps[best]:.0f})"
+        marked_curve(axes, validation, VALIDATION, label)
     axes.legend(loc="best")

@@ -18,10 +18,11 @@ from tokenjax.training.settings import Settings
 from tokenjax.training.state import Batch, TrainState
 
 INSPECTED_IMAGES = 256
+GIVEN = ("image", "label", "box")  # of a batch, what a figure may show
 UNEVEN = 2  # a training split whose largest class is more times its smallest
 PER_BLOCK = ("alpha", "effective_keys")  # (depth, b)
 STACKED = (*PER_BLOCK, "keep_masks", "class_attention")  # (depth or steps, b, ...)
-INSPECTED_AUX = (*STACKED, "alp_shares", "alp_weights")
+INSPECTED_AUX = (*STACKED, "alp_shares", "alp_weights", "attention_scores", "mask")
 
 
 class Classification:
@@ -57,10 +58,16 @@ class Classification:
         return state
 
     def loss(
-        self, params: Any, model_state: Any, frozen: Any, batch: Batch, key: jax.Array
+        self,
+        params: Any,
+        model_state: Any,
+        frozen: Any,
+        batch: Batch,
+        key: jax.Array,
+        step: jax.Array,
     ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
         """Cross-entropy as the settings weigh it, plus the model's own losses."""
-        del frozen
+        del frozen, step
         image_key, model_key = jax.random.split(key)
         mixed = self.training_images(batch, image_key)
         logits, aux, model_state = self.forward(
@@ -76,9 +83,14 @@ class Classification:
         return mix(mix_key, images, batch["label"], self.settings.augmentation)
 
     def forward(
-        self, params: Any, model_state: Any, images: jax.Array, key: jax.Array
+        self,
+        params: Any,
+        model_state: Any,
+        images: jax.Array,
+        key: jax.Array,
+        **arguments: Any,
     ) -> tuple[jax.Array, dict, Any]:
-        """Logits, aux and the new model state, in training."""
+        """Logits, aux and the new model state, in training; arguments: the model's."""
         dropout_key, gumbel_key = jax.random.split(key)
         (logits, aux), model_state = self.model.apply(
             {"params": params, **model_state},
@@ -86,6 +98,7 @@ class Classification:
             train=True,
             rngs={"dropout": dropout_key, "gumbel": gumbel_key},
             mutable=list(model_state),
+            **arguments,
         )
         return logits, aux, model_state
 
@@ -158,8 +171,9 @@ class Classification:
 
         Returns: "image", "label", "prediction" and, where the model's `aux` has them,
         "alpha" and "effective_keys" (depth, n) with "num_keys" (n,), "class_attention"
-        (depth, n, p), "keep_masks" (steps, n, p), "alp_shares", "alp_weights", all
-        numpy. A model's `return_attention` switch is turned on.
+        (depth, n, p), "keep_masks" (steps, n, p), "alp_shares", "alp_weights",
+        "attention_scores" and "mask" (n, p) with "threshold" (n,), and the batches'
+        "box" (n, 4), all numpy. A model's `return_attention` switch is turned on.
         """
         model = self.model
         if hasattr(model, "return_attention"):
@@ -172,6 +186,8 @@ class Classification:
             if aux.get("attention") is not None:
                 num_keys = aux["attention"][0].shape[-1]
                 found["num_keys"] = jnp.full(len(logits), num_keys)
+            if "threshold" in aux:
+                found["threshold"] = jnp.broadcast_to(aux["threshold"], len(logits))
             return {"prediction": jnp.argmax(logits, -1), **found}
 
         count = -(-INSPECTED_IMAGES // self.settings.batch_size)
@@ -179,12 +195,18 @@ class Classification:
         for batch in itertools.islice(batches, count):
             keep = np.asarray(batch["mask"])
             looks = look(variables, batch["image"])
-            looks |= {key: batch[key] for key in ("image", "label")}
+            looks |= {key: batch[key] for key in GIVEN if key in batch}
             found.append({k: _rows(k, v, keep) for k, v in looks.items()})
         return {
             key: np.concatenate([look[key] for look in found], axis=_batch_axis(key))
             for key in found[0]
         }
+
+    def curves(self, rows: list[dict[str, Any]], directory: pathlib.Path) -> None:
+        """Figures of a run from its logged rows."""
+        from tokenjax import plots
+
+        plots.training_curves(rows, directory / "training_curves.png")
 
     def figures(
         self, directory: pathlib.Path, summary: dict, looks: dict[str, np.ndarray]

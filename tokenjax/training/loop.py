@@ -198,10 +198,8 @@ def _finish(run: Run, log: MetricLog, workdir: pathlib.Path) -> dict[str, Any]:
     if step is not None and step != run.step:
         state = run.checkpoints.restore(step, state, run.everywhere)
     if jax.process_index() == 0:
-        from tokenjax import plots
-
         (workdir / "figures").mkdir(exist_ok=True)
-        plots.training_curves(log.rows(), workdir / "figures" / "training_curves.png")
+        run.task.curves(log.rows(), workdir / "figures")
     return evaluate.final_evaluation(
         run.task,
         state.variables(),

@@ -83,9 +83,16 @@ class Pruning(Classification):
         return dataclasses.replace(state, params=params, ema_params=ema)
 
     def loss(
-        self, params: Any, model_state: Any, frozen: Any, batch: Batch, key: jax.Array
+        self,
+        params: Any,
+        model_state: Any,
+        frozen: Any,
+        batch: Batch,
+        key: jax.Array,
+        step: jax.Array,
     ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
         """See the module's docstring."""
+        del step
         image_key, model_key = jax.random.split(key)
         mixed = self.training_images(batch, image_key)
         logits, aux, model_state = self.forward(

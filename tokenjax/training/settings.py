@@ -81,10 +81,23 @@ class Distillation:
 
 
 @dataclasses.dataclass(frozen=True)
+class Routing:
+    """`routing`: of task "routing", how the budget is reached.
+
+    The target ratio and the temperature of the model are where annealing ends.
+    """
+
+    start_ratio: float = 1.0  # the target before annealing; 1: all to the big network
+    start_temperature: float = 0.0  # of the router, before annealing; 0: the model's
+    anneal_from_epochs: float = 0.0
+    anneal_to_epochs: float = 0.0  # 0: no annealing, the model's own from the start
+
+
+@dataclasses.dataclass(frozen=True)
 class Settings:
     """A run."""
 
-    task: str = "classification"  # classification | pruning
+    task: str = "classification"  # classification | pruning | routing
     seed: int = 0
     batch_size: int = 64  # global: over all devices
     epochs: float = 100.0
@@ -102,6 +115,7 @@ class Settings:
     checkpoint: Checkpoint = Checkpoint()
     imbalance: Imbalance = Imbalance()
     distillation: Distillation = Distillation()
+    routing: Routing = Routing()
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     model: dict[str, Any] = dataclasses.field(default_factory=lambda: {"name": "vdpa"})
     data: dict[str, Any] = dataclasses.field(
@@ -185,10 +199,24 @@ def _problems(s: Settings) -> list[tuple[bool, str]]:
     optimizer, schedule, checkpoint = s.optimizer, s.schedule, s.checkpoint
     imbalance, distillation = s.imbalance, s.distillation
     return [
-        choice(s.task, ("classification", "pruning"), "task"),
+        choice(s.task, ("classification", "pruning", "routing"), "task"),
         (
-            s.task == "classification" and distillation != Distillation(),
+            s.task != "pruning" and distillation != Distillation(),
             'distillation is read by task "pruning" alone',
+        ),
+        (
+            s.task != "routing" and s.routing != Routing(),
+            'routing is read by task "routing" alone',
+        ),
+        (
+            not 0 <= s.routing.start_ratio <= 1,
+            "routing.start_ratio is a share, within [0, 1]",
+        ),
+        at_least(s.routing.start_temperature, 0, "routing.start_temperature"),
+        at_least(s.routing.anneal_from_epochs, 0, "routing.anneal_from_epochs"),
+        (
+            0 < s.routing.anneal_to_epochs < s.routing.anneal_from_epochs,
+            "routing.anneal_to_epochs must not be before routing.anneal_from_epochs",
         ),
         choice(
             imbalance.profile, ("none", "linear", "exponential"), "imbalance.profile"

@@ -41,9 +41,15 @@ class TrainingTask(Protocol):
         """Zeros of the structure of `TrainState.frozen`, or None."""
 
     def loss(
-        self, params: Any, model_state: Any, frozen: Any, batch: Batch, key: jax.Array
+        self,
+        params: Any,
+        model_state: Any,
+        frozen: Any,
+        batch: Batch,
+        key: jax.Array,
+        step: jax.Array,
     ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
-        """Mean loss of a batch; (new model state, scalars to log)."""
+        """Mean loss of a batch at a step; (new model state, scalars to log)."""
 
 
 def make_init(
@@ -79,7 +85,7 @@ def make_train_step(
         key = jax.random.fold_in(jax.random.key(settings.seed), state.step)
         if parts == 1:
             (loss, (model_state, scalars)), gradients = gradient(
-                state.params, state.model_state, state.frozen, batch, key
+                state.params, state.model_state, state.frozen, batch, key, state.step
             )
         else:
             loss, model_state, scalars, gradients = _accumulate(
@@ -129,13 +135,14 @@ def _accumulate(
             state.frozen,
             rows,
             jax.random.fold_in(key, index),
+            state.step,
         )
         total = jax.tree.map(jnp.add, total, (loss, scalars, gradients))
         return (model_state, total), None
 
     first = jax.tree.map(lambda x: x[0], slices)
     (loss, (_, scalars)), gradients = jax.eval_shape(
-        gradient, state.params, state.model_state, state.frozen, first, key
+        gradient, state.params, state.model_state, state.frozen, first, key, state.step
     )
     zeros = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype), (loss, scalars, gradients)

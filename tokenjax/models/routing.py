@@ -1,0 +1,334 @@
+"""Attention-guided routing: every patch to a big or to a small network.
+
+    a = head(encoder(image))                     a score per patch, (b, n)
+    m = router(a)                                1: big, 0: small
+    y_i = m_i big(x_i) + (1 - m_i) small(x_i)    x_i the pixels of patch i
+    logits = task(aggregate(y))
+
+Axes: b images, n = patch_grid^2 patches by rows, d = embed_dim.
+
+Inference is conditional: each patch runs through one network, packed by
+`tokenjax.ops.dispatch`. Training is, by `mask_gradient`,
+
+    "dense"      both networks on every patch; dL/dm_i = <dL/dy_i, big(x_i) - small(x_i)>
+    "executed"   each patch through its own; in dL/dm_i the other one counts as 0
+
+Baselines: full_compute and cheap_compute send every patch to the big or the small
+network, no_routing has no attention head either. As in the original they have the
+encoder and read nothing of it (unless the aggregator weighs by score), so jit drops it
+at inference; their FLOPs in `aux` count it.
+
+Source: the Vision Attention Routing Framework. Ours: router "top_k", the budget loss,
+"executed", `attention_scale`, execution="masked" (to hold the gathered one against).
+"""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from tokenjax.errors import UserError
+from tokenjax.models.layers import check_images
+from tokenjax.models.routers import GUMBEL_INFERENCE, ROUTERS, Routed, Router
+from tokenjax.models.routing_parts import (
+    AGGREGATORS,
+    Aggregator,
+    AttentionHead,
+    Encoder,
+    PatchMLP,
+    TaskHead,
+    cut_patches,
+)
+from tokenjax.ops.dispatch import apply_to_selected
+
+ATTENTION = ("spatial", "global")
+MASK_GRADIENT = ("dense", "executed")
+EXECUTION = ("gathered", "masked")
+
+
+class Parts(NamedTuple):
+    """The modules of one model."""
+
+    encoder: Encoder
+    head: AttentionHead
+    big: PatchMLP
+    small: PatchMLP
+    aggregator: Aggregator
+    task: TaskHead
+
+
+class AttentionRouting(nn.Module):
+    """Classifier: images (b, img_size, img_size, in_channels) -> (logits, aux).
+
+    Attributes:
+      img_size: pixels a side; patch_grid must divide it.
+      patch_grid: patches a side.
+      encoder_channels, encoder_layers: of the convolutional encoder.
+      attention: the head that scores, "spatial" or "global".
+      attention_hidden_dim, attention_layers: of its linear layers.
+      router: see `tokenjax.models.routers`.
+      threshold, temperature: where a router's parameters start; tau above 0.
+      budget: share of the patches that "top_k" sends.
+      gumbel_inference: "hard", "top_p" or "expectation".
+      big_hidden_dim, big_layers, small_hidden_dim, small_layers: of the two networks.
+      embed_dim: what both give.
+      aggregator: "concat", "mean" or "attention".
+      aggregator_dim, head_hidden_dim: of what follows.
+      attention_scale: of the scores under the aggregator's softmax.
+      dropout: in both networks and the task head.
+      mask_gradient: "dense" or "executed", in training.
+      target_ratio, budget_weight: aux["losses"]["budget"] is
+        budget_weight * (mean ratio - target_ratio)^2; 0: off.
+      dtype: of the arithmetic; parameters, scores and logits are float32.
+
+    `__call__` takes `temperature` and `target_ratio` in place of the attributes, which
+    may be arrays: what a training schedule changes from step to step.
+
+    `aux`: "attention_scores" and "mask" (b, n), "routing_ratio" (b,), the share of
+    patches sent to the big network, "threshold" (), "routing_probability" (b, n), the
+    soft decision; FLOPs of each image, (b,): "expected_flops" by that probability,
+    "actual_flops" by the mask (in dense training both networks on all patches; the
+    padding of a dispatch is not counted); "losses".
+
+    Raises: UserError (a ValueError) for arguments that do not fit together.
+    """
+
+    img_size: int = 32
+    patch_grid: int = 4
+    in_channels: int = 3
+    num_classes: int = 10
+    encoder_channels: int = 64
+    encoder_layers: int = 2
+    attention: str = "spatial"
+    attention_hidden_dim: int = 32
+    attention_layers: int = 1
+    router: str = "learnable_threshold"
+    threshold: float = 0.5
+    temperature: float = 1.0
+    budget: float = 0.25
+    gumbel_inference: str = "hard"
+    big_hidden_dim: int = 512
+    big_layers: int = 3
+    small_hidden_dim: int = 64
+    small_layers: int = 1
+    embed_dim: int = 128
+    aggregator: str = "concat"
+    aggregator_dim: int = 256
+    head_hidden_dim: int = 128
+    attention_scale: float = 1.0
+    dropout: float = 0.1
+    mask_gradient: str = "dense"
+    target_ratio: float = 0.25
+    budget_weight: float = 0.0
+    execution: str = "gathered"
+    dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        for wrong, sentence in self.problems():
+            if wrong:
+                raise UserError(f"{type(self).__name__}: {sentence}")
+        super().__post_init__()
+
+    def problems(self) -> list[tuple[bool, str]]:
+        """What does not fit together, as (wrong, sentence)."""
+
+        def choice(value: str, valid: tuple[str, ...], key: str) -> tuple[bool, str]:
+            return value not in valid, f"{key} must be one of {valid}, got {value!r}"
+
+        def at_least(key: str, minimum: int) -> tuple[bool, str]:
+            value = getattr(self, key)
+            return value < minimum, f"{key} must be at least {minimum}, got {value}"
+
+        def share(key: str) -> tuple[bool, str]:
+            value = getattr(self, key)
+            wrong = not 0 <= value <= 1
+            return wrong, f"{key} is a share, within [0, 1], got {value}"
+
+        sizes = ("img_size", "patch_grid", "in_channels", "num_classes")
+        sizes += ("encoder_channels", "attention_hidden_dim", "attention_layers")
+        sizes += ("big_hidden_dim", "small_hidden_dim", "embed_dim")
+        sizes += ("aggregator_dim", "head_hidden_dim")
+        layers = ("encoder_layers", "big_layers", "small_layers")
+        return [
+            *(at_least(key, 1) for key in sizes),
+            *(at_least(key, 0) for key in layers),
+            (
+                self.img_size % max(self.patch_grid, 1) != 0,
+                f"patch_grid {self.patch_grid} does not divide img_size "
+                f"{self.img_size}",
+            ),
+            (
+                self.img_size >> self.encoder_layers == 0,
+                f"{self.encoder_layers} encoder_layers halve {self.img_size} pixels "
+                "to nothing",
+            ),
+            choice(self.attention, ATTENTION, "attention"),
+            choice(self.router, ROUTERS, "router"),
+            choice(self.aggregator, AGGREGATORS, "aggregator"),
+            choice(self.mask_gradient, MASK_GRADIENT, "mask_gradient"),
+            choice(self.execution, EXECUTION, "execution"),
+            choice(self.gumbel_inference, GUMBEL_INFERENCE, "gumbel_inference"),
+            (
+                not self.temperature > 0,
+                f"temperature must be above 0, got {self.temperature}",
+            ),
+            share("budget"),
+            share("target_ratio"),
+            (not self.budget_weight >= 0, "budget_weight must be at least 0"),
+            (not 0 <= self.dropout < 1, "dropout must be within [0, 1)"),
+        ]
+
+    def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
+        """Images of zeros, for measuring and initialising."""
+        shape = (batch_size, self.img_size, self.img_size, self.in_channels)
+        return (jnp.zeros(shape, jnp.float32),)
+
+    @nn.compact
+    def __call__(
+        self,
+        images: jax.Array,
+        train: bool = False,
+        temperature: ArrayLike | None = None,
+        target_ratio: ArrayLike | None = None,
+    ) -> tuple[jax.Array, dict[str, Any]]:
+        check_images(images, (self.img_size, self.img_size, self.in_channels))
+        parts = self.parts()
+        features = parts.encoder(images, train)
+        scores = self.score(parts, features)  # (b, n)
+        routed = self.decide(scores, train, temperature)
+        patches = cut_patches(images, self.patch_grid).astype(self.dtype)
+        embeddings = self.embed(parts, patches, routed.mask, train)  # (b, n, d)
+        pooled = parts.aggregator(embeddings, scores)
+        logits = parts.task(pooled, train)
+        target = self.target_ratio if target_ratio is None else target_ratio
+        budget = self.budget_weight * jnp.square(routed.mask.mean() - target)
+        return logits, {
+            "attention_scores": scores,
+            "mask": routed.mask,
+            "routing_ratio": routed.mask.mean(axis=1),
+            "routing_probability": routed.probability,
+            "threshold": routed.threshold,
+            **self.flops(parts, routed, patches.shape[-1], train),
+            "losses": {"budget": budget},
+        }
+
+    def score(self, parts: Parts, features: jax.Array) -> jax.Array:
+        """Features (b, h, w, c) -> scores (b, n)."""
+        return parts.head(features)
+
+    def decide(
+        self, scores: jax.Array, train: bool, temperature: ArrayLike | None
+    ) -> Routed:
+        """Scores (b, n) -> which patches go to the big network."""
+        router = Router(
+            self.router,
+            self.threshold,
+            self.temperature,
+            self.budget,
+            self.gumbel_inference,
+            name="router",
+        )
+        return router(scores, train, temperature)
+
+    def runs_both(self, train: bool) -> bool:
+        """Whether every patch runs through both networks."""
+        if train:
+            return self.mask_gradient == "dense"
+        expected = self.router == "gumbel" and self.gumbel_inference == "expectation"
+        return expected or self.execution == "masked"
+
+    def embed(
+        self, parts: Parts, patches: jax.Array, mask: jax.Array, train: bool
+    ) -> jax.Array:
+        """Patches (b, n, pixels), mask (b, n) -> embeddings (b, n, d)."""
+        if self.runs_both(train) or self.is_initializing():
+            big, small = parts.big(patches, train), parts.small(patches, train)
+        else:
+            big = self.on_selected(parts.big, patches, mask > 0, train)
+            small = self.on_selected(parts.small, patches, mask == 0, train)
+        share = mask[..., None].astype(self.dtype)  # (b, n, 1)
+        return share * big + (1 - share) * small
+
+    def on_selected(
+        self, network: PatchMLP, patches: jax.Array, selected: jax.Array, train: bool
+    ) -> jax.Array:
+        """The network on the selected patches, 0 elsewhere: (b, n, d)."""
+        key = self.make_rng("dropout") if train and self.dropout else None
+        unbound = network.clone(parent=None, name=None)
+
+        def function(operands: Any, rows: jax.Array) -> jax.Array:
+            params, key = operands
+            rngs = {} if key is None else {"dropout": key}
+            return unbound.apply({"params": params}, rows, train, rngs=rngs)
+
+        operands = (network.variables["params"], key)
+        return apply_to_selected(function, operands, patches, selected)
+
+    def flops(
+        self, parts: Parts, routed: Routed, pixels: int, train: bool
+    ) -> dict[str, jax.Array]:
+        """FLOPs of each image, (b,): expected by probability, actual by mask."""
+        count = self.patch_grid**2
+        fixed = parts.encoder.flops(self.img_size, self.in_channels)
+        fixed += self.head_flops(parts)
+        fixed += parts.aggregator.flops(count, self.embed_dim)
+        fixed += parts.task.flops(self.aggregator_dim)
+        big, small = parts.big.flops(pixels), parts.small.flops(pixels)
+
+        def total(share: jax.Array) -> jax.Array:
+            share = jax.lax.stop_gradient(share).mean(axis=1)
+            return fixed + count * (share * big + (1 - share) * small)
+
+        actual = total(routed.mask)
+        if self.runs_both(train):
+            actual = jnp.full_like(actual, fixed + count * (big + small))
+        return {"expected_flops": total(routed.probability), "actual_flops": actual}
+
+    def head_flops(self, parts: Parts) -> int:
+        """FLOPs of the attention head on one image."""
+        return parts.head.flops(self.encoder_channels)
+
+    def parts(self) -> Parts:
+        """The modules, named; a baseline that leaves one out gives it no parameters."""
+        dtype, dropout = jnp.dtype(self.dtype), self.dropout
+        return Parts(
+            encoder=Encoder(
+                self.encoder_channels, self.encoder_layers, dtype, name="encoder"
+            ),
+            head=AttentionHead(
+                self.attention,
+                self.patch_grid,
+                self.attention_hidden_dim,
+                self.attention_layers,
+                dtype,
+                name="attention_head",
+            ),
+            big=PatchMLP(
+                self.big_hidden_dim,
+                self.embed_dim,
+                self.big_layers,
+                dropout,
+                dtype,
+                name="big",
+            ),
+            small=PatchMLP(
+                self.small_hidden_dim,
+                self.embed_dim,
+                self.small_layers,
+                dropout,
+                dtype,
+                name="small",
+            ),
+            aggregator=Aggregator(
+                self.aggregator,
+                self.aggregator_dim,
+                self.attention_scale,
+                dtype,
+                name="aggregator",
+            ),
+            task=TaskHead(
+                self.head_hidden_dim, self.num_classes, dropout, dtype, name="task_head"
+            ),
+        )

@@ -1,0 +1,178 @@
+"""Exact conditional compute: a function runs on the selected rows alone.
+
+    outputs[i] = function(operands, rows[i])   where selected[i], else 0
+
+How many rows are selected is known only at run time, shapes must be known before it:
+the selected rows of the whole batch are packed to the front, and `lax.switch` runs the
+function on the smallest of a few capacities that holds them. No row is dropped, for
+the last capacity is all rows; none is computed twice. What a call costs beyond its
+selected rows is the padding up to the capacity, less than 1 / DEFAULT_PARTS of all
+rows, and two gathers.
+
+The gradient is that of the dense masked computation: of selected rows and of
+`operands`, 0 for other rows, none for the selection itself. Packing and unpacking are
+each other's transpose, so both directions gather and neither scatters (a scatter is a
+serial loop on CPU).
+
+Under a mesh that the caller has set (`jax.set_mesh`), with an axis "data", each device
+packs its own share of the leading axis (`shard_map`), without a collective.
+
+Keep the call out of `vmap`: a batched switch runs every branch.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec
+
+DATA_AXIS = "data"
+DEFAULT_PARTS = 16  # capacities are multiples of a sixteenth of all rows
+
+RowFunction = Callable[[Any, jax.Array], jax.Array]
+
+
+def default_capacities(num_rows: int, parts: int = DEFAULT_PARTS) -> tuple[int, ...]:
+    """Ascending numbers of rows up to `num_rows`, about `parts` equal steps."""
+    return tuple(sorted({-(-num_rows * k // parts) for k in range(parts + 1)}))
+
+
+def apply_to_selected(
+    function: RowFunction,
+    operands: Any,
+    rows: jax.Array,
+    selected: jax.Array,
+    capacities: Sequence[int] | None = None,
+) -> jax.Array:
+    """`function` on the selected rows, 0 on the others.
+
+    Args:
+      function: (operands, (k, in)) -> (k, out) for any k; it must treat each row alone,
+        and be finite, with its derivatives, on rows of zeros (the padding).
+      operands: a tree of arrays that the function reads (parameters, a key); whatever
+        it needs a gradient for comes in here.
+      rows: (..., in), one or more leading axes, the first that which a mesh splits.
+      selected: (...), true or not 0 where a row is selected; it receives no gradient.
+      capacities: numbers of rows to choose from, each device's; all of its rows are
+        always among them. None: `default_capacities`.
+
+    Returns: (..., out).
+
+    Raises: ValueError for shapes that disagree and for capacities out of range.
+    """
+    if selected.shape != rows.shape[:-1] or selected.ndim < 1:
+        raise ValueError(
+            f"selected must be {rows.shape[:-1]} for rows {rows.shape}, "
+            f"got {selected.shape}"
+        )
+    selected = jax.lax.stop_gradient(selected) != 0
+
+    def local(operands: Any, rows: jax.Array, selected: jax.Array) -> jax.Array:
+        flat = rows.reshape(-1, rows.shape[-1])
+        outputs = _dispatch(function, operands, flat, selected.ravel(), capacities)
+        return outputs.reshape(*selected.shape, outputs.shape[-1])
+
+    mesh = jax.sharding.get_abstract_mesh()
+    shards = dict(mesh.shape).get(DATA_AXIS, 1)
+    if shards == 1 or rows.shape[0] % shards:  # an odd batch is not split over devices
+        return local(operands, rows, selected)
+    split = PartitionSpec(DATA_AXIS)
+    return jax.shard_map(
+        local,
+        mesh=mesh,
+        in_specs=(PartitionSpec(), split, split),
+        out_specs=split,
+        check_vma=False,  # branches of the switch differ in what they vary over
+    )(operands, rows, selected)
+
+
+def _dispatch(
+    function: RowFunction,
+    operands: Any,
+    rows: jax.Array,
+    selected: jax.Array,
+    capacities: Sequence[int] | None,
+) -> jax.Array:
+    """`apply_to_selected` on one device: rows (n, in), selected (n,) -> (n, out)."""
+    total = len(rows)
+    sizes = _checked(capacities, total)
+    outputs = jax.eval_shape(function, operands, rows)
+    if outputs.shape[:-1] != (total,):
+        raise ValueError(
+            f"function must return ({total}, out) for {rows.shape}, got {outputs.shape}"
+        )
+    position = jnp.cumsum(selected) - 1  # (n,), where a selected row is packed
+    source = jnp.nonzero(selected, size=total, fill_value=total)[0]  # (n,), its inverse
+    count = position[-1] + 1 if total else 0
+
+    def branch(size: int) -> Callable[[Any, jax.Array], jax.Array]:
+        def run(operands: Any, rows: jax.Array) -> jax.Array:
+            if size == 0:
+                return jnp.zeros(outputs.shape, outputs.dtype)
+            here = source[:size]
+            packed = function(operands, _pack(rows, here, position, selected))
+            return _unpack(packed, here, position, selected)
+
+        return run
+
+    smallest = jnp.sum(count > np.array(sizes))  # index of the first that holds them
+    return jax.lax.switch(smallest, [branch(size) for size in sizes], operands, rows)
+
+
+def _checked(capacities: Sequence[int] | None, total: int) -> tuple[int, ...]:
+    """Ascending, all rows among them.
+
+    Raises: ValueError.
+    """
+    if capacities is None:
+        return default_capacities(total)
+    if any(not 0 <= size <= total for size in capacities):
+        raise ValueError(f"capacities must be within 0..{total}, got {capacities}")
+    return tuple(sorted({0, *capacities, total}))
+
+
+def _take(values: jax.Array, indices: jax.Array, valid: jax.Array) -> jax.Array:
+    """values (m, d) at indices (k,), zeros where not valid (k,)."""
+    taken = jnp.take(values, indices, axis=0, mode="clip")  # (k, d)
+    return jnp.where(valid[:, None], taken, jnp.zeros((), values.dtype))
+
+
+@jax.custom_vjp
+def _pack(
+    rows: jax.Array, source: jax.Array, position: jax.Array, selected: jax.Array
+) -> jax.Array:
+    """Selected rows (n, d) in order, zeros after them: (capacity, d)."""
+    return _take(rows, source, source < len(rows))
+
+
+@jax.custom_vjp
+def _unpack(
+    packed: jax.Array, source: jax.Array, position: jax.Array, selected: jax.Array
+) -> jax.Array:
+    """Packed rows (capacity, d) back to where they came from: (n, d)."""
+    return _take(packed, position, selected)
+
+
+_Places = tuple[jax.Array, jax.Array, jax.Array]
+
+
+def _pack_forward(rows: jax.Array, *places: jax.Array) -> tuple[jax.Array, _Places]:
+    return _pack(rows, *places), places
+
+
+def _pack_backward(places: _Places, cotangent: jax.Array) -> tuple:
+    return _unpack(cotangent, *places), None, None, None
+
+
+def _unpack_forward(packed: jax.Array, *places: jax.Array) -> tuple[jax.Array, _Places]:
+    return _unpack(packed, *places), places
+
+
+def _unpack_backward(places: _Places, cotangent: jax.Array) -> tuple:
+    return _pack(cotangent, *places), None, None, None
+
+
+_pack.defvjp(_pack_forward, _pack_backward)
+_unpack.defvjp(_unpack_forward, _unpack_backward)
