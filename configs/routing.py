@@ -40,8 +40,19 @@ def cluttered() -> ConfigDict:
             "dtype": "float32",
         }
     )
-    config.data = ConfigDict({"source": "cluttered", "canvas": 64,
-       "digit_size": 20, "fragments": 8, "fragment_size": 10, "noise": 0.1, "train_examples": 20000, "test_examples": 2000, "validation_examples": 1000})
+    config.data = ConfigDict(
+        {
+            "source": "cluttered",
+            "canvas": 64,
+            "digit_size": 20,
+            "fragments": 8,
+            "fragment_size": 10,
+            "noise": 0.1,
+            "train_examples": 20000,
+            "test_examples": 2000,
+            "validation_examples": 1000,
+        }
+    )
     config.batch_size, config.epochs = 128, 10.0
     config.optimizer.update(name="muon", learning_rate=1e-3, weight_decay=0.05)
     config.evaluate_every_epochs = config.checkpoint.every_epochs = 1.0

@@ -6,7 +6,7 @@ from drawn_figures import assert_drawn
 from PIL import Image
 
 from tokenjax import plots
-from tokenjax.plots import image_panels, looks, tokens, tradeoff
+from tokenjax.plots import image_panels, looks, tradeoff
 
 RNG = np.random.default_rng(0)
 
@@ -38,12 +38,12 @@ def test_dropped_patches_are_faded_and_kept_ones_are_not():
     image = RNG.random((10, 10, 3)).astype(np.float32)
     kept = np.ones((4, 4), bool)
     kept[0, 3] = False
-    faded = tokens._faded(image, kept)
+    faded = image_panels.faded(image, kept)
     changed = (faded != image).any(axis=-1)
     assert changed[:3, 8:].all()
     changed[:3, 8:] = False
     assert not changed.any()
-    assert np.abs(faded[:3, 8:] - tokens.DROPPED).max() < 0.16
+    assert np.abs(faded[:3, 8:] - image_panels.DROPPED).max() < 0.16
 
 
 def test_kept_patches_refuse(path):

@@ -83,9 +83,7 @@ class Router(nn.Module):
         logits = weight * scores + bias
         return Routed(threshold_gate(logits, 0.0), nn.sigmoid(logits), -bias / weight)
 
-    def _gumbel(
-        self, scores: jax.Array, train: bool, temperature: ArrayLike
-    ) -> Routed:
+    def _gumbel(self, scores: jax.Array, train: bool, temperature: ArrayLike) -> Routed:
         half = jnp.asarray(0.5, scores.dtype)
         if not train and self.gumbel_inference == "expectation":
             return Routed(scores, scores, half)

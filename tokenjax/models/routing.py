@@ -34,6 +34,8 @@ from tokenjax.models.layers import check_images
 from tokenjax.models.routers import GUMBEL_INFERENCE, ROUTERS, Routed, Router
 from tokenjax.models.routing_parts import (
     AGGREGATORS,
+    ENCODERS,
+    STEM,
     Aggregator,
     AttentionHead,
     Encoder,
@@ -65,7 +67,7 @@ class AttentionRouting(nn.Module):
     Attributes:
       img_size: pixels a side; patch_grid must divide it.
       patch_grid: patches a side.
-      encoder_channels, encoder_layers: of the convolutional encoder.
+      encoder: "convolutional" or "lean"; with encoder_channels and encoder_layers.
       attention: the head that scores, "spatial" or "global".
       attention_hidden_dim, attention_layers: of its linear layers.
       router: see `tokenjax.models.routers`.
@@ -99,6 +101,7 @@ class AttentionRouting(nn.Module):
     patch_grid: int = 4
     in_channels: int = 3
     num_classes: int = 10
+    encoder: str = "convolutional"
     encoder_channels: int = 64
     encoder_layers: int = 2
     attention: str = "spatial"
@@ -160,10 +163,11 @@ class AttentionRouting(nn.Module):
                 f"{self.img_size}",
             ),
             (
-                self.img_size >> self.encoder_layers == 0,
-                f"{self.encoder_layers} encoder_layers halve {self.img_size} pixels "
-                "to nothing",
+                self.encoder_side() == 0,
+                f"{self.encoder_layers} encoder_layers leave nothing of "
+                f"{self.img_size} pixels",
             ),
+            choice(self.encoder, ENCODERS, "encoder"),
             choice(self.attention, ATTENTION, "attention"),
             choice(self.router, ROUTERS, "router"),
             choice(self.aggregator, AGGREGATORS, "aggregator"),
@@ -213,6 +217,11 @@ class AttentionRouting(nn.Module):
             **self.flops(parts, routed, patches.shape[-1], train),
             "losses": {"budget": budget},
         }
+
+    def encoder_side(self) -> int:
+        """Rows of the encoder's features."""
+        lean = self.encoder == "lean"
+        return self.img_size // STEM if lean else self.img_size >> self.encoder_layers
 
     def score(self, parts: Parts, features: jax.Array) -> jax.Array:
         """Features (b, h, w, c) -> scores (b, n)."""
@@ -295,7 +304,11 @@ class AttentionRouting(nn.Module):
         dtype, dropout = jnp.dtype(self.dtype), self.dropout
         return Parts(
             encoder=Encoder(
-                self.encoder_channels, self.encoder_layers, dtype, name="encoder"
+                self.encoder,
+                self.encoder_channels,
+                self.encoder_layers,
+                dtype,
+                name="encoder",
             ),
             head=AttentionHead(
                 self.attention,

@@ -24,8 +24,9 @@ def draw_looks(
       looks: "alpha" (depth, n); "effective_keys" (depth, n) with "num_keys" (n,);
         "alp_shares" (n, g * g) with "alp_weights" (n, g * g, 9); "keep_masks" (stages,
         n, patches); "class_attention" (depth, n, patches); "attention_scores" (n,
-        patches) with "mask" (n, patches), "threshold" (n,) and, where there are any,
-        "box" (n, 4). Others are ignored, and so are patches that are on no square grid.
+        patches) with "mask" (n, patches) and, where there are any, "threshold" (n,)
+        and "box" (n, 4). Others are ignored, and so are patches that are on no square
+        grid.
       directory: where the PNGs go.
     """
     drawn = []
@@ -67,7 +68,8 @@ def _draw_routing(
     if np.ptp(scores) > SAME_SCORES:
         path = directory / "attention_scores.png"
         drawn.append(attention_scores(images, scores, path, boxes))
-        threshold = float(np.mean(looks["threshold"]))
-        path = directory / "patch_scores.png"
-        drawn.append(patch_scores(images, scores, masks, threshold, path))
+        threshold = float(np.mean(looks.get("threshold", np.nan)))
+        if np.isfinite(threshold):  # a learned gate may have none
+            path = directory / "patch_scores.png"
+            drawn.append(patch_scores(images, scores, masks, threshold, path))
     return drawn

@@ -55,7 +55,7 @@ def attention_scores(
     norm = _norm_of(scores)
     height, width = panels.cell(shown)
     figure, grid = files.new_figure(
-        width * len(shown) + 1.4, 2 * height + 0.05, 2, len(shown)
+        width * len(shown) + 1.4, max(2 * height + 0.05, 2.3), 2, len(shown)
     )
     for column, image, values in zip(grid.T, shown, scores, strict=True):
         panels.picture(column[0], image)
@@ -101,6 +101,7 @@ def routed_patches(
     rows = -(-len(shown) // COLUMNS)
     columns = -(-len(shown) // rows)
     height, width = panels.cell(shown)
+    letters = int(9 * width)  # that fit above an image
     above = 0.22 if titles is None else 0.4
     figure, grid = files.new_figure(
         max(width * columns + 0.1, 2.6),
@@ -114,7 +115,7 @@ def routed_patches(
         panels.picture(axes, panels.faded(image, kept))
         panels.patch_lines(axes, image, kept.shape[0])
         panels.outline_patches(axes, image, kept, ROUTED)
-        title = "" if titles is None else f"{files.short(titles[index], 20)}\n"
+        title = "" if titles is None else f"{files.short(titles[index], letters)}\n"
         axes.set_title(f"{title}{100 * kept.mean():.0f} %", fontsize=10)
     panels.draw_boxes(grid.flat, boxes)
     panels.without_ticks(grid.flat)
@@ -155,7 +156,7 @@ def patch_scores(
     norm = _norm_of(scores)
     height, width = panels.cell(shown, 2.6)
     figure, grid = files.new_figure(
-        width * len(shown) + 1.3, height + 0.5, columns=len(shown)
+        width * len(shown) + 1.3, max(height + 0.5, 2.3), columns=len(shown)
     )
     for axes, image, values, kept in zip(grid[0], shown, scores, routed, strict=False):
         _heat(axes, image, values, norm)
@@ -167,7 +168,8 @@ def patch_scores(
     panels.without_ticks(grid.flat)
     figure.suptitle(f"Scores, threshold {threshold:.3g}")
     bar = _score_bar(figure, grid, norm)
-    bar.ax.axhline(threshold, color=ROUTED, linewidth=2.5)
+    if 0 <= norm(threshold) <= 1:  # or the bar would stretch to it
+        bar.ax.axhline(threshold, color=ROUTED, linewidth=2.5)
     return files.save(figure, path)
 
 

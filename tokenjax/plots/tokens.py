@@ -10,8 +10,6 @@ from matplotlib.ticker import FuncFormatter
 
 from tokenjax.plots import figure_files as files
 from tokenjax.plots import image_panels as panels
-from tokenjax.plots.image_panels import DROPPED as DROPPED
-from tokenjax.plots.image_panels import faded as _faded
 from tokenjax.plots.images import displayable
 
 MOST_IMAGES = 8
@@ -64,7 +62,7 @@ def kept_patches(
     for column, stage in zip(grid.T[1:], stages, strict=True):
         maps = masks[stage].reshape(-1, side, side)  # (n, g, g)
         for axes, image, kept in zip(column, shown, maps, strict=True):
-            panels.picture(axes, _faded(image, kept))
+            panels.picture(axes, panels.faded(image, kept))
             panels.patch_lines(axes, image, side)
         heading = f"stage {stage + 1}:\n{100 * maps.mean():.0f} % kept"
         column[0].set_title(heading, fontsize=10)
@@ -118,7 +116,7 @@ def class_attention(
         squares = np.ma.masked_equal(maps, 0).reshape(-1, side, side)  # (n, g, g)
         for axes, image, values in zip(column, shown, squares, strict=True):
             # Half its contrast, so that what shines through cannot pass for heat.
-            quiet = _faded(0.25 + 0.5 * image, ~np.ma.getmaskarray(values))
+            quiet = panels.faded(0.25 + 0.5 * image, ~np.ma.getmaskarray(values))
             heat = panels.overlay(axes, quiet, values, norm, "inferno", 0.75)
         column[0].set_title(f"block {block + 1}", fontsize=10)
     panels.without_ticks(grid.flat)
