@@ -1,7 +1,5 @@
 """How a router routes: how much, how decidedly, and whether where the target is."""
 
-from typing import Any
-
 import numpy as np
 
 FILLED = 0.5  # a patch belongs to the target if its box covers so much of it

@@ -10,7 +10,8 @@ Axes: b images, n = patch_grid^2 patches by rows, d = embed_dim.
 Inference is conditional: each patch runs through one network, packed by
 `tokenjax.ops.dispatch`. Training is, by `mask_gradient`,
 
-    "dense"      both networks on every patch; dL/dm_i = <dL/dy_i, big(x_i) - small(x_i)>
+    "dense"      both networks on every patch,
+                 dL/dm_i = <dL/dy_i, big(x_i) - small(x_i)>
     "executed"   each patch through its own; in dL/dm_i the other one counts as 0
 
 Baselines: full_compute and cheap_compute send every patch to the big or the small

@@ -5,6 +5,7 @@ Sizes are pixels and channels last; FLOPs are 2 per multiply-add, of one image o
 Source: the Vision Attention Routing Framework (`spec/routing.md`).
 """
 
+import itertools
 from typing import Any
 
 import flax.linen as nn
@@ -222,7 +223,7 @@ class TaskHead(nn.Module):
 
 def linear_flops(widths: list[int]) -> int:
     """2 a b for every pair of neighbouring widths."""
-    return sum(2 * a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+    return sum(2 * a * b for a, b in itertools.pairwise(widths))
 
 
 def cut_patches(images: jax.Array, grid: int) -> jax.Array:

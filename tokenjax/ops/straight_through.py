@@ -59,7 +59,8 @@ def threshold_gate(
 ) -> jax.Array:
     """1 where a score reaches the threshold, 0 elsewhere, with a sigmoid's gradient.
 
-        hard = 1[scores >= threshold],  soft = sigmoid((scores - threshold) / temperature)
+        hard = 1[scores >= threshold]
+        soft = sigmoid((scores - threshold) / temperature)
 
     With s = soft, the gradient is s (1 - s) / temperature for the scores, its negative
     for the threshold, and -s (1 - s) (scores - threshold) / temperature^2 for the
