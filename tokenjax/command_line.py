@@ -81,6 +81,14 @@ def print_summary(summary: dict[str, Any], workdir: pathlib.Path) -> None:
                 for name, group in groups.items()
             )
         )
+    if "routing" in summary:
+        routing = summary["routing"]
+        recall = routing.get("target_recall")
+        print(
+            f"{routing['ratio']:.1%} of the patches to the big network, "
+            f"{routing['mflops']:.2f} MFLOPs per image"
+            + ("" if recall is None else f"; {recall:.1%} of the target's patches")
+        )
     if "teacher_top1" in summary:
         print(f"its teacher, which keeps every token: {summary['teacher_top1']:.2%}")
     suffix = "" if summary["split"] == "test" else f"-{summary['split']}"

@@ -58,14 +58,22 @@ def build(config: Any, teacher: pathlib.Path | None = None) -> Experiment:
         dataset = data.make_imbalanced(
             dataset, thinning.profile, thinning.ratio, thinning.seed
         )
+    return Experiment(settings, dataset, make_task(settings, dataset, teacher))
+
+
+def make_task(
+    settings: Settings, dataset: data.Dataset, teacher: pathlib.Path | None = None
+) -> Classification:
+    """The task of a configuration, with its model.
+
+    Raises: UserError.
+    """
     model = create_model(settings.model, dataset.info)
     if settings.task == "pruning":
-        task: Classification = Pruning(model, dataset, settings, teacher)
-    elif settings.task == "routing":
-        task = Routing(model, dataset, settings)
-    else:
-        task = Classification(model, dataset, settings)
-    return Experiment(settings, dataset, task)
+        return Pruning(model, dataset, settings, teacher)
+    if settings.task == "routing":
+        return Routing(model, dataset, settings)
+    return Classification(model, dataset, settings)
 
 
 def train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:

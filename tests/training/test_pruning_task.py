@@ -102,7 +102,7 @@ def test_weights_of_the_losses(tmp_path, batch):
             variables = jax.jit(learner.init)(jax.random.key(0))
             other = jax.jit(learner.init)(jax.random.key(1))
         loss, (_, scalars) = jax.jit(learner.loss)(
-            variables["params"], {}, other["params"], batch, jax.random.key(2)
+            variables["params"], {}, other["params"], batch, jax.random.key(2), 0
         )
         found[weights] = float(loss), scalars
     plain, scalars = found[(0.0, 0.0)]

@@ -150,7 +150,12 @@ class AttentionRouting(nn.Module):
             wrong = not 0 <= value <= 1
             return wrong, f"{key} is a share, within [0, 1], got {value}"
 
-        sizes = ("img_size", "patch_grid", "in_channels", "num_classes")
+        sizes: tuple[str, ...] = (
+            "img_size",
+            "patch_grid",
+            "in_channels",
+            "num_classes",
+        )
         sizes += ("encoder_channels", "attention_hidden_dim", "attention_layers")
         sizes += ("big_hidden_dim", "small_hidden_dim", "embed_dim")
         sizes += ("aggregator_dim", "head_hidden_dim")
@@ -271,7 +276,8 @@ class AttentionRouting(nn.Module):
         def function(operands: Any, rows: jax.Array) -> jax.Array:
             params, key = operands
             rngs = {} if key is None else {"dropout": key}
-            return unbound.apply({"params": params}, rows, train, rngs=rngs)
+            outputs: Any = unbound.apply({"params": params}, rows, train, rngs=rngs)
+            return outputs
 
         operands = (network.variables["params"], key)
         return apply_to_selected(function, operands, patches, selected)

@@ -155,7 +155,7 @@ def _unpack(
     return _take(packed, position, selected)
 
 
-_Places = tuple[jax.Array, jax.Array, jax.Array]
+_Places = tuple[jax.Array, ...]  # source, position, selected
 
 
 def _pack_forward(rows: jax.Array, *places: jax.Array) -> tuple[jax.Array, _Places]:

@@ -8,6 +8,7 @@ from tokenjax.plots.comparison import accuracy_bars
 from tokenjax.plots.looks import draw_looks
 from tokenjax.plots.per_class import recall_per_class
 from tokenjax.plots.routing import attention_scores, patch_scores, routed_patches
+from tokenjax.plots.routing_cost import routing_cost
 from tokenjax.plots.routing_curves import routing_curves
 from tokenjax.plots.tokens import class_attention, kept_patches
 from tokenjax.plots.tradeoff import accuracy_over_flops, accuracy_over_latency
@@ -30,6 +31,7 @@ __all__ = [
     "predictions",
     "recall_per_class",
     "routed_patches",
+    "routing_cost",
     "routing_curves",
     "training_curves",
 ]

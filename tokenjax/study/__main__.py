@@ -1,12 +1,12 @@
 """Runs a study: see `tokenjax.study`."""
 
 import pathlib
+import sys
 
 from absl import flags
 from ml_collections import config_flags
 
 from tokenjax import command_line
-from tokenjax.errors import UserError
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "configs/study_NAME.py")
 WORKDIR = flags.DEFINE_string("workdir", "", "default: runs/<config name>-<variant>")
@@ -17,31 +17,13 @@ flags.mark_flag_as_required("config")
 
 def main(_: list[str]) -> None:
     """Raises: UserError for whatever a user can mend."""
-    from tokenjax import experiment
-    from tokenjax.study import plan, runner, summary
+    from tokenjax.study.command import run_study
 
     command_line.enable_compilation_cache()
-    study = CONFIG.value
-    runs = plan.plan(study)
     name, variant = command_line.config_name_and_variant(CONFIG)
     root = pathlib.Path(WORKDIR.value or f"runs/{name}-{variant}")
-    if RUN.value:
-        chosen = [run for run in runs if run.name == RUN.value]
-        if not chosen:
-            raise UserError(f"no run {RUN.value!r} in this study")
-        run = chosen[0]
-        config = plan.run_config(study, run, root)
-        needed = run.needed(root)
-        if run.trains or needed is None:
-            experiment.train(config, run.workdir(root))
-        else:
-            experiment.evaluate(config, needed, "test", run.workdir(root))
-        return
-    path = command_line.config_path(CONFIG)
-    runner.run_all(runs, path, root, JOBS.value)
-    summary.summarize(study, runs, root)
-    print((root / "table.md").read_text())
-    print(f"{root}/table.md, results.json and accuracy.png hold this")
+    command = [sys.executable, "-m", "tokenjax.study", *sys.argv[1:]]
+    run_study(CONFIG.value, root, JOBS.value, RUN.value, command)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,11 @@ def _model(key: str) -> Callable[[Summary], float | None]:
     return value
 
 
+def _routing(key: str) -> Callable[[Summary], float | None]:
+    return lambda summary: summary.get("routing", {}).get(key)
+
+
+ROUTED_MFLOPS = _routing("mflops")
 METRICS = {
     "top1": Metric("test accuracy, %", lambda summary: summary["top1"]),
     "macro_f1": Metric("macro F1, %", lambda summary: summary["macro"]["f1"]),
@@ -50,5 +55,8 @@ METRICS = {
     "few": Metric("few-shot, %", _shots("few")),
     "alpha": Metric("alpha", _model("alpha"), percent=False),
     "effective_keys": Metric("effective keys", _model("effective_keys"), percent=False),
+    "routing_ratio": Metric("routed to the big network, %", _routing("ratio")),
+    "target_recall": Metric("target patches routed, %", _routing("target_recall")),
+    "score_std": Metric("score spread", _routing("score_std"), percent=False),
     "minutes": Metric("minutes", lambda summary: summary.get("minutes"), percent=False),
 }

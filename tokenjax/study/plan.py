@@ -10,7 +10,8 @@
                            weights_from  the variant whose run is evaluated here,
                                          nothing is trained
 
-A variant's "model" that has a name replaces the dataset's, but for its patch_size.
+A variant's "model" that has a name and more replaces the dataset's, but for its
+patch_size; a name alone changes the name alone.
 """
 
 import dataclasses
@@ -86,8 +87,8 @@ def run_config(study: Any, run: StudyRun, root: pathlib.Path) -> Any:
     for key in _LINKS:
         overlay.pop(key, None)
     model = overlay.pop("model", {})
-    kept = {"patch_size": config.model.patch_size}
-    base = kept if "name" in model else config.model.to_dict()
+    kept = {k: v for k, v in config.model.items() if k == "patch_size"}
+    base = kept if _other_model(model) else config.model.to_dict()
     config.model = ml_collections.ConfigDict(base | model)
     config.update(overlay)
     config.seed = run.seed
@@ -95,6 +96,10 @@ def run_config(study: Any, run: StudyRun, root: pathlib.Path) -> Any:
     if teacher is not None:
         config.distillation.teacher = str(teacher)
     return config
+
+
+def _other_model(model: dict[str, Any]) -> bool:
+    return "name" in model and len(model) > 1
 
 
 def _check_variant(study: Any, name: str, key: str) -> None:

@@ -18,9 +18,11 @@ SECONDS = "seconds.json"  # wall time of a run's processes so far
 
 
 def run_all(
-    runs: list[StudyRun], config_path: str, root: pathlib.Path, jobs: int
+    runs: list[StudyRun], command: list[str], root: pathlib.Path, jobs: int
 ) -> None:
     """Trains what is not finished yet; each process's output goes to its log.txt.
+
+    `command`, with "--run NAME" and "--workdir ROOT" added, does one run.
 
     Raises: UserError naming the first run that failed, the others having been stopped
     (they go on with the next call).
@@ -39,7 +41,7 @@ def run_all(
                 run, slot = ready[0], free.pop(0)
                 waiting.remove(run)
                 started = time.monotonic()
-                process = _start(run, config_path, root, slots[slot])
+                process = _start(run, command, root, slots[slot])
                 running[slot] = run, process, started
             time.sleep(0.5)
             for slot, (run, process, started) in list(running.items()):
@@ -74,12 +76,11 @@ def _add_seconds(directory: pathlib.Path, seconds: float) -> None:
 
 
 def _start(
-    run: StudyRun, config_path: str, root: pathlib.Path, cores: set[int]
+    run: StudyRun, command: list[str], root: pathlib.Path, cores: set[int]
 ) -> subprocess.Popen:
     directory = run.workdir(root)
     directory.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "tokenjax.study", "--config", config_path]
-    command += ["--workdir", str(root), "--run", run.name]
+    command = [*command, "--workdir", str(root), "--run", run.name]
     with open(directory / "log.txt", "w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     if hasattr(os, "sched_setaffinity"):

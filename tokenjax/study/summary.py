@@ -7,15 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from tokenjax import benchmark, experiment, storage
-from tokenjax.benchmark.latency import compile_function, time_calls
-from tokenjax.benchmark.measure import count_parameters, first_output
-from tokenjax.study.metrics import METRICS
+from tokenjax import storage
+from tokenjax.study.costs import Trained, measure_costs
+from tokenjax.study.metrics import METRICS, ROUTED_MFLOPS
 from tokenjax.study.plan import StudyRun, run_config
 from tokenjax.study.runner import SECONDS
-from tokenjax.training.settings import Settings
-
-ROUNDS = 5  # latencies are taken in turns, so that a noisy moment hits all alike
 
 
 def summarize(study: Any, runs: list[StudyRun], root: pathlib.Path) -> dict[str, Any]:
@@ -25,13 +21,14 @@ def summarize(study: Any, runs: list[StudyRun], root: pathlib.Path) -> dict[str,
     """
     rows = []
     for dataset in study.datasets:
-        costs = _costs(study, dataset, root) if study.latency_batch_size else {}
+        timed = bool(study.latency_batch_size)
+        costs = _costs(study, dataset, runs, root) if timed else {}
         others = [name for name in study.variants if name != study.reference]
         for variant in (study.reference, *others):
             chosen = [r for r in runs if (r.dataset, r.variant) == (dataset, variant)]
             found = _metrics(study.columns, chosen, root)
-            row = {"dataset": dataset, "variant": variant, **found}
-            rows.append(row | costs.get(variant, {}))
+            row = {"dataset": dataset, "variant": variant, **costs.get(variant, {})}
+            rows.append(row | found)
     results = {"rows": rows, "jax": jax.__version__, "device": _device()}
     storage.write_json(root / "results.json", results)
     (root / "table.md").write_text(markdown(rows, study))
@@ -87,6 +84,7 @@ def _figures(rows: list[dict[str, Any]], study: Any, root: pathlib.Path) -> None
         label = f"latency at batch {study.latency_batch_size} (ms)"
         path = root / f"accuracy_over_latency_{dataset}.png"
         plots.accuracy_over_latency(points, path, label)
+        plots.accuracy_over_flops(points, root / f"accuracy_over_flops_{dataset}.png")
 
 
 def _metrics(
@@ -102,6 +100,10 @@ def _metrics(
             summary["minutes"] = seconds / 60
         summaries.append(summary)
     found: dict[str, Any] = {"seeds": len(runs)}
+    values = [ROUTED_MFLOPS(summary) for summary in summaries]
+    routed = [value for value in values if value is not None]
+    if len(routed) == len(runs):
+        found["mflops"] = float(np.mean(routed))  # of the patches that were routed
     for name in columns:
         values = [METRICS[name].value(summary) for summary in summaries]
         known = [value for value in values if value is not None]
@@ -110,41 +112,21 @@ def _metrics(
     return found
 
 
-def _costs(study: Any, dataset: str, root: pathlib.Path) -> dict[str, dict[str, Any]]:
-    """Parameters, FLOPs and median latency of every variant, timed in turns."""
-    compiled, costs = {}, {}
-    batch = study.latency_batch_size
+def _costs(
+    study: Any, dataset: str, runs: list[StudyRun], root: pathlib.Path
+) -> dict[str, dict[str, Any]]:
+    """Parameters, FLOPs and latency of every variant, its first seed trained."""
+    trained = {}
     for variant in study.variants:
-        config = run_config(study, StudyRun(dataset, variant, 0), root)
-        settings = Settings.from_config(config)
-        info = experiment.data.load(settings.data).info
-        model = experiment.create_model(settings.model, info)
-        inputs = model.example_inputs(batch)
-        variables = jax.jit(model.init)(jax.random.key(0), *inputs)
-        infer = first_output(model)
-        flops = benchmark.count_flops(infer, variables, *inputs)
-        arguments = (variables, *inputs)
-        program, _ = compile_function(infer, arguments)  # once for all rounds
-        compiled[variant] = program, [arguments]
-        costs[variant] = {
-            "parameters": count_parameters(variables),
-            "mflops": flops / batch / 1e6,
-        }
-    timing = benchmark.Timing(warmup=3, repeats=20)
-    medians: dict[str, list[float]] = {variant: [] for variant in compiled}
-    for _ in range(ROUNDS):
-        for variant, (program, calls) in compiled.items():
-            seconds = time_calls(program, calls, timing)
-            medians[variant].append(float(np.median(seconds)))
-    reference = float(np.median(medians[study.reference]))
-    for variant, values in medians.items():
-        median = float(np.median(values))
-        costs[variant] |= {
-            "latency_ms": 1e3 * median,
-            "latency_std_ms": 1e3 * float(np.std(values)),
-            "images_per_second": batch / median,
-            "latency_ratio": median / reference,
-        }
+        chosen = [r for r in runs if (r.dataset, r.variant) == (dataset, variant)]
+        run = chosen[0]
+        needed = run.needed(root)
+        weights = run.workdir(root) if run.trains or needed is None else needed
+        trained[variant] = Trained(run_config(study, run, root), weights)
+    costs = measure_costs(trained, study.latency_batch_size)
+    reference = costs[study.reference]["latency_ms"]
+    for cost in costs.values():
+        cost["latency_ratio"] = cost["latency_ms"] / reference
     return costs
 
 

@@ -1,5 +1,7 @@
 """The device mesh: state replicated, batches split over the axis "data"."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -33,6 +35,20 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def split_by_rows(mesh: Mesh) -> NamedSharding:
     """Every device holds its rows of the leading axis."""
     return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def under_mesh(mesh: Mesh, function: Callable) -> Callable:
+    """The jitted function, traced where operations see the mesh.
+
+    `tokenjax.ops.dispatch` then lets each device pack its own rows.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        with jax.set_mesh(mesh):
+            return function(*arguments)
+
+    return call
 
 
 def put_batch(batch: dict[str, np.ndarray], sharding: NamedSharding) -> dict[str, Any]:

@@ -24,14 +24,14 @@ def device_batches(split: Split, batch_size: int, mesh: Mesh) -> Iterator[dict]:
 
 def make_predict(task: Classification, mesh: Mesh) -> Callable:
     """(variables, batch) -> outputs per example; jitted, whole on every process."""
-    everywhere = devices.replicated(mesh)
-    return jax.jit(
+    predict = jax.jit(
         lambda variables, batch: {
             **task.predict(variables, batch),
             "mask": batch["mask"],
         },
-        out_shardings=everywhere,
+        out_shardings=devices.replicated(mesh),
     )
+    return devices.under_mesh(mesh, predict)
 
 
 def run_split(
@@ -69,7 +69,8 @@ def final_evaluation(
     outputs = run_split(make_predict(task, mesh), variables, split, batch_size, mesh)
     report = task.summarize(outputs)
     batches = device_batches(split, batch_size, mesh)
-    looks = task.inspect(variables, batches)
+    with jax.set_mesh(mesh):
+        looks = task.inspect(variables, batches)
     means = {key: looks[key].mean(1).tolist() for key in PER_BLOCK if key in looks}
     summary = {"split": split_name, **about, **report, "model": means}
     if jax.process_index() == 0:

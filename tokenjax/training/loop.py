@@ -51,12 +51,13 @@ class Run:
         schedule = make_schedule(settings, self.num_examples)
         optimizer = make_optimizer(settings, schedule)
         self._init = make_init(task, optimizer, settings)
-        self.train_step = jax.jit(
+        step = jax.jit(
             make_train_step(task, optimizer, schedule, settings),
             in_shardings=(self.everywhere, devices.split_by_rows(self.mesh)),
             out_shardings=self.everywhere,
             donate_argnums=0,
         )
+        self.train_step = devices.under_mesh(self.mesh, step)
         self.predict = evaluate.make_predict(task, self.mesh)
         self.state = self._restore_or_start()
 

@@ -121,6 +121,10 @@ class Settings:
     data: dict[str, Any] = dataclasses.field(
         default_factory=lambda: {"source": "digits"}
     )
+    ablation: dict[str, Any] = dataclasses.field(default_factory=dict)  # study.grid's
+    compare: dict[str, str] = dataclasses.field(
+        default_factory=dict
+    )  # of eval.py --eval_all: name -> variant
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Settings":

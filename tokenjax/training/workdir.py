@@ -1,5 +1,6 @@
 """A run's directory: config.json, and a refusal to mix two runs in one."""
 
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -7,9 +8,18 @@ import jax
 
 from tokenjax import storage
 from tokenjax.errors import UserError
+from tokenjax.training.settings import Settings
 
 # What may change when a run goes on: none of it alters the parameters.
-_FREE = ("log_every_steps", "evaluate_every_epochs", "checkpoint", "distributed")
+_FREE = (
+    "log_every_steps",
+    "evaluate_every_epochs",
+    "checkpoint",
+    "distributed",
+    "ablation",
+    "compare",
+)
+_WITHOUT_DEFAULT = ("model", "data")
 
 
 def open_workdir(workdir: pathlib.Path, config: dict[str, Any]) -> None:
@@ -29,7 +39,12 @@ def open_workdir(workdir: pathlib.Path, config: dict[str, Any]) -> None:
 
 
 def _refuse_another(workdir: pathlib.Path, old: dict, new: dict) -> None:
-    before, after = _flat(old), _flat(new)
+    defaults = _flat(dataclasses.asdict(Settings()))
+    for key in list(defaults):
+        if key.split(".")[0] in _WITHOUT_DEFAULT:
+            del defaults[key]
+    # A run of an older version lacks settings that have come since.
+    before, after = defaults | _flat(old), defaults | _flat(new)
     changed = [
         f"{key} {before.get(key)!r} -> {after.get(key)!r}"
         for key in sorted(before.keys() | after.keys())

@@ -1,0 +1,75 @@
+"""What routing saves: time over the share of patches that the big network computes."""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.ticker import PercentFormatter
+
+from tokenjax.plots import figure_files as files
+
+KEYS = ("batch_size", "share", "ratio", "ideal")
+
+
+@files.styled
+def routing_cost(
+    points: Sequence[Mapping[str, Any]],
+    path: str | os.PathLike[str],
+    machine: str = "",
+) -> pathlib.Path:
+    """Draws time relative to the big network on every patch, a line per batch size.
+
+    Args:
+      points: {"batch_size", "share", "ratio", "ideal"}: the share of patches selected,
+        the time measured and what FLOPs alone would leave of it, both relative to the
+        big network on every patch.
+      path: the PNG to write.
+      machine: what it was measured on, for the title.
+
+    Raises:
+      ValueError: no points, a point without its keys, or values that are not finite.
+    """
+    if not points:
+        raise ValueError("no points to draw")
+    for point in points:
+        if not all(np.isfinite(point.get(key, np.nan)) for key in KEYS):
+            raise ValueError(f"a point needs {', '.join(KEYS)}, got {dict(point)}")
+    figure, grid = files.new_figure(6.6, 4.6)
+    axes = grid[0, 0]
+    axes.axhline(1, color=files.GREY, linewidth=1, linestyle=":")
+    batch_sizes = sorted({point["batch_size"] for point in points})
+    for index, batch_size in enumerate(batch_sizes):
+        chosen = [point for point in points if point["batch_size"] == batch_size]
+        axes.plot(
+            *_line(chosen, "ratio"),
+            color=files.COLOURS[index % len(files.COLOURS)],
+            marker="o",
+            markersize=5,
+            linewidth=1.8,
+            label="1 image" if batch_size == 1 else f"{batch_size} images",
+        )
+    axes.plot(
+        *_line(points, "ideal"),
+        color=files.GREY,
+        linestyle="--",
+        linewidth=1.3,
+        label="by FLOPs alone",
+    )
+    axes.set_title("Routed patches: time by share selected", pad=22 if machine else 8)
+    if machine:
+        style: Any = {"color": files.GREY, "fontsize": 9.5}
+        axes.text(0.5, 1.02, machine, ha="center", transform=axes.transAxes, **style)
+    axes.set(xlabel="share of patches to the big network")
+    axes.set_ylabel("time / big network on every patch")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.legend(loc="upper left")
+    files.light_grid(axes)
+    return files.save(figure, path)
+
+
+def _line(points: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
+    """(2, points) of shares in order and the values at them."""
+    return np.array(sorted((point["share"], point[key]) for point in points)).T

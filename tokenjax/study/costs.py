@@ -1,0 +1,88 @@
+"""What trained models cost at inference: their own weights, on real test images.
+
+How long a model takes may depend on what it sees; random weights would route, and cost,
+at random. All models are timed in turns, so that a noisy moment hits all alike.
+"""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tokenjax import benchmark, experiment
+from tokenjax.benchmark.latency import compile_function, time_calls
+from tokenjax.benchmark.measure import count_parameters
+from tokenjax.data import Dataset, Split
+from tokenjax.training.checkpoints import load_initial_variables
+from tokenjax.training.classification import Classification
+from tokenjax.training.settings import Settings
+
+ROUNDS = 5
+BATCHES = 4  # different test batches, in turn
+
+
+class Trained(NamedTuple):
+    """A configuration and the workdir that holds its weights."""
+
+    config: Any
+    weights: pathlib.Path
+
+
+def measure_costs(
+    models: Mapping[str, Trained], batch_size: int
+) -> dict[str, dict[str, float]]:
+    """Parameters, FLOPs and latency of each model.
+
+    Returns: by name "parameters", "mflops" (per image; the most that the program can
+    take), "latency_ms" (median over rounds), "latency_std_ms", "images_per_second".
+
+    Raises: UserError for a workdir without weights.
+    """
+    compiled, costs = {}, {}
+    datasets: dict[str, Dataset] = {}
+    for name, (config, weights) in models.items():
+        settings = Settings.from_config(config)
+        key = repr(sorted(settings.data.items()))
+        if key not in datasets:
+            datasets[key] = experiment.data.load(settings.data)
+        task = experiment.make_task(settings, datasets[key])
+        variables = load_initial_variables(weights, settings.checkpoint.evaluate)
+        images = _images(task, datasets[key].test, batch_size)
+        calls = [(variables, batch) for batch in images]
+
+        def infer(variables: Any, images: jax.Array, task: Any = task) -> jax.Array:
+            return task.model.apply(variables, images)[0]
+
+        program, _ = compile_function(infer, calls[0])  # once for all rounds
+        compiled[name] = program, jax.device_put(calls)
+        flops = benchmark.count_flops(infer, *calls[0])
+        costs[name] = {
+            "parameters": count_parameters(variables),
+            "mflops": flops / batch_size / 1e6,
+        }
+    timing = benchmark.Timing(warmup=4, repeats=20, max_seconds=10.0)
+    medians: dict[str, list[float]] = {name: [] for name in compiled}
+    for _ in range(ROUNDS):
+        for name, (program, calls) in compiled.items():
+            seconds = time_calls(program, calls, timing)
+            medians[name].append(float(np.median(seconds)))
+    for name, values in medians.items():
+        median = float(np.median(values))
+        costs[name] |= {
+            "latency_ms": 1e3 * median,
+            "latency_std_ms": 1e3 * float(np.std(values)),
+            "images_per_second": batch_size / median,
+        }
+    return costs
+
+
+def _images(task: Classification, split: Split, batch_size: int) -> list[jax.Array]:
+    """Batches of images as the model takes them; a small split is repeated."""
+    batches = []
+    for start in range(0, BATCHES * batch_size, batch_size):
+        indices = np.arange(start, start + batch_size) % len(split)
+        batches.append(task.prepare(jnp.asarray(split.gather(indices)["image"])))
+    return batches

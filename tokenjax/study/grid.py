@@ -1,0 +1,101 @@
+"""An ablation: a configuration and alternatives to some of its values, as a study.
+
+A training configuration's section `ablation`:
+
+    axes       {"model": {"threshold": (0.1, 0.5), ...}, "routing": {...}, ...}: for
+               each setting a tuple of alternatives
+    grid       "one_at_a_time": the configuration itself, and each alternative alone;
+               "product": every combination
+    seeds, columns, latency_batch_size: see `tokenjax.study.plan`
+"""
+
+import itertools
+from typing import Any
+
+from tokenjax.errors import UserError
+
+GRIDS = ("one_at_a_time", "product")
+BASE = "base"
+_KEYS = {"axes", "grid", "seeds", "columns", "latency_batch_size"}
+
+
+def make_study(config: Any) -> Any:
+    """The study (see `tokenjax.study.plan`) of a training configuration's `ablation`.
+
+    Raises: UserError for a configuration without one, or with an axis that it lacks.
+    """
+    import ml_collections
+
+    ablation = config.get("ablation")
+    if not ablation:
+        raise UserError(
+            "config: there is no section ablation; it says what to vary "
+            "(configs/routing.py has one)"
+        )
+    if set(ablation) != _KEYS:
+        raise UserError(
+            f"config: ablation has the keys {sorted(_KEYS)}, got {sorted(ablation)}"
+        )
+    if ablation.grid not in GRIDS:
+        raise UserError(
+            f"config: ablation.grid must be one of {GRIDS}, got {ablation.grid!r}"
+        )
+    base = config.copy_and_resolve_references()
+    with base.unlocked():
+        base.ablation = ml_collections.ConfigDict({})
+    axes = _axes(ablation.axes, base, ())
+    combinations: list[tuple] = [()]
+    if ablation.grid == "product":
+        combinations = list(itertools.product(*axes))
+    else:
+        combinations += [(choice,) for axis in axes for choice in axis[1:]]
+    variants: dict[str, Any] = {}
+    for combination in combinations:
+        changed = [choice for choice in combination if choice[1] != _NO_CHANGE]
+        name = " ".join(f"{path[-1]}={value}" for path, value in changed) or BASE
+        variants[name.replace("/", "_")] = _overlay(changed)
+    return ml_collections.ConfigDict(
+        {
+            "reference": BASE,
+            "seeds": ablation.seeds,
+            "columns": ablation.columns,
+            "latency_batch_size": ablation.latency_batch_size,
+            "datasets": {base.data.source: base},
+            "variants": variants,
+        }
+    )
+
+
+_NO_CHANGE = object()
+_Choice = tuple[tuple[str, ...], Any]  # where in the configuration, and what there
+
+
+def _axes(axes: Any, base: Any, path: tuple[str, ...]) -> list[list[_Choice]]:
+    """For each setting the choices, first the configuration's own."""
+    found = []
+    for key, alternatives in axes.items():
+        here = (*path, key)
+        if key not in base:
+            raise UserError(f"config: ablation.axes: no key {'.'.join(here)}")
+        if hasattr(alternatives, "items"):
+            found += _axes(alternatives, base[key], here)
+            continue
+        if not isinstance(alternatives, tuple | list) or not alternatives:
+            raise UserError(
+                f"config: ablation.axes.{'.'.join(here)} must be a tuple of "
+                f"alternatives, got {alternatives!r}"
+            )
+        others = [value for value in alternatives if value != base[key]]
+        found.append([(here, _NO_CHANGE), *((here, value) for value in others)])
+    return found
+
+
+def _overlay(changed: list[_Choice]) -> dict[str, Any]:
+    """Nested sections of the values changed."""
+    overlay: dict[str, Any] = {}
+    for path, value in changed:
+        section = overlay
+        for key in path[:-1]:
+            section = section.setdefault(key, {})
+        section[path[-1]] = value
+    return overlay
