@@ -213,7 +213,6 @@ class AttentionRouting(nn.Module):
         pooled = parts.aggregator(embeddings, scores)
         logits = parts.task(pooled, train)
         target = self.target_ratio if target_ratio is None else target_ratio
-        budget = self.budget_weight * jnp.square(routed.mask.mean() - target)
         return logits, {
             "attention_scores": scores,
             "mask": routed.mask,
@@ -221,7 +220,7 @@ class AttentionRouting(nn.Module):
             "routing_probability": routed.probability,
             "threshold": routed.threshold,
             **self.flops(parts, routed, patches.shape[-1], train),
-            "losses": {"budget": budget},
+            "losses": {"budget": self.budget_loss(routed.mask, target)},
         }
 
     def encoder_side(self) -> int:
@@ -301,6 +300,10 @@ class AttentionRouting(nn.Module):
         if self.runs_both(train):
             actual = jnp.full_like(actual, fixed + count * (big + small))
         return {"expected_flops": total(routed.probability), "actual_flops": actual}
+
+    def budget_loss(self, mask: jax.Array, target: ArrayLike) -> jax.Array:
+        """What asks for the ratio, ()."""
+        return self.budget_weight * jnp.square(mask.mean() - target)
 
     def head_flops(self, parts: Parts) -> int:
         """FLOPs of the attention head on one image."""

@@ -31,6 +31,11 @@ class FullCompute(AttentionRouting):
         mask = jnp.full_like(scores, self.routed_share)
         return Routed(mask, mask, jnp.asarray(1 - self.routed_share))
 
+    def budget_loss(self, mask: jax.Array, target: ArrayLike) -> jax.Array:
+        """There is nothing to hold to a budget."""
+        del mask, target
+        return jnp.zeros(())
+
     def runs_both(self, train: bool) -> bool:
         """Never."""
         del train

@@ -61,7 +61,7 @@ def make_study(config: Any) -> Any:
             "columns": ablation.columns,
             "latency_batch_size": ablation.latency_batch_size,
             "datasets": {base.data.source: base},
-            "variants": variants,
+            "variants": ml_collections.ConfigDict(variants, allow_dotted_keys=True),
         }
     )
 
