@@ -80,7 +80,17 @@ def cluttered() -> ConfigDict:
         }
     )
     config.data = ConfigDict(
-        {"source": "cluttered", "canvas": 64, "train_examples": 100_000}
+        {
+            "source": "cluttered",
+            "canvas": 64,
+            "digit_size": 20,
+            "fragments": 8,
+            "fragment_size": 10,
+            "noise": 0.1,
+            "train_examples": 100_000,
+            "validation_examples": 1000,
+            "test_examples": 2000,
+        }
     )
     config.batch_size, config.epochs = 64, 3.2
     config.optimizer.update(name="adam", learning_rate=1e-3, weight_decay=0.0)
