@@ -39,7 +39,9 @@ def main(_: list[str]) -> None:
         from tokenjax.study.compare import evaluate_all
 
         runs = pathlib.Path(WORKDIR.value or "runs")
-        output = evaluate_all(CONFIG.value, name, runs, SPLIT.value, BATCH_SIZE.value)
+        output = evaluate_all(
+            CONFIG.value, name, variant, runs, SPLIT.value, BATCH_SIZE.value
+        )
         print((output / "table.md").read_text())
         print(f"{output}: table.md, results.json and figures")
         return

@@ -1,13 +1,12 @@
-"""What the routing benchmark times: the routed stage and whole models, in turns.
+"""What the routing benchmark times: the routed stage by share, and whole models.
 
 The routed stage is `AttentionRouting.embed` at inference, without encoder and router:
 patches (b, n, pixels) and a given mask (b, n) -> embeddings (b, n, d).
 
-Timing goes A B C A B C ..., so that a busy moment of the machine hits all alike; what
-is compared are ratios within a round.
+FLOPs of what is routed are those of the patches selected: a dispatch's padding is not
+counted.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,11 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from tokenjax.benchmark import flops, inputs, latency, measure
+from tokenjax.benchmark.turns import Contestant
 from tokenjax.models.routing import AttentionRouting
 from tokenjax.models.routing_baselines import CheapCompute, FullCompute
 from tokenjax.models.routing_parts import cut_patches
 
 BUDGET = 0.25  # share of the patches that whole models send to the big network
+ROUTED = "routed"
+ROUTERS = ("top_k", "learnable_threshold")
+
+Calls = list[tuple[Any, ...]]
 
 
 class Encoder(NamedTuple):
@@ -34,24 +38,10 @@ class Encoder(NamedTuple):
     def __str__(self) -> str:
         return f"{self.kind}-{self.channels}-{self.layers}"
 
-
-class Contestant(NamedTuple):
-    """What takes part in a comparison.
-
-    Attributes:
-      name, encoder: for the table.
-      share: of the patches, those that the big network computes.
-      flops: of one image, 2 per multiply-add; a dispatch's padding is not counted.
-      function: compiled.
-      calls: tuples of arguments for it, taken in turn.
-    """
-
-    name: str
-    encoder: str
-    share: float
-    flops: float
-    function: Callable[..., Any]
-    calls: Sequence[tuple[Any, ...]]
+    def arguments(self) -> dict[str, Any]:
+        """For the constructor of a model."""
+        keys = ("encoder", "encoder_channels", "encoder_layers")
+        return dict(zip(keys, self, strict=True))
 
 
 class RoutedStage(AttentionRouting):
@@ -95,30 +85,28 @@ def routed_stage(
     fields = {**arguments, "dtype": model.dtype}
     variables = _init(RoutedStage(**fields), patches[0], jnp.ones(shape))
 
-    def calls(selected: int) -> list[tuple[Any, ...]]:
-        order = [random.permutation(rows).reshape(shape) for _ in patches]
-        masks = [jnp.asarray(places < selected, jnp.float32) for places in order]
+    def calls(selected: int) -> Calls:
+        places = [random.permutation(rows).reshape(shape) for _ in patches]
+        masks = [jnp.asarray(place < selected, jnp.float32) for place in places]
         pairs = zip(patches, masks, strict=True)
         return jax.block_until_ready([(variables, *pair) for pair in pairs])
 
     def alone(name: str, stage: type[RoutedStage], share: float) -> Contestant:
-        function, whole = stage(**fields).apply, calls(round(share * rows))
-        cost = flops.count_flops(function, *whole[0]) / batch_size
-        return Contestant(name, "", share, cost, _compile(function, whole), whole)
+        function, given = stage(**fields).apply, calls(round(share * rows))
+        cost = flops.count_flops(function, *given[0]) / batch_size
+        return Contestant(name, "", share, cost, _compile(function, given), given)
 
     big = alone("big network alone", BigStage, 1.0)
     small = alone("small network alone", SmallStage, 0.0)
-    contestants = [big, small]
     # What is selected is known only at run time: one program serves every share.
-    routed = _compile(RoutedStage(**fields).apply, big.calls)
-    for share in shares:
-        selected = round(share * rows)
-        counted = selected / rows
-        cost = counted * big.flops + (1 - counted) * small.flops
-        contestants.append(
-            Contestant("routed", "", counted, cost, routed, calls(selected))
-        )
-    return contestants
+    program = _compile(RoutedStage(**fields).apply, big.calls)
+
+    def routed(selected: int) -> Contestant:
+        share = selected / rows
+        cost = share * big.flops + (1 - share) * small.flops
+        return Contestant(ROUTED, "", share, cost, program, calls(selected))
+
+    return [big, small, *(routed(round(share * rows)) for share in shares)]
 
 
 def whole_models(
@@ -127,7 +115,7 @@ def whole_models(
     batch_size: int,
     dtype: str,
 ) -> list[Contestant]:
-    """full_compute, with its encoder and without, cheap_compute, and both routers.
+    """full_compute without and with its encoder, cheap_compute, and both routers.
 
     Nothing reads the encoder of a baseline, so that jit drops it; where the scores are
     an output too, it stays. Baselines have the first encoder, routers each of them.
@@ -141,7 +129,7 @@ def whole_models(
         *(
             _routing(router, encoder, *options)
             for encoder in encoders
-            for router in ("top_k", "learnable_threshold")
+            for router in ROUTERS
         ),
     ]
 
@@ -174,16 +162,15 @@ def _routing(
     batch_size: int,
     dtype: str,
 ) -> Contestant:
-    """attention_routing that sends `BUDGET` of the patches of a batch."""
+    """attention_routing that sends `BUDGET` of the patches."""
     chosen = {**arguments, "router": router, "budget": BUDGET}
     model, calls = _model("attention_routing", encoder, chosen, batch_size, dtype)
 
     @jax.jit
     def look(variables: Any, images: jax.Array) -> dict[str, jax.Array]:
         aux = model.apply(variables, images, train=False)[1]
-        return {
-            k: aux[k] for k in ("attention_scores", "routing_ratio", "actual_flops")
-        }
+        keys = ("attention_scores", "routing_ratio", "actual_flops")
+        return {key: aux[key] for key in keys}
 
     if router == "learnable_threshold":
         scores = [np.asarray(look(*call)["attention_scores"]) for call in calls]
@@ -191,12 +178,12 @@ def _routing(
             (_with_threshold(variables, _quantile(values)), images)
             for (variables, images), values in zip(calls, scores, strict=True)
         ]
-    aux = [look(*call) for call in calls]
+    looks = [look(*call) for call in calls]
     return Contestant(
         name=f"attention_routing, {router}",
         encoder=str(encoder),
-        share=float(np.mean([found["routing_ratio"] for found in aux])),
-        flops=float(np.mean([found["actual_flops"] for found in aux])),
+        share=float(np.mean([aux["routing_ratio"] for aux in looks])),
+        flops=float(np.mean([aux["actual_flops"] for aux in looks])),
         function=_compile(measure.first_output(model), calls),
         calls=calls,
     )
@@ -208,29 +195,30 @@ def _model(
     arguments: Mapping[str, Any],
     batch_size: int,
     dtype: str,
-) -> tuple[nn.Module, list[tuple[Any, ...]]]:
+) -> tuple[nn.Module, Calls]:
     """The model and its calls (variables, images)."""
-    kind, channels, layers = encoder
-    sizes = {"encoder": kind, "encoder_channels": channels, "encoder_layers": layers}
-    model = measure.build(name, {**arguments, **sizes}, dtype, 0)[0]
+    chosen = {**arguments, **encoder.arguments()}
+    model = measure.build(name, chosen, dtype, 0)[0]
     images = inputs.distinct_inputs(model, batch_size)
     variables = _init(model, *images[0])
     return model, jax.block_until_ready([(variables, *example) for example in images])
 
 
-def _quantile(scores: np.ndarray) -> np.float32:
-    """The middle between the lowest score that `BUDGET` takes and the next one.
+def _quantile(scores: np.ndarray) -> np.floating:
+    """Below the `BUDGET` highest scores, above the others.
 
-    Between them, since another compiled program may round its scores otherwise.
+    Halfway, for another compiled program may round its scores otherwise.
     """
     ordered = np.sort(scores, axis=None)[::-1]
     count = round(BUDGET * len(ordered))
     return ordered[max(count - 1, 0) : count + 1].mean()
 
 
-def _with_threshold(variables: Any, threshold: np.float32) -> Any:
-    router = {**variables["params"]["router"], "threshold": jnp.asarray(threshold)}
-    return {**variables, "params": {**variables["params"], "router": router}}
+def _with_threshold(variables: Any, threshold: np.floating) -> Any:
+    """The variables with the router's threshold replaced."""
+    params = variables["params"]
+    router = {**params["router"], "threshold": jnp.asarray(threshold, jnp.float32)}
+    return jax.device_put({**variables, "params": {**params, "router": router}})
 
 
 def _init(module: nn.Module, *example: jax.Array) -> Any:
@@ -238,34 +226,5 @@ def _init(module: nn.Module, *example: jax.Array) -> Any:
     return jax.jit(module.init)(key, *example)
 
 
-def _compile(
-    function: Callable[..., Any], calls: Sequence[tuple[Any, ...]]
-) -> Callable[..., Any]:
+def _compile(function: Callable[..., Any], calls: Sequence[tuple]) -> Callable:
     return latency.compile_function(function, calls[0])[0]
-
-
-def time_in_turns(
-    contestants: Sequence[Contestant], timing: latency.Timing
-) -> np.ndarray:
-    """Seconds of every call, (rounds, contestants); `timing.repeats` are the rounds.
-
-    `timing.on_call` is called after each round. Rounds stop after `max_seconds`, but
-    not before `latency.FEWEST_REPEATS` of them.
-    """
-    for _ in range(timing.warmup):
-        for contestant in contestants:
-            jax.block_until_ready(contestant.function(*contestant.calls[0]))
-    rounds: list[list[float]] = []
-    stop = time.perf_counter() + timing.max_seconds
-    while len(rounds) < timing.repeats:
-        seconds = []
-        for contestant in contestants:
-            call = contestant.calls[len(rounds) % len(contestant.calls)]
-            start = time.perf_counter()
-            jax.block_until_ready(contestant.function(*call))
-            seconds.append(time.perf_counter() - start)
-        rounds.append(seconds)
-        timing.on_call()
-        if time.perf_counter() > stop and len(rounds) >= latency.FEWEST_REPEATS:
-            break
-    return np.array(rounds)

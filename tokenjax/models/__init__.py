@@ -30,6 +30,10 @@ _REGISTRY: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "linear_vit": (LinearVisionTransformer, {}),
     "lightweight_vit": (LinearVisionTransformer, {}),  # the original's name
     "attention_routing": (AttentionRouting, {}),
+    "attention_routing_lean": (  # ours: 2.1 MFLOP of encoder where it has 22.4
+        AttentionRouting,
+        {"encoder": "lean", "encoder_channels": 40},
+    ),
     "full_compute": (FullCompute, {}),
     "cheap_compute": (CheapCompute, {}),
     "no_routing": (NoRouting, {}),

@@ -38,7 +38,8 @@ def routing_cost(
             raise ValueError(f"a point needs {', '.join(KEYS)}, got {dict(point)}")
     figure, grid = files.new_figure(6.6, 4.6)
     axes = grid[0, 0]
-    axes.axhline(1, color=files.GREY, linewidth=1, linestyle=":")
+    style: Any = {"color": files.GREY, "linewidth": 1.3}
+    axes.axhline(1, linestyle=":", label="big network on every patch", **style)
     batch_sizes = sorted({point["batch_size"] for point in points})
     for index, batch_size in enumerate(batch_sizes):
         chosen = [point for point in points if point["batch_size"] == batch_size]
@@ -50,22 +51,16 @@ def routing_cost(
             linewidth=1.8,
             label="1 image" if batch_size == 1 else f"{batch_size} images",
         )
-    axes.plot(
-        *_line(points, "ideal"),
-        color=files.GREY,
-        linestyle="--",
-        linewidth=1.3,
-        label="by FLOPs alone",
-    )
+    axes.plot(*_line(points, "ideal"), linestyle="--", label="by FLOPs alone", **style)
     axes.set_title("Routed patches: time by share selected", pad=22 if machine else 8)
     if machine:
-        style: Any = {"color": files.GREY, "fontsize": 9.5}
-        axes.text(0.5, 1.02, machine, ha="center", transform=axes.transAxes, **style)
+        place: Any = {"ha": "center", "transform": axes.transAxes}
+        axes.text(0.5, 1.02, machine, color=files.GREY, fontsize=9.5, **place)
     axes.set(xlabel="share of patches to the big network")
     axes.set_ylabel("time / big network on every patch")
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
     files.light_grid(axes)
     return files.save(figure, path)
 

@@ -23,7 +23,12 @@ HEADINGS = (
 
 
 def evaluate_all(
-    config: Any, name: str, runs: pathlib.Path, split: str, batch_size: int
+    config: Any,
+    name: str,
+    variant: str,
+    runs: pathlib.Path,
+    split: str,
+    batch_size: int,
 ) -> pathlib.Path:
     """Evaluates the runs that a configuration's `compare` names; trains nothing.
 
@@ -62,7 +67,7 @@ def evaluate_all(
         rows[key] = experiment.evaluate(own, workdir, split, workdir)
         trained[key] = Trained(own, workdir)
     costs = measure_costs(trained, batch_size)
-    output = runs / f"{name}-{next(iter(variants.values()))}-eval_all"
+    output = runs / f"{name}-{variant}-eval_all"
     output.mkdir(parents=True, exist_ok=True)
     points = [_point(key, rows[key], costs[key]) for key in rows]
     device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"

@@ -1,0 +1,75 @@
+"""Ablations: what a grid turns into."""
+
+import pathlib
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import routing
+from tokenjax.errors import UserError
+from tokenjax.study import grid, plan
+
+AXES = {"model": {"threshold": (0.3, 0.5), "name": ("full_compute",)}}
+AXES |= {"routing": {"anneal_to_epochs": (0.0,)}}
+
+
+def config(**ablation):
+    config = routing.get_config()
+    config.ablation.axes = ConfigDict(AXES)
+    config.ablation.update(ablation)
+    return config
+
+
+def test_one_at_a_time_leaves_out_the_configurations_own_values():
+    study = grid.make_study(config())
+    assert set(study.variants) == {
+        "base",
+        "threshold=0.5",
+        "name=full_compute",
+        "anneal_to_epochs=0.0",
+    }
+    assert study.reference == "base"
+
+
+def test_a_product_has_every_combination():
+    study = grid.make_study(config(grid="product"))
+    assert len(study.variants) == 2 * 2 * 2
+    assert "name=full_compute threshold=0.5 anneal_to_epochs=0.0" in study.variants
+
+
+def test_a_run_changes_what_its_name_says_and_nothing_else():
+    base = config()
+    study = grid.make_study(base)
+    runs = {run.variant: run for run in plan.plan(study)}
+    changed = plan.run_config(study, runs["name=full_compute"], pathlib.Path("x"))
+    assert changed.model.name == "full_compute"
+    assert changed.model.threshold == base.model.threshold
+    assert changed.model.big_layers == base.model.big_layers
+    plain = plan.run_config(study, runs["base"], pathlib.Path("x"))
+    assert plain.model == base.model
+    assert not plain.ablation  # a run's own config.json says what it trains
+    unchanged = plan.run_config(study, runs["anneal_to_epochs=0.0"], pathlib.Path("x"))
+    assert unchanged.routing.anneal_to_epochs == 0.0
+
+
+def test_bad_grids():
+    with pytest.raises(UserError, match="there is no section ablation"):
+        grid.make_study(ConfigDict({"model": {}}))
+    with pytest.raises(UserError, match=r"ablation.grid must be one of .*'random'"):
+        grid.make_study(config(grid="random"))
+    broken = config()
+    broken.ablation.axes = ConfigDict({"model": {"treshold": (0.1,)}})
+    with pytest.raises(UserError, match=r"ablation.axes: no key model.treshold"):
+        grid.make_study(broken)
+    broken.ablation.axes = ConfigDict({"model": {"threshold": 0.1}})
+    with pytest.raises(UserError, match="must be a tuple of alternatives, got 0"):
+        grid.make_study(broken)
+
+
+def test_the_variants_of_the_routing_configuration():
+    chosen = routing.get_config("cifar10-cheap_compute")
+    assert (chosen.data.source, chosen.model.name) == ("cifar10", "cheap_compute")
+    assert chosen.compare.full_compute == "cifar10-full_compute"
+    assert routing.get_config().compare.attention_routing == "default"
+    with pytest.raises(UserError, match="did you mean 'full_compute'"):
+        routing.get_config("full_comput")

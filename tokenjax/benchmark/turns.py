@@ -1,0 +1,112 @@
+"""Functions timed in turns: A B C A B C ..., and each compared with the first.
+
+What else the machine does then hits all alike. A ratio is the median over the rounds of
+the ratios within a round, which a busy moment moves less than a ratio of medians.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from tokenjax.benchmark import latency
+
+
+class Contestant(NamedTuple):
+    """What takes part.
+
+    Attributes:
+      name, encoder: what it is.
+      share: of the patches, those that the big network computes.
+      flops: of one image, 2 per multiply-add.
+      function: compiled.
+      calls: one or more tuples of arguments for it, taken in turn.
+    """
+
+    name: str
+    encoder: str
+    share: float
+    flops: float
+    function: Callable[..., Any]
+    calls: Sequence[tuple[Any, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a contestant took.
+
+    Attributes:
+      comparison: what it took part in.
+      name, encoder, share, flops: the contestant's.
+      batch_size: images per call.
+      latency: seconds of one call.
+      ratio: of its time to that of the first contestant.
+      ideal: the same of FLOPs.
+    """
+
+    comparison: str
+    name: str
+    encoder: str
+    share: float
+    flops: float
+    batch_size: int
+    latency: latency.Latency
+    ratio: float
+    ideal: float
+
+    @property
+    def images_per_second(self) -> float:
+        """Batch size over median latency."""
+        return self.batch_size / self.latency.median
+
+
+def compare(
+    comparison: str,
+    contestants: Sequence[Contestant],
+    batch_size: int,
+    timing: latency.Timing,
+) -> list[Cost]:
+    """Times the contestants as `time_in_turns` does, compilation excluded."""
+    seconds = time_in_turns(contestants, timing)  # (rounds, contestants)
+    ratios = np.median(seconds / seconds[:, :1], axis=0)
+    return [
+        Cost(
+            comparison,
+            *contestant[:4],
+            batch_size=batch_size,
+            latency=latency.summarize(seconds[:, index], 0.0),
+            ratio=float(ratios[index]),
+            ideal=contestant.flops / contestants[0].flops,
+        )
+        for index, contestant in enumerate(contestants)
+    ]
+
+
+def time_in_turns(
+    contestants: Sequence[Contestant], timing: latency.Timing
+) -> np.ndarray:
+    """Seconds of each call, (rounds, contestants).
+
+    Of `timing`, warm-ups and repeats are rounds, and `on_call` is called after each
+    timed one. They stop after `max_seconds`, but not before `latency.FEWEST_REPEATS`.
+    """
+    for _ in range(timing.warmup):
+        for contestant in contestants:
+            jax.block_until_ready(contestant.function(*contestant.calls[0]))
+    rounds: list[list[float]] = []
+    stop = time.perf_counter() + timing.max_seconds
+    while len(rounds) < timing.repeats:
+        seconds = []
+        for contestant in contestants:
+            call = contestant.calls[len(rounds) % len(contestant.calls)]
+            start = time.perf_counter()
+            jax.block_until_ready(contestant.function(*call))
+            seconds.append(time.perf_counter() - start)
+        rounds.append(seconds)
+        timing.on_call()
+        if time.perf_counter() > stop and len(rounds) >= latency.FEWEST_REPEATS:
+            break
+    return np.array(rounds)
