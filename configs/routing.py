@@ -1,4 +1,4 @@
-"""Attention-guided routing: patches to a big or a small network, by a learned threshold.
+"""Attention-guided routing: patches to a big or a small network, by a threshold.
 
 python train.py --config configs/routing.py                    # one digit in clutter
 python train.py --config configs/routing.py:full_compute       # its baselines
@@ -7,8 +7,8 @@ python train.py --config configs/routing.py:cifar10-cheap_compute
 python eval.py --config configs/routing.py --eval_all          # a table of all four
 python -m tokenjax.training.ablate --config configs/routing.py
 
-Variants: DATA, MODEL or DATA-MODEL. Of `budget_weight`, `target_ratio` and section
-`routing` comes how many patches go to the big network: with budget_weight 0 nothing asks
+Variants: DATA, MODEL or DATA-MODEL. `budget_weight`, `target_ratio` and the section
+`routing` say how many patches go to the big network; with budget_weight 0 nothing asks
 for a ratio, as in the original.
 """
 

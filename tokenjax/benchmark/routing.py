@@ -49,7 +49,7 @@ COLUMNS = (
 )
 NOTES = {
     STAGE: "Both networks on their own patches; Ratio: to the big network alone.",
-    MODEL: "The whole model; Ratio: to full_compute, whose encoder nothing reads.",
+    MODEL: "Whole models; Ratio: to full_compute (the first row).",
 }
 
 
@@ -63,7 +63,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_list(
         "encoders", ENCODERS, "kind-channels-layers,...; none: no models.", **options
     )
-    flags.DEFINE_string("dtype", "float32", "Or bfloat16.", **options)
+    flags.DEFINE_string("dtype", "float32", "float32 or bfloat16.", **options)
     flags.DEFINE_integer("rounds", 30, "Timed calls of each.", 1, **options)
     flags.DEFINE_float(
         "max_seconds", 120.0, "Stop a comparison after this long.", 0.001, **options
@@ -200,26 +200,11 @@ def describe(costs: Sequence[turns.Cost], dtype: str) -> str:
         "median over the rounds; Ideal: by FLOPs.",
     ]
     for comparison, note in NOTES.items():
-        rows = [cost for cost in costs if cost.comparison == comparison]
+        rows: list[Any] = [cost for cost in costs if cost.comparison == comparison]
         if rows:
-            lines += ["", note, "", *format_rows(rows)]
+            columns = [c for c in COLUMNS[1:] if any(c.value(r) != "" for r in rows)]
+            lines += ["", note, "", *table.format_rows(rows, columns)]
     return "\n".join(lines)
-
-
-def format_rows(rows: Sequence[Any]) -> list[str]:
-    """A heading, a rule, and a line for each row; columns without text are left out."""
-    columns = [c for c in COLUMNS[1:] if any(c.value(row) != "" for row in rows)]
-    cells = [[format(c.value(row), c.form) for c in columns] for row in rows]
-    headings = [column.heading for column in columns]
-    widths = [max(map(len, group)) for group in zip(headings, *cells, strict=True)]
-    aligned = ["<" if column.form == "s" else ">" for column in columns]
-    return [
-        "  ".join(
-            f"{cell:{side}{width}}"
-            for cell, side, width in zip(line, aligned, widths, strict=True)
-        ).rstrip()
-        for line in [headings, ["-" * width for width in widths], *cells]
-    ]
 
 
 def draw(costs: Sequence[turns.Cost], dtype: str, path: str) -> None:

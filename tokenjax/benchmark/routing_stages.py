@@ -23,7 +23,6 @@ from tokenjax.models.routing_parts import cut_patches
 
 BUDGET = 0.25  # share of the patches that whole models send to the big network
 ROUTED = "routed"
-ROUTERS = ("top_k", "learnable_threshold")
 
 Calls = list[tuple[Any, ...]]
 
@@ -117,68 +116,56 @@ def whole_models(
 ) -> list[Contestant]:
     """full_compute without and with its encoder, cheap_compute, and both routers.
 
-    Nothing reads the encoder of a baseline, so that jit drops it; where the scores are
-    an output too, it stays. Baselines have the first encoder, routers each of them.
-    Other arguments and errors are those of `routed_stage`.
+    Nothing reads the encoder of a baseline, unless the aggregator weighs by score: jit
+    drops it; where the scores are an output too, it stays. Baselines have the first
+    encoder, routers each of them. Other arguments and errors are those of
+    `routed_stage`.
     """
-    options = (arguments, batch_size, dtype)
-    return [
-        _baseline("full_compute", encoders[0], False, *options),
-        _baseline("full_compute", encoders[0], True, *options),
-        _baseline("cheap_compute", encoders[0], False, *options),
-        *(
-            _routing(router, encoder, *options)
-            for encoder in encoders
-            for router in ROUTERS
-        ),
-    ]
+    contestants: list[Contestant] = []
+    for encoder in encoders:
+        chosen = {**arguments, **encoder.arguments(), "budget": BUDGET}
+
+        def build(name: str, chosen: dict = chosen, **others: str) -> nn.Module:
+            return measure.build(name, {**chosen, **others}, dtype, 0)[0]
+
+        # Its parameters serve all: those that another model lacks are passed over.
+        model = build("attention_routing", router="learnable_threshold")
+        images = inputs.distinct_inputs(model, batch_size)
+        variables = _init(model, *images[0])
+        calls = jax.block_until_ready([(variables, *example) for example in images])
+        if encoder == encoders[0]:
+            full, cheap = build("full_compute"), build("cheap_compute")
+            contestants += [
+                _baseline("full_compute", full, calls, encoder),
+                _baseline("full_compute", full, calls, encoder, with_scores=True),
+                _baseline("cheap_compute", cheap, calls, encoder),
+            ]
+        top_k = build("attention_routing", router="top_k")
+        contestants.append(_routing("top_k", top_k, calls, encoder))
+        at_quantile = _with_thresholds(model, calls)
+        contestants.append(_routing("learnable_threshold", model, at_quantile, encoder))
+    return contestants
 
 
 def _baseline(
-    name: str,
-    encoder: Encoder,
-    with_encoder: bool,
-    arguments: Mapping[str, Any],
-    batch_size: int,
-    dtype: str,
+    name: str, model: Any, calls: Calls, encoder: Encoder, with_scores: bool = False
 ) -> Contestant:
-    model, calls = _model(name, encoder, arguments, batch_size, dtype)
-
-    def with_scores(variables: Any, images: jax.Array) -> Any:
+    def logits_and_scores(variables: Any, images: jax.Array) -> Any:
         logits, aux = model.apply(variables, images, train=False)
         return logits, aux["attention_scores"]
 
-    function = with_scores if with_encoder else measure.first_output(model)
-    cost = flops.count_flops(function, *calls[0]) / batch_size
-    used = str(encoder) if with_encoder else "dropped by jit"
+    function = logits_and_scores if with_scores else measure.first_output(model)
+    cost = flops.count_flops(function, *calls[0]) / len(calls[0][1])
+    kept = with_scores or model.aggregator == "attention"  # which weighs by score
+    used = str(encoder) if kept else "dropped by jit"
     share = float(name == "full_compute")
     return Contestant(name, used, share, cost, _compile(function, calls), calls)
 
 
 def _routing(
-    router: str,
-    encoder: Encoder,
-    arguments: Mapping[str, Any],
-    batch_size: int,
-    dtype: str,
+    router: str, model: nn.Module, calls: Calls, encoder: Encoder
 ) -> Contestant:
-    """attention_routing that sends `BUDGET` of the patches."""
-    chosen = {**arguments, "router": router, "budget": BUDGET}
-    model, calls = _model("attention_routing", encoder, chosen, batch_size, dtype)
-
-    @jax.jit
-    def look(variables: Any, images: jax.Array) -> dict[str, jax.Array]:
-        aux = model.apply(variables, images, train=False)[1]
-        keys = ("attention_scores", "routing_ratio", "actual_flops")
-        return {key: aux[key] for key in keys}
-
-    if router == "learnable_threshold":
-        scores = [np.asarray(look(*call)["attention_scores"]) for call in calls]
-        calls = [
-            (_with_threshold(variables, _quantile(values)), images)
-            for (variables, images), values in zip(calls, scores, strict=True)
-        ]
-    looks = [look(*call) for call in calls]
+    looks = _looks(model, calls)
     return Contestant(
         name=f"attention_routing, {router}",
         encoder=str(encoder),
@@ -189,19 +176,28 @@ def _routing(
     )
 
 
-def _model(
-    name: str,
-    encoder: Encoder,
-    arguments: Mapping[str, Any],
-    batch_size: int,
-    dtype: str,
-) -> tuple[nn.Module, Calls]:
-    """The model and its calls (variables, images)."""
-    chosen = {**arguments, **encoder.arguments()}
-    model = measure.build(name, chosen, dtype, 0)[0]
-    images = inputs.distinct_inputs(model, batch_size)
-    variables = _init(model, *images[0])
-    return model, jax.block_until_ready([(variables, *example) for example in images])
+def _looks(model: nn.Module, calls: Calls) -> list[dict[str, np.ndarray]]:
+    """What the router makes of each call."""
+    keys = ("attention_scores", "routing_ratio", "actual_flops")
+
+    @jax.jit
+    def look(variables: Any, images: jax.Array) -> dict[str, jax.Array]:
+        aux = model.apply(variables, images, train=False)[1]
+        return {key: aux[key] for key in keys}
+
+    return [jax.device_get(look(*call)) for call in calls]
+
+
+def _with_thresholds(model: nn.Module, calls: Calls) -> Calls:
+    """The calls, each with the threshold that selects `BUDGET` of its patches."""
+    changed = []
+    looks = _looks(model, calls)
+    for (variables, images), aux in zip(calls, looks, strict=True):
+        threshold = jnp.asarray(_quantile(aux["attention_scores"]), jnp.float32)
+        router = {**variables["params"]["router"], "threshold": threshold}
+        params = {**variables["params"], "router": router}
+        changed.append(({**variables, "params": params}, images))
+    return jax.block_until_ready(changed)
 
 
 def _quantile(scores: np.ndarray) -> np.floating:
@@ -212,13 +208,6 @@ def _quantile(scores: np.ndarray) -> np.floating:
     ordered = np.sort(scores, axis=None)[::-1]
     count = round(BUDGET * len(ordered))
     return ordered[max(count - 1, 0) : count + 1].mean()
-
-
-def _with_threshold(variables: Any, threshold: np.floating) -> Any:
-    """The variables with the router's threshold replaced."""
-    params = variables["params"]
-    router = {**params["router"], "threshold": jnp.asarray(threshold, jnp.float32)}
-    return jax.device_put({**variables, "params": {**params, "router": router}})
 
 
 def _init(module: nn.Module, *example: jax.Array) -> Any:

@@ -7,7 +7,7 @@ import csv
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -63,14 +63,20 @@ def format_table(
     right. `warmup` is the number of untimed calls, for the note; `notes` are lines to
     put before it.
     """
+    lines = format_rows(rows, columns)
+    headings = [column.heading for column in columns]
+    found = _notes(rows, warmup, "Memory(MiB)" in headings)
+    return "\n".join([*lines, "", *notes, *found])
+
+
+def format_rows(rows: Sequence[Any], columns: Sequence[Column]) -> list[str]:
+    """The lines of the table alone: headings, a rule, and one for each row."""
     cells = [[_cell(column, row) for column in columns] for row in rows]
     headings = [column.heading for column in columns]
     widths = [max(map(len, group)) for group in zip(headings, *cells, strict=True)]
     lines = [_line(headings, widths, columns)]
     lines.append("  ".join("-" * width for width in widths))
-    lines += [_line(row, widths, columns) for row in cells]
-    found = _notes(rows, warmup, "Memory(MiB)" in headings)
-    return "\n".join([*lines, "", *notes, *found])
+    return lines + [_line(row, widths, columns) for row in cells]
 
 
 def _cell(column: Column, row: Row) -> str:

@@ -6,8 +6,8 @@ How many rows are selected is known only at run time, shapes must be known befor
 the selected rows of the whole batch are packed to the front, and `lax.switch` runs the
 function on the smallest of a few capacities that holds them. No row is dropped, for
 the last capacity is all rows; none is computed twice. What a call costs beyond its
-selected rows is the padding up to the capacity, less than 1 / DEFAULT_PARTS of all
-rows, and two gathers.
+selected rows is two gathers and the padding up to the capacity: by default less than
+1/32 of all rows where no more than half are selected, 1/16 above.
 
 The gradient is that of the dense masked computation: of selected rows and of
 `operands`, 0 for other rows, none for the selection itself. Packing and unpacking are
@@ -29,14 +29,18 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 DATA_AXIS = "data"
-DEFAULT_PARTS = 16  # capacities are multiples of a sixteenth of all rows
 
 RowFunction = Callable[[Any, jax.Array], jax.Array]
 
 
-def default_capacities(num_rows: int, parts: int = DEFAULT_PARTS) -> tuple[int, ...]:
-    """Ascending numbers of rows up to `num_rows`, about `parts` equal steps."""
-    return tuple(sorted({-(-num_rows * k // parts) for k in range(parts + 1)}))
+def default_capacities(num_rows: int) -> tuple[int, ...]:
+    """Ascending numbers of rows, 0 to `num_rows`: 25 at most.
+
+    Steps are of a thirty-second of the rows up to a half and of a sixteenth above: who
+    selects little wants little padding, and each capacity is a program to compile.
+    """
+    parts = [*range(17), *range(18, 33, 2)]  # thirty-seconds
+    return tuple(sorted({-(-num_rows * part // 32) for part in parts}))
 
 
 def apply_to_selected(
