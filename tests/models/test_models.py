@@ -9,7 +9,18 @@ import pytest
 
 from tokenjax import models
 
-TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2}
+TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2}
+ROUTED = {
+    "img_size": 16,
+    "patch_grid": 2,
+    "encoder_channels": 10,
+    "threshold": 0.5035,  # between the scores, far from each: bfloat16 decides alike
+    "big_hidden_dim": 16,
+    "small_hidden_dim": 8,
+    "embed_dim": 8,
+    "aggregator_dim": 16,
+    "head_hidden_dim": 16,
+}
 SMALL = {
     "vdpa": TINY,
     "vit": TINY,
@@ -19,8 +30,14 @@ SMALL = {
     "linear_vit": TINY,
     "lightweight_vit": TINY,
     "dynamic_vit": TINY | {"depth": 4},
+    "attention_routing": ROUTED,
+    "attention_routing_lean": ROUTED | {"threshold": 0.5165},
+    "full_compute": ROUTED,
+    "cheap_compute": ROUTED,
+    "no_routing": ROUTED,
 }
 SAME_CLASS = {"cifar_vit_tiny", "cifar_vit_small", "cifar_vit_base", "lightweight_vit"}
+SAME_CLASS |= {"attention_routing_lean"}
 VARIANTS = {
     **{name: (name, {}) for name in SMALL if name not in SAME_CLASS},
     "vdpa_soft_topk": ("vdpa", {"stk": "soft_topk", "stk_temperature": 0.1}),
@@ -34,17 +51,35 @@ VARIANTS = {
     "dynamic_vit_remat": ("dynamic_vit", {"remat": True}),
     "dynamic_vit_masked": ("dynamic_vit", {"execution": "masked"}),
     "dynamic_vit_linear": ("dynamic_vit", {"predictor": "linear"}),
+    "routing_sigmoid_gate": ("attention_routing", {"router": "sigmoid_gate"}),
+    "routing_gumbel": ("attention_routing", {"router": "gumbel"}),
+    "routing_top_k": ("attention_routing", {"router": "top_k"}),
+    "routing_global": ("attention_routing", {"attention": "global"}),
+    "routing_mean": ("attention_routing", {"aggregator": "mean"}),
+    "routing_attention": ("attention_routing", {"aggregator": "attention"}),
+    "routing_lean": ("attention_routing_lean", {}),
+    "routing_executed": ("attention_routing", {"mask_gradient": "executed"}),
 }
-# The original has a predictor after the last block too, and never asks it.
-UNUSED = {"dynamic_vit_linear": ("predictors_3",)}
+UNUSED = {
+    # The original has a predictor after the last block too, and never asks it.
+    "dynamic_vit_linear": ("predictors_3",),
+    # The original's baselines have the encoder and read nothing of it.
+    "full_compute": ("encoder", "attention_head"),
+    "cheap_compute": ("encoder", "attention_head"),
+    "no_routing": ("encoder",),
+}
 
 
 def small(variant, **more):
     name, arguments = VARIANTS[variant]
-    merged = {"num_heads": 2, "num_classes": 7} | SMALL[name] | arguments | more
-    return models.create(name, **merged)
+    return models.create(name, **{"num_classes": 7} | SMALL[name] | arguments | more)
 
 
+def takes(name, argument):
+    return argument in models.argument_names(name)
+
+
+@functools.cache
 def start(model, batch=2):
     shape = model.example_inputs(batch)[0].shape
     images = jax.random.normal(jax.random.key(1), shape)
@@ -55,17 +90,26 @@ def rngs():
     return {"dropout": jax.random.key(2), "gumbel": jax.random.key(3)}
 
 
+def train(model, variables, images):
+    """As a training step applies it: running averages are written, and left here."""
+    outputs, _ = model.apply(
+        variables, images, train=True, rngs=rngs(), mutable=["batch_stats"]
+    )
+    return outputs
+
+
 def test_every_model_is_tested():
     assert set(models.names()) == set(SMALL)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_train_and_eval(variant):
-    model = small(variant, return_attention=True)
+    attention = takes(VARIANTS[variant][0], "return_attention")
+    model = small(variant, **{"return_attention": True} if attention else {})
     variables, images = start(model)
     logits, aux = jax.jit(model.apply)(variables, images)
-    train = jax.jit(lambda v, x: model.apply(v, x, train=True, rngs=rngs()))
-    train_logits, train_aux = train(variables, images)
+    apply = jax.jit(functools.partial(train, model))
+    train_logits, train_aux = apply(variables, images)
     assert logits.shape == train_logits.shape == (2, 7)
     assert logits.dtype == jnp.float32
     assert jax.tree.structure(aux) == jax.tree.structure(train_aux)
@@ -79,14 +123,14 @@ def test_finite_gradients_reach_all_that_matters(variant):
     variables, images = start(model)
 
     @jax.jit
-    def gradient(variables):
-        def loss(variables):
-            logits, _ = model.apply(variables, images, train=True, rngs=rngs())
+    def gradient(params):
+        def loss(params):
+            logits, _ = train(model, {**variables, "params": params}, images)
             return jnp.sum(logits**2)
 
-        return jax.grad(loss)(variables)
+        return jax.grad(loss)(params)
 
-    for path, leaf in jax.tree.leaves_with_path(gradient(variables)):
+    for path, leaf in jax.tree.leaves_with_path(gradient(variables["params"])):
         assert np.isfinite(leaf).all(), path
         if not any(unused in str(path) for unused in UNUSED.get(variant, ())):
             assert np.abs(leaf).max() > 0, path
@@ -129,7 +173,9 @@ def test_images_do_not_mix(name):
     np.testing.assert_allclose(apply(variables, images), alone, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(set(SMALL) - SAME_CLASS))
+@pytest.mark.parametrize(
+    "name", [n for n in sorted(set(SMALL) - SAME_CLASS) if takes(n, "remat")]
+)
 def test_remat_changes_nothing(name):
     model, remat = small(name), small(f"{name}_remat")
     variables, images = start(model)

@@ -4,11 +4,10 @@
 
 The target falls from `routing.start_ratio` to the model's `target_ratio` and the
 temperature from `routing.start_temperature` to the model's, both linearly between
-`routing.anneal_from_epochs` and `routing.anneal_to_epochs`. At first every patch goes
+`routing.anneal_from_epochs` and `routing.anneal_to_epochs`: at first every patch goes
 to the big network, so that it learns what is there to be seen on all of them; then the
-budget takes away those patches that lose least by it. A router that starts at its
-budget starts at random: the big network learns on what it is given by chance, which
-makes it the better one there, and the choice never mends (docs/results.md).
+budget takes away those patches that lose least by it. Where the scores enter the
+aggregator's weights the router finds its way without (docs/results.md).
 """
 
 import pathlib
