@@ -144,5 +144,6 @@ class RoutingArguments(nn.Module):
 
     def encoder_side(self) -> int:
         """Rows of the encoder's features."""
-        lean = self.encoder == "lean"
-        return self.img_size // STEM if lean else self.img_size >> self.encoder_layers
+        if self.encoder == "lean":
+            return self.img_size // STEM
+        return self.img_size >> max(self.encoder_layers, 0)
