@@ -132,7 +132,14 @@ class Classification:
 
     def predict(self, variables: Any, batch: Batch) -> dict[str, jax.Array]:
         """Per example: loss, the best classes in order; to be jitted."""
-        logits, _ = self.model.apply(variables, self.prepare(batch["image"]))
+        logits, aux = self.model.apply(variables, self.prepare(batch["image"]))
+        return self.outputs(logits, aux, batch)
+
+    def outputs(
+        self, logits: jax.Array, aux: Any, batch: Batch
+    ) -> dict[str, jax.Array]:
+        """What `summarize` and `scalars` need of every example."""
+        del aux
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
         _, best = jax.lax.top_k(logits, min(5, self.info.num_classes))
         return {"loss": losses, "best": best, "label": batch["label"]}

@@ -17,7 +17,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from tokenjax import evaluation
 from tokenjax.data import Dataset
@@ -89,20 +88,17 @@ class Routing(Classification):
         }
         return loss, (model_state, scalars)
 
-    def predict(self, variables: Any, batch: Batch) -> dict[str, jax.Array]:
+    def outputs(
+        self, logits: jax.Array, aux: Any, batch: Batch
+    ) -> dict[str, jax.Array]:
         """As for classification, with what was routed where, and the box if any."""
-        logits, aux = self.model.apply(variables, self.prepare(batch["image"]))
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
-        _, best = jax.lax.top_k(logits, min(5, self.info.num_classes))
         outputs = {
-            "loss": losses,
-            "best": best,
-            "label": batch["label"],
+            **super().outputs(logits, aux, batch),
             "routed": aux["mask"],
             "scores": aux["attention_scores"],
             "expected_flops": aux["expected_flops"],
             "actual_flops": aux["actual_flops"],
-            "threshold": jnp.broadcast_to(aux["threshold"], losses.shape),
+            "threshold": jnp.broadcast_to(aux["threshold"], len(logits)),
         }
         return outputs | {key: batch[key] for key in ("box",) if key in batch}
 
