@@ -29,7 +29,7 @@ def target_patches(
     rows = overlap(boxes[:, 0], boxes[:, 2])
     columns = overlap(boxes[:, 1], boxes[:, 3])
     share = rows[:, :, None] * columns[:, None, :]  # (n, grid, grid)
-    return share.reshape(len(boxes), -1) >= filled - 1e-9
+    return share.reshape(len(boxes), grid * grid) >= filled - 1e-9
 
 
 def summarize_routing(
@@ -70,7 +70,13 @@ def summarize_routing(
     }
     if boxes is None:
         return found
-    target = target_patches(boxes, image_size, round(masks.shape[1] ** 0.5))
+    grid = round(masks.shape[1] ** 0.5)
+    if grid * grid != masks.shape[1] or image_size < 1:
+        raise ValueError(
+            "boxes need an image_size above 0 and patches on a square grid, "
+            f"got {image_size} and {masks.shape[1]} patches"
+        )
+    target = target_patches(boxes, image_size, grid)
     return found | {
         "target_recall": _mean(masks[target]),
         "target_patches": float(target.sum(axis=1).mean()),

@@ -86,8 +86,9 @@ class BatchNorm(nn.Module):
                 running_mean.value = keep * running_mean.value + move * mean
                 running_var.value = keep * running_var.value + move * unbiased
         factor = scale * jax.lax.rsqrt(var + self.epsilon)  # (features,)
-        shift = bias - mean * factor
-        return inputs * factor.astype(self.dtype) + shift.astype(self.dtype)
+        # In float32: the two terms may be large and cancel.
+        outputs = inputs.astype(jnp.float32) * factor + (bias - mean * factor)
+        return outputs.astype(self.dtype)
 
 
 class PatchEmbedding(nn.Module):

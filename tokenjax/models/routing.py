@@ -41,7 +41,7 @@ from tokenjax.models.routing_parts import (
     TaskHead,
     cut_patches,
 )
-from tokenjax.ops.dispatch import apply_to_selected
+from tokenjax.ops.dispatch import apply_to_selected, shard_index
 
 
 class Parts(NamedTuple):
@@ -142,7 +142,9 @@ class AttentionRouting(RoutingArguments):
 
         def function(operands: Any, rows: jax.Array) -> jax.Array:
             params, key = operands
-            rngs = {} if key is None else {"dropout": key}
+            rngs = {}
+            if key is not None:
+                rngs["dropout"] = jax.random.fold_in(key, shard_index())
             outputs: Any = unbound.apply({"params": params}, rows, train, rngs=rngs)
             return outputs
 

@@ -106,7 +106,8 @@ class RoutingArguments(nn.Module):
         sizes += ("encoder_channels", "attention_hidden_dim", "attention_layers")
         sizes += ("big_hidden_dim", "small_hidden_dim", "embed_dim")
         sizes += ("aggregator_dim", "head_hidden_dim")
-        layers = ("encoder_layers", "big_layers", "small_layers")
+        sizes += ("encoder_layers",)
+        layers = ("big_layers", "small_layers")
         return [
             *(at_least(key, 1) for key in sizes),
             *(at_least(key, 0) for key in layers),

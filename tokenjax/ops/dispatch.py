@@ -92,6 +92,15 @@ def apply_to_selected(
     )(operands, rows, selected)
 
 
+def shard_index() -> int | jax.Array:
+    """Which device's share a function of `apply_to_selected` works on; 0 unsplit.
+
+    For random draws: fold it into the key, or all devices draw alike.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    return jax.lax.axis_index(DATA_AXIS) if DATA_AXIS in mesh.manual_axes else 0
+
+
 def _dispatch(
     function: RowFunction,
     operands: Any,
