@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from tokenjax.plots import figure_files as files
@@ -14,6 +16,8 @@ from tokenjax.plots.dot_names import name_dots
 
 LARGEST, SMALLEST = 900.0, 30.0  # points^2, area of a dot
 WITHOUT_PARAMETERS = 90.0
+MOST_NAMES = 10  # of more points, dots are numbered and a list says the names
+NUMBERED = 45.0  # area of a dot then
 LOGARITHMIC_FROM = 6.0  # ratio of costs
 
 
@@ -44,8 +48,9 @@ def accuracy_over_latency(
       latency_label: what the horizontal axis says.
 
     Areas of dots are in proportion to parameters (down to a least one that can be
-    seen). The front joins the models that no other is both as fast and as accurate as;
-    between them it says what the faster of two reaches.
+    seen), unless there are more than 10 points, which are numbered. The front joins the
+    models that no other is both as fast and as accurate as; between them it says what
+    the faster of two reaches.
 
     Raises:
       ValueError: no points, a point without its keys, values that are not finite or
@@ -86,8 +91,9 @@ def _accuracy_over(
     accuracy = np.array([point["accuracy"] for point in points], float) * unit
     costs = np.array([point[cost.key] for point in points], float)
     spread = np.array([_known(point, cost.spread_key) for point in points])
-    areas = _areas(points)
-    figure, grid = files.new_figure(7.4, 5.0)
+    many = len(points) > MOST_NAMES
+    areas = np.full(len(points), NUMBERED) if many else _areas(points)
+    figure, grid = files.new_figure(9.6 if many else 7.4, 5.6 if many else 5.0)
     axes = grid[0, 0]
     below = np.minimum(spread, 0.9 * costs)  # logarithms want what is above 0
     _limits(axes, costs - below, costs + spread, accuracy)
@@ -110,14 +116,36 @@ def _accuracy_over(
     axes.set_title(f"Accuracy over {cost.name}", pad=24)
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.99), borderaxespad=0)
     files.light_grid(axes)
+    texts = [_text(point) for point in points]
+    if many:
+        texts = [str(number) for number in range(1, len(points) + 1)]
+        _number_legend(figure, points, colours)
     figure.draw_without_rendering()  # the layout, which pixels depend on
     places = np.stack([costs, accuracy], 1)  # (points, 2)
     spreads = np.stack([places, places], 1)  # (points, 2, 2)
     spreads[:, 0, 0] -= below
     spreads[:, 1, 0] += spread
     lines = [*spreads, *np.stack([corners[:-1], corners[1:]], 1)]
-    name_dots(axes, [_text(point) for point in points], places, areas, lines)
+    name_dots(axes, texts, places, areas, lines)
     return files.save(figure, path)
+
+
+def _number_legend(
+    figure: Figure, points: Sequence[Mapping[str, Any]], colours: Sequence[str]
+) -> None:
+    """What the numbers beside the dots mean, on the right."""
+    handles = [
+        Line2D(
+            [], [], marker="o", linestyle="", color=colour, label=f"{number}  {name}"
+        )
+        for number, (colour, name) in enumerate(
+            zip(
+                colours, (files.short(str(p["name"]), 30) for p in points), strict=True
+            ),
+            start=1,
+        )
+    ]
+    figure.legend(handles=handles, loc="outside right upper", fontsize=8.5)
 
 
 def _draw_front(
