@@ -178,7 +178,7 @@ def points(count, key="mflops"):
     ]
 
 
-@pytest.mark.parametrize("count", [1, 6])
+@pytest.mark.parametrize("count", [1, 6, 12])  # 12: numbered, with a list
 def test_accuracy_over_flops(path, count):
     assert_drawn(path, plots.accuracy_over_flops(points(count), path))
     bare = [{**point, "parameters": None} for point in points(count)]
