@@ -7,7 +7,7 @@ the selected rows of the whole batch are packed to the front, and `lax.switch` r
 function on the smallest of a few capacities that holds them. No row is dropped, for
 the last capacity is all rows; none is computed twice. What a call costs beyond its
 selected rows is two gathers and the padding up to the capacity: by default less than
-1/32 of all rows where no more than half are selected, 1/16 above.
+1/32 of all rows (or TILE rows) where no more than half are selected, 1/16 above.
 
 The gradient is that of the dense masked computation: of selected rows and of
 `operands`, 0 for other rows, none for the selection itself. Packing and unpacking are
@@ -29,6 +29,7 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 DATA_AXIS = "data"
+TILE = 4  # rows
 
 RowFunction = Callable[[Any, jax.Array], jax.Array]
 
@@ -37,10 +38,12 @@ def default_capacities(num_rows: int) -> tuple[int, ...]:
     """Ascending numbers of rows, 0 to `num_rows`: 25 at most.
 
     Steps are of a thirty-second of the rows up to a half and of a sixteenth above: who
-    selects little wants little padding, and each capacity is a program to compile.
+    selects little wants little padding, and each capacity is a program to compile. They
+    are whole tiles of TILE rows, so that a small batch does not compile one for each.
     """
     parts = [*range(17), *range(18, 33, 2)]  # thirty-seconds
-    return tuple(sorted({-(-num_rows * part // 32) for part in parts}))
+    tiles = {-(-num_rows * part // (32 * TILE)) for part in parts}
+    return tuple(sorted({min(tile * TILE, num_rows) for tile in tiles}))
 
 
 def apply_to_selected(
