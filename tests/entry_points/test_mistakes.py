@@ -51,7 +51,6 @@ ROUTING = "configs/routing.py"
     [
         (ROUTING, "model.patch_grid=5", ["patch_grid 5 does not divide img_size 64"]),
         (ROUTING, "model.target_ratio=1.5", ["target_ratio is a share, within [0, 1]"]),
-        (ROUTING, "model.router=topk", ["router must be one of", "'topk'"]),
         (ROUTING, "task=classification", ["routing is read by task"]),
         (DYNAMIC, "model.keep_ratio=1.5", ["keep_ratio must be within (0, 1]"]),
         (DYNAMIC, "model.stages=(1,9)", ["stages must be", "within 1..3"]),
