@@ -15,7 +15,8 @@ def get_config(variant=""):
     config = routing.get_config()
     config.data.update(train_examples=64, validation_examples=16, test_examples=24)
     config.model.update(patch_grid=2, encoder_channels=4, encoder_layers=2)
-    config.model.update(big_hidden_dim=16, small_hidden_dim=4, embed_dim=8, aggregator_dim=8)
+    config.model.update(big_hidden_dim=16, small_hidden_dim=4)
+    config.model.update(embed_dim=8, aggregator_dim=8)
     config.batch_size, config.steps, config.log_every_steps = 8, 6, 2
     config.evaluate_every_epochs = config.checkpoint.every_epochs = 0.5
     config.routing.update(anneal_from_epochs=0.25, anneal_to_epochs=0.5)
