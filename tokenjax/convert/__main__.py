@@ -3,6 +3,10 @@
     python -m tokenjax.convert --model vdpa --checkpoint weights.pth --output DIR \\
         --model.img_size=512 --model.depth=10 --model.embed_dim=512
     python train.py --config configs/vdpa.py:paper --config.init_from=DIR
+
+A backbone (clip_vit, camera_vit) takes published weights as they come:
+
+    python -m tokenjax.convert --model clip_vit --checkpoint ViT-B-16.pt --output DIR
 """
 
 import argparse
@@ -11,9 +15,12 @@ import pathlib
 import sys
 from typing import Any, NoReturn
 
+import jax
+
 from tokenjax import models, storage
 from tokenjax.convert import from_torch
 from tokenjax.convert.checkpoint_files import read_state_dict
+from tokenjax.convert.pretrained import is_backbone, load_pretrained
 from tokenjax.errors import UserError
 
 
@@ -36,7 +43,11 @@ def main(arguments: list[str]) -> None:
     known, rest = parser.parse_known_args(arguments)
     model_arguments = _model_arguments(rest)
     model = models.create(known.model, **model_arguments)
-    variables = from_torch(model, read_state_dict(known.checkpoint))
+    state_dict = read_state_dict(known.checkpoint)
+    if is_backbone(model):
+        variables = load_pretrained(model, state_dict, jax.random.key(0))
+    else:
+        variables = from_torch(model, state_dict)
     metadata = {"model": {"name": known.model, **model_arguments}}
     output = pathlib.Path(known.output)
     storage.save_variables(output, variables, metadata)

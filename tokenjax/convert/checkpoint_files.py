@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from tokenjax.convert import torchscript_files
 from tokenjax.errors import ConversionError
 
 _MINIMUM_TORCH = (2, 10)  # earlier weights_only loaders could still be made to run code
@@ -13,8 +14,9 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model")
 def read_state_dict(path: str | pathlib.Path) -> dict[str, Any]:
     """key -> array, from .safetensors, .pth or .pt.
 
-    A pickle is read with `weights_only=True` and nothing else. A state_dict nested
-    under "state_dict", "model_state_dict" or "model" is taken out.
+    A pickle is read with `weights_only=True` and nothing else, a TorchScript archive
+    without torch: its tensors are taken out, its code is left alone. A state_dict
+    nested under "state_dict", "model_state_dict" or "model" is taken out.
 
     Raises: ConversionError for a missing, damaged or unsafe file, and without torch.
     """
@@ -23,6 +25,8 @@ def read_state_dict(path: str | pathlib.Path) -> dict[str, Any]:
         raise ConversionError(f"no checkpoint file at {path}")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
+    if path.suffix in (".pth", ".pt") and torchscript_files.is_archive(path):
+        return dict(torchscript_files.read_archive(path))
     if path.suffix in (".pth", ".pt"):
         return _unwrap(_read_pickle(path), path)
     raise ConversionError(

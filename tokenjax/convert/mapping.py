@@ -11,6 +11,7 @@ from typing import Any
 import flax.linen as nn
 import flax.traverse_util
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from tokenjax.errors import ConversionError
@@ -36,11 +37,19 @@ CONVOLUTION = Layout(  # (out, in, height, width) <-> (height, width, in, out)
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One parameter: its PyTorch key, its path in the variables, its layout."""
+    """One parameter: its PyTorch key, its path in the variables, its layout.
+
+    Several keys may share one stacked array, each with its own `part` of it.
+    """
 
     torch_key: str
     path: Path  # starts with the collection: ("params", "head", "kernel")
     layout: Layout = SAME
+    part: tuple[int | slice, ...] = ()  # indices into the array; (): all of it
+
+    def of(self, array: np.ndarray) -> np.ndarray:
+        """A view of this entry's part of the whole array."""
+        return array[(*self.part, ...)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +58,17 @@ class Table:
 
     entries: tuple[Entry, ...]
     buffers: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    @property
+    def counters(self) -> list[str]:
+        """PyTorch's counts of batches seen, one per batch norm; nothing reads them.
+
+        Taken at any value, or missing as before PyTorch 0.4.1; given back as 0.
+        """
+        ending = ".running_mean"
+        keys = [entry.torch_key for entry in self.entries]
+        means = [key.removesuffix(ending) for key in keys if key.endswith(ending)]
+        return [f"{prefix}.num_batches_tracked" for prefix in means]
 
 
 def linear(torch_prefix: str, path: Path) -> list[Entry]:
@@ -75,6 +95,28 @@ def norm(torch_prefix: str, path: Path) -> list[Entry]:
     ]
 
 
+def batch_norm(torch_prefix: str, path: Path) -> list[Entry]:
+    """What `torch.nn.BatchNorm` holds; `path` is that of its parameters.
+
+    Its counter needs no entry: see `Table.counters`.
+    """
+    statistics = ("batch_stats", *path[1:])
+    return [
+        *norm(torch_prefix, path),
+        Entry(f"{torch_prefix}.running_mean", (*statistics, "mean")),
+        Entry(f"{torch_prefix}.running_var", (*statistics, "var")),
+    ]
+
+
+def attention(torch_prefix: str, path: Path) -> list[Entry]:
+    """`torch.nn.MultiheadAttention`, queries, keys and values packed in one matrix."""
+    return [
+        Entry(f"{torch_prefix}.in_proj_weight", (*path, "in_proj", "kernel"), LINEAR),
+        Entry(f"{torch_prefix}.in_proj_bias", (*path, "in_proj", "bias")),
+        *linear(f"{torch_prefix}.out_proj", (*path, "out_proj")),
+    ]
+
+
 def apply_table(
     table: Table, model: nn.Module, state_dict: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -82,12 +124,13 @@ def apply_table(
 
     Raises: ConversionError that lists all missing, unexpected and misshapen keys.
     """
-    arrays = {_strip(key): _to_numpy(value) for key, value in state_dict.items()}
+    arrays = as_arrays(state_dict)
     shapes = _flax_shapes(table, model)
     known = {entry.torch_key for entry in table.entries} | set(table.buffers)
     problems = [f"missing: {key}" for key in sorted(known - set(arrays))]
     problems += [
-        f"unexpected: {key} {arrays[key].shape}" for key in sorted(set(arrays) - known)
+        f"unexpected: {key} {arrays[key].shape}"
+        for key in sorted(set(arrays) - known - set(table.counters))
     ]
     for key, buffer in table.buffers.items():
         if key in arrays and not np.array_equal(arrays[key], buffer):
@@ -96,12 +139,12 @@ def apply_table(
                 f"wrong buffer: {key} {given.shape}, this model's is {wanted.shape}"
                 + (" with other values" if given.shape == wanted.shape else "")
             )
-    variables = {}
+    variables: dict[Path, np.ndarray] = {}
     for entry in table.entries:
         if entry.torch_key not in arrays:
             continue
         array, shape = arrays[entry.torch_key], shapes[entry.path]
-        wanted_shape = entry.layout.to_torch(np.empty(shape)).shape
+        wanted_shape = entry.layout.to_torch(entry.of(np.empty(shape))).shape
         if not np.issubdtype(array.dtype, np.floating):
             problems.append(f"wrong type: {entry.torch_key} is {array.dtype}")
         elif array.shape != wanted_shape:
@@ -110,8 +153,8 @@ def apply_table(
                 f"this model's is {wanted_shape}"
             )
         else:
-            turned = entry.layout.to_flax(array.astype(np.float32))
-            variables[entry.path] = np.ascontiguousarray(turned).reshape(shape)
+            whole = variables.setdefault(entry.path, np.empty(shape, np.float32))
+            entry.of(whole)[...] = entry.layout.to_flax(array)
     if problems:
         raise ConversionError(
             f"the state_dict does not fit {type(model).__name__} "
@@ -123,13 +166,14 @@ def apply_table(
 def invert_table(table: Table, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """A state_dict from Flax variables, or the same layout from a gradient tree.
 
-    A tree without collections is taken as "params".
+    A tree without collections is taken as "params", and their keys alone come back.
 
     Raises: ConversionError that lists all missing and unexpected paths.
     """
-    collections = {entry.path[0] for entry in table.entries}
-    if not collections & set(variables):
+    if not {entry.path[0] for entry in table.entries} & set(variables):
         variables = {"params": variables}
+        parameters = [entry for entry in table.entries if entry.path[0] == "params"]
+        table = dataclasses.replace(table, entries=tuple(parameters))
     flat = flax.traverse_util.flatten_dict(variables)
     known = {entry.path for entry in table.entries}
     problems = [f"missing: {'/'.join(path)}" for path in sorted(known - set(flat))]
@@ -140,22 +184,37 @@ def invert_table(table: Table, variables: Mapping[str, Any]) -> dict[str, np.nda
         )
     state_dict = {
         # Not ascontiguousarray: it makes a scalar an array of one entry.
-        entry.torch_key: entry.layout.to_torch(np.asarray(flat[entry.path])).copy()
+        entry.torch_key: entry.layout.to_torch(
+            entry.of(np.asarray(flat[entry.path]))
+        ).copy()
         for entry in table.entries
     }
+    state_dict |= {key: np.array(0, np.int64) for key in table.counters}
     return state_dict | {key: value.copy() for key, value in table.buffers.items()}
 
 
 def _flax_shapes(table: Table, model: nn.Module) -> dict[Path, tuple[int, ...]]:
-    """Shapes of the model's variables; the table must name each exactly once."""
+    """Shapes of the model's variables; the table must cover each exactly once."""
     inputs = model.example_inputs(1)
     tree = jax.eval_shape(model.init, jax.random.key(0), *inputs)
     flat = flax.traverse_util.flatten_dict(tree)
-    paths = [entry.path for entry in table.entries]
-    if sorted(paths) != sorted(flat):
-        difference = set(paths) ^ set(flat)
+    sizes: dict[Path, int] = {}
+    for entry in table.entries:
+        if entry.path not in flat:
+            sizes[entry.path] = -1
+            continue
+        shape = flat[entry.path].shape
+        sizes[entry.path] = sizes.get(entry.path, 0) + entry.of(np.empty(shape)).size
+    actual = {path: leaf.size for path, leaf in flat.items()}
+    if sizes != actual:
+        difference = {path for path, _ in sizes.items() ^ actual.items()}
         raise AssertionError(f"the table and the model disagree on {difference}")
     return {path: leaf.shape for path, leaf in flat.items()}
+
+
+def as_arrays(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The numpy arrays of a state_dict, wrappers' prefixes taken off its keys."""
+    return {_strip(key): _to_numpy(value) for key, value in state_dict.items()}
 
 
 def _strip(key: str) -> str:
@@ -169,4 +228,6 @@ def _to_numpy(value: Any) -> np.ndarray:
     if hasattr(value, "detach"):  # a torch tensor, without importing torch
         value = value.detach().cpu()
         value = (value.float() if value.is_floating_point() else value).numpy()
-    return np.asarray(value)
+    array = np.asarray(value)
+    # numpy does not count it among its floating types
+    return array.astype(np.float32) if array.dtype == jnp.bfloat16 else array

@@ -24,6 +24,11 @@ from tokenjax.data.dataset import (
     Split,
     Subset,
 )
+from tokenjax.data.identity_sampler import (
+    identity_batches,
+    identity_epoch,
+    identity_indices,
+)
 from tokenjax.data.imbalance import (
     class_counts,
     imbalanced_indices,
@@ -31,6 +36,8 @@ from tokenjax.data.imbalance import (
     sampling_weights,
 )
 from tokenjax.data.mixing import Mixed, mix
+from tokenjax.data.modality_augmentation import augment_modalities
+from tokenjax.data.reid_dataset import ReidInfo, ReidSplit
 from tokenjax.data.sources import SOURCES
 from tokenjax.errors import DatasetError, unknown_name
 
@@ -41,11 +48,17 @@ __all__ = [
     "DatasetInfo",
     "LazySplit",
     "Mixed",
+    "ReidInfo",
+    "ReidSplit",
     "Split",
     "Subset",
     "augment",
+    "augment_modalities",
     "class_counts",
     "evaluation_batches",
+    "identity_batches",
+    "identity_epoch",
+    "identity_indices",
     "imbalanced_indices",
     "load",
     "make_imbalanced",

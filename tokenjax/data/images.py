@@ -1,12 +1,14 @@
-"""Image files and arrays of any size and kind -> square uint8 arrays, by Pillow.
+"""Image files and arrays of any size and kind -> uint8 arrays of one size, by Pillow.
 
-The shorter side is resized to `size` (bicubic, as classifiers are evaluated) and the
-middle of the longer one is kept. Pillow is imported inside the functions: digits and
-idle imports do without it.
+Square ones: the shorter side is resized to `size` (bicubic, as classifiers are
+evaluated) and the middle of the longer one is kept. Upright rectangles, for
+re-identification: both sides are resized, whatever becomes of the proportions. Pillow
+is imported inside the functions: digits and idle imports do without it.
 """
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,6 +16,9 @@ from tokenjax.errors import DatasetError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+Resampling = Literal["bilinear", "bicubic"]
+Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the file
 
 
 def to_rgb(image: "Image") -> "Image":
@@ -43,19 +48,56 @@ def fit_square(image: "Image", size: int) -> "Image":
     return image.resize((size, size), pillow.Resampling.BICUBIC, box=box)
 
 
-def read_rgb(path: Path, size: int) -> np.ndarray:
-    """The file as uint8 (size, size, 3), upright; `DatasetError` names a broken one."""
+def _read(
+    path: Path, finish: Callable[["Image"], np.ndarray], draft: int = 0
+) -> np.ndarray:
+    """`finish` of the file as RGB, upright; `DatasetError` names a broken one."""
     from PIL import Image as pillow
     from PIL import ImageOps
 
     try:
         with pillow.open(path) as image:
-            # JPEG: decode at 1/2, 1/4 or 1/8 where that leaves twice the size needed.
-            image.draft(None, (2 * size, 2 * size))
-            upright = ImageOps.exif_transpose(image)
-            return np.asarray(fit_square(to_rgb(upright), size))
+            if draft:  # JPEG: decode at 1/2, 1/4 or 1/8 where that leaves this side
+                image.draft(None, (draft, draft))
+            return finish(to_rgb(ImageOps.exif_transpose(image)))
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ...
         raise DatasetError(f"{path} is not a readable image: {error}") from error
+
+
+def read_rgb(path: Path, size: int) -> np.ndarray:
+    """The file as uint8 (size, size, 3), upright; `DatasetError` names a broken one."""
+    return _read(
+        path, lambda image: np.asarray(fit_square(image, size)), draft=2 * size
+    )
+
+
+def read_resized(
+    path: Path,
+    height: int,
+    width: int,
+    method: Resampling = "bicubic",
+    boxes: Sequence[Box] = (),
+) -> np.ndarray:
+    """The file as uint8 (1, height, width, 3), or its `boxes`, each resized alone.
+
+    With n boxes the result is (n, height, width, 3). Decoded in full, as PyTorch
+    programs do. `DatasetError` names a broken file, and one that a box leaves.
+    """
+    from PIL import Image as pillow
+
+    resampling = pillow.Resampling[method.upper()]
+
+    def finish(image: "Image") -> np.ndarray:
+        for _, _, right, bottom in boxes:
+            if right > image.width or bottom > image.height:
+                raise ValueError(
+                    f"{image.width}x{image.height} pixels are fewer than the "
+                    f"{right}x{bottom} that its parts need"
+                )
+        parts = [image.crop(box) for box in boxes] or [image]
+        return np.stack([part.resize((width, height), resampling) for part in parts])
+
+    return _read(path, finish)
 
 
 def check_header(path: Path) -> None:

@@ -6,6 +6,10 @@ from typing import Any
 import flax.linen as nn
 
 from tokenjax.errors import UserError, unknown_name
+from tokenjax.models import camera_vit
+from tokenjax.models.camera_vit import CameraViT
+from tokenjax.models.clip_vit import ClipVisionTransformer
+from tokenjax.models.demo import DeMo
 from tokenjax.models.dynamic_vit import DynamicViT
 from tokenjax.models.linear_vit import LinearVisionTransformer
 from tokenjax.models.routing import AttentionRouting
@@ -37,6 +41,10 @@ _REGISTRY: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "full_compute": (FullCompute, {}),
     "cheap_compute": (CheapCompute, {}),
     "no_routing": (NoRouting, {}),
+    "demo": (DeMo, {}),
+    "clip_vit": (ClipVisionTransformer, {}),
+    "camera_vit": (CameraViT, {}),
+    **{name: (CameraViT, preset) for name, preset in camera_vit.PRESETS.items()},
 }
 
 

@@ -18,6 +18,12 @@ Initializer = Callable[..., jax.Array]
 # Variance 1/(3 fan_in), uniform: limits of +-1/sqrt(fan_in).
 torch_kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5)
+gelu = functools.partial(nn.gelu, approximate=False)
+
+
+def quick_gelu(inputs: jax.Array) -> jax.Array:
+    """CLIP's approximation of GELU: x sigmoid(1.702 x)."""
+    return inputs * jax.nn.sigmoid(1.702 * inputs)
 
 
 def torch_bias_init(fan_in: int) -> Initializer:
@@ -33,23 +39,27 @@ def torch_bias_init(fan_in: int) -> Initializer:
 class Linear(nn.Module):
     """y = x W + b over the last axis: (..., in) -> (..., features).
 
-    The leading axes are flattened first: on CPU the weight gradient of a 2-D product
-    takes about half the time of the 3-D one (`nn.Dense` on (batch, tokens, dim)).
+    b is left out with `use_bias` off. The leading axes are flattened first: on CPU the
+    weight gradient of a 2-D product takes about half the time of the 3-D one
+    (`nn.Dense` on (batch, tokens, dim)).
     """
 
     features: int
     kernel_init: Initializer = torch_kernel_init
     bias_init: Initializer | None = None
     dtype: Any = jnp.float32
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         fan_in = inputs.shape[-1]
         kernel = self.param("kernel", self.kernel_init, (fan_in, self.features))
-        bias_init = self.bias_init or torch_bias_init(fan_in)
-        bias = self.param("bias", bias_init, (self.features,))
         rows = inputs.reshape(-1, fan_in).astype(self.dtype)  # (rows, in)
-        outputs = rows @ kernel.astype(self.dtype) + bias.astype(self.dtype)
+        outputs = rows @ kernel.astype(self.dtype)
+        if self.use_bias:
+            bias_init = self.bias_init or torch_bias_init(fan_in)
+            bias = self.param("bias", bias_init, (self.features,))
+            outputs += bias.astype(self.dtype)
         return outputs.reshape(*inputs.shape[:-1], self.features)
 
 
@@ -59,17 +69,21 @@ class BatchNorm(nn.Module):
     In training by the batch's own mean and (biased) variance, over all devices of a
     jitted step; the running averages, which inference uses, move by `momentum` towards
     its mean and unbiased variance, as PyTorch's do (flax.linen's is biased).
+    Without `learn_bias` the bias is there and gets no gradient.
     """
 
     dtype: Any = jnp.float32
     epsilon: float = 1e-5
     momentum: float = 0.1
+    learn_bias: bool = True
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
         features = inputs.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (features,))
         bias = self.param("bias", nn.initializers.zeros, (features,))
+        if not self.learn_bias:
+            bias = jax.lax.stop_gradient(bias)
         shape = (features,)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
         running_var = self.variable("batch_stats", "var", jnp.ones, shape)
@@ -92,46 +106,69 @@ class BatchNorm(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """Non-overlapping patches to tokens: (b, height, width, c) -> (b, tokens, dim).
+    """Patches to tokens, row by row: (b, height, width, c) -> (b, tokens, dim).
 
-    A convolution of stride `patch_size` without padding (what does not fill a patch is
-    cut off), computed as one matrix product; its kernel keeps the convolution's shape
-    (patch, patch, in, dim).
+    A convolution without padding (what does not fill a patch is cut off), of stride
+    `patch_size`, then computed as one matrix product, or of (rows, columns) `stride`,
+    which may let patches overlap. The kernel has a convolution's shape (patch, patch,
+    in, dim) either way.
     """
 
     patch_size: int
     embed_dim: int
     dtype: Any = jnp.float32
+    stride: tuple[int, int] | None = None
+    use_bias: bool = True
+    kernel_init: Initializer = torch_kernel_init
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
+        side, channels = self.patch_size, images.shape[-1]
+        shape = (side, side, channels, self.embed_dim)
+        kernel = self.param("kernel", self.kernel_init, shape).astype(self.dtype)
+        images = images.astype(self.dtype)
+        if self.stride in (None, (side, side)):
+            tokens = self._product(images, kernel)
+        else:
+            tokens = jax.lax.conv_general_dilated(
+                images,
+                kernel,
+                self.stride,
+                "VALID",
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            )  # (b, rows, columns, dim)
+        if self.use_bias:
+            bias_init = torch_bias_init(side * side * channels)
+            bias = self.param("bias", bias_init, (self.embed_dim,))
+            tokens += bias.astype(self.dtype)
+        return tokens.reshape(len(images), -1, self.embed_dim)
+
+    def _product(self, images: jax.Array, kernel: jax.Array) -> jax.Array:
         batch, height, width, channels = images.shape
         side = self.patch_size
         rows, columns = height // side, width // side
-        shape = (side, side, channels, self.embed_dim)
-        kernel = self.param("kernel", torch_kernel_init, shape)
-        bias_init = torch_bias_init(side * side * channels)
-        bias = self.param("bias", bias_init, (self.embed_dim,))
-        images = images[:, : rows * side, : columns * side].astype(self.dtype)
+        images = images[:, : rows * side, : columns * side]
         patches = images.reshape(batch, rows, side, columns, side, channels)
         patches = patches.swapaxes(2, 3).reshape(batch * rows * columns, -1)
-        kernel = kernel.astype(self.dtype).reshape(-1, self.embed_dim)
-        tokens = patches @ kernel + bias.astype(self.dtype)
-        return tokens.reshape(batch, rows * columns, self.embed_dim)
+        return patches @ kernel.reshape(-1, self.embed_dim)
 
 
 class MLP(nn.Module):
-    """linear -> GELU -> dropout -> linear -> dropout: (..., dim) -> (..., dim)."""
+    """linear -> activation -> dropout -> linear -> dropout: (..., dim) -> (..., dim).
+
+    The activation is exact GELU unless another is given.
+    """
 
     hidden_dim: int
     dropout: float = 0.0
     linear: Callable[..., nn.Module] = Linear
+    activation: Callable[[jax.Array], jax.Array] = gelu
 
     @nn.compact
     def __call__(self, tokens: jax.Array, train: bool) -> jax.Array:
         drop = nn.Dropout(self.dropout, deterministic=not train)
         hidden = self.linear(self.hidden_dim, name="fc1")(tokens)
-        hidden = drop(nn.gelu(hidden, approximate=False))
+        hidden = drop(self.activation(hidden))
         return drop(self.linear(tokens.shape[-1], name="fc2")(hidden))
 
 

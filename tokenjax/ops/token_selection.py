@@ -42,3 +42,41 @@ def scatter_tokens(values: jax.Array, source: jax.Array, num_tokens: int) -> jax
     rows = jnp.arange(values.shape[0])[:, None]
     shape = (values.shape[0], num_tokens, *values.shape[2:])
     return jnp.zeros(shape, values.dtype).at[rows, source].set(values)
+
+
+def rank_tokens(scores: jax.Array, count: int) -> jax.Array:
+    """Indices of the `count` best scores, the best first: (..., tokens) -> (..., count).
+
+    Ties are ordered by (score, index), as everywhere here; torch.sort leaves them open.
+    """
+    if not 1 <= count <= scores.shape[-1]:
+        raise ValueError(f"cannot keep {count} of {scores.shape[-1]} tokens")
+    return jax.lax.top_k(scores, count)[1]
+
+
+def min_max_normalize(scores: jax.Array, epsilon: float = 1e-8) -> jax.Array:
+    """(s - min s) / (max s - min s + epsilon) over the last axis.
+
+    The gradient goes through the minimum and the maximum too, each to one entry.
+    """
+
+    def entry(index: jax.Array) -> jax.Array:
+        return jnp.take_along_axis(scores, index[..., None], axis=-1, mode="clip")
+
+    lowest, highest = entry(scores.argmin(-1)), entry(scores.argmax(-1))
+    return (scores - lowest) / (highest - lowest + epsilon)
+
+
+def fuse_dropped(tokens: jax.Array, scores: jax.Array, keep: jax.Array) -> jax.Array:
+    """One token of those dropped, weighed by the softmax of their scores.
+
+    Args:
+      tokens: (b, n, c).
+      scores: (b, n).
+      keep: (b, n), 1 or True for the kept.
+
+    Returns: (b, 1, c), exactly 0 where none is dropped.
+    """
+    weights = jax.nn.softmax(scores, axis=-1, where=keep < 0.5)  # (b, n)
+    weights = weights.astype(tokens.dtype)
+    return jnp.einsum("bn,bnc->bc", weights, tokens)[:, None]

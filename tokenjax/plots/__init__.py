@@ -6,7 +6,14 @@ Nothing here knows a model, a data set or a run; whoever has the arrays passes t
 from tokenjax.plots.classification import confusion_matrix, predictions
 from tokenjax.plots.comparison import accuracy_bars
 from tokenjax.plots.looks import draw_looks
+from tokenjax.plots.loss_curves import gradient_norms, loss_curves
+from tokenjax.plots.modalities import (
+    aggregation_weights,
+    kept_by_modality,
+    selection_scores,
+)
 from tokenjax.plots.per_class import recall_per_class
+from tokenjax.plots.retrieval import cmc_curve, feature_map, rank_lists
 from tokenjax.plots.routing import attention_scores, patch_scores, routed_patches
 from tokenjax.plots.routing_cost import routing_cost
 from tokenjax.plots.routing_curves import routing_curves
@@ -19,19 +26,27 @@ __all__ = [
     "accuracy_bars",
     "accuracy_over_flops",
     "accuracy_over_latency",
+    "aggregation_weights",
     "alpha_per_block",
     "attention_scores",
     "class_attention",
+    "cmc_curve",
     "confusion_matrix",
     "draw_looks",
     "effective_keys",
+    "feature_map",
+    "gradient_norms",
+    "kept_by_modality",
     "kept_patches",
+    "loss_curves",
     "patch_scores",
     "pooling_weights",
     "predictions",
+    "rank_lists",
     "recall_per_class",
     "routed_patches",
     "routing_cost",
     "routing_curves",
+    "selection_scores",
     "training_curves",
 ]

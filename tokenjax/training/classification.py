@@ -1,6 +1,5 @@
 """The classification task: softmax cross-entropy, top-k accuracy, a report, figures."""
 
-import itertools
 import pathlib
 from collections.abc import Iterable
 from typing import Any
@@ -12,10 +11,10 @@ import numpy as np
 import optax
 
 from tokenjax import evaluation
-from tokenjax.data import Dataset, Mixed, augment, mix, normalize
-from tokenjax.training import losses
+from tokenjax.data import Dataset, Mixed, Split, augment, mix, normalize
+from tokenjax.training import losses, task
 from tokenjax.training.settings import Settings
-from tokenjax.training.state import Batch, TrainState
+from tokenjax.training.state import Batch
 
 INSPECTED_IMAGES = 256
 GIVEN = ("image", "label", "box")  # of a batch, what a figure may show
@@ -25,15 +24,13 @@ STACKED = (*PER_BLOCK, "keep_masks", "class_attention")  # (depth or steps, b, .
 INSPECTED_AUX = (*STACKED, "alp_shares", "alp_weights", "attention_scores", "mask")
 
 
-class Classification:
+class Classification(task.Task):
     """Images to one of `num_classes`; batches hold "image" uint8 and "label"."""
 
     best_metric = "top1"
 
     def __init__(self, model: nn.Module, dataset: Dataset, settings: Settings):
-        self.model = model
-        self.info = dataset.info
-        self.settings = settings
+        super().__init__(model, dataset, settings)
         counts, imbalance = dataset.info.counts["train"], settings.imbalance
         self.class_weights = None
         if imbalance.class_weights == "inverse_frequency":
@@ -48,14 +45,12 @@ class Classification:
         inputs = jnp.zeros((1, *self.info.image_shape), jnp.float32)
         return dict(self.model.init(key, inputs))
 
-    def init_frozen(self) -> Any:
-        """This task's loss needs nothing but the parameters."""
-        return None
-
-    def start(self, state: TrainState, sharding: Any) -> TrainState:
-        """A new run's state before its first step."""
-        del sharding
-        return state
+    def augmented_examples(self, split: Split, count: int) -> np.ndarray:
+        """(count, h, w, c) in 0..1."""
+        images = task.first_examples(split, self.settings.seed, count)["image"]
+        key = jax.random.key(self.settings.seed)
+        scaled = task.in_unit_range(images)
+        return np.asarray(augment(key, scaled, self.settings.augmentation))
 
     def loss(
         self,
@@ -173,7 +168,9 @@ class Classification:
             "top5": float(correct.any(axis=1).mean()),
         }
 
-    def inspect(self, variables: Any, batches: Iterable[Batch]) -> dict[str, Any]:
+    def inspect(
+        self, variables: Any, batches: Iterable[Batch], split: Split
+    ) -> dict[str, Any]:
         """What the model did with the first INSPECTED_IMAGES images of a split.
 
         Returns: "image", "label", "prediction" and, where the model's `aux` has them,
@@ -182,6 +179,7 @@ class Classification:
         "attention_scores" and "mask" (n, p) with "threshold" (n,), and the batches'
         "box" (n, 4), all numpy. A model's `return_attention` switch is turned on.
         """
+        del split
         model = self.model
         if hasattr(model, "return_attention"):
             model = model.clone(return_attention=True)
@@ -197,9 +195,8 @@ class Classification:
                 found["threshold"] = jnp.broadcast_to(aux["threshold"], len(logits))
             return {"prediction": jnp.argmax(logits, -1), **found}
 
-        count = -(-INSPECTED_IMAGES // self.settings.batch_size)
         found = []
-        for batch in itertools.islice(batches, count):
+        for batch in task.take(batches, INSPECTED_IMAGES, self.settings.batch_size):
             keep = np.asarray(batch["mask"])
             looks = look(variables, batch["image"])
             looks |= {key: batch[key] for key in GIVEN if key in batch}
@@ -209,17 +206,18 @@ class Classification:
             for key in found[0]
         }
 
-    def curves(self, rows: list[dict[str, Any]], directory: pathlib.Path) -> None:
-        """Figures of a run from its logged rows."""
-        from tokenjax import plots
-
-        plots.training_curves(rows, directory / "training_curves.png")
-
     def figures(
-        self, directory: pathlib.Path, summary: dict, looks: dict[str, np.ndarray]
+        self,
+        directory: pathlib.Path,
+        summary: dict[str, Any],
+        looks: dict[str, Any],
+        outputs: dict[str, np.ndarray],
+        split: Split,
     ) -> None:
         """Confusion matrix, some predictions, and what the model looked at."""
         from tokenjax import plots  # matplotlib, needed at the end alone
+
+        del outputs, split
 
         names = self.info.class_names
         matrix = np.asarray(summary["confusion_matrix"])

@@ -13,7 +13,8 @@ from tokenjax import storage
 from tokenjax.data import Split, evaluation_batches, prefetch
 from tokenjax.errors import UserError
 from tokenjax.training import devices
-from tokenjax.training.classification import PER_BLOCK, Classification
+from tokenjax.training.classification import PER_BLOCK
+from tokenjax.training.task import Task
 
 
 def device_batches(split: Split, batch_size: int, mesh: Mesh) -> Iterator[dict]:
@@ -22,7 +23,7 @@ def device_batches(split: Split, batch_size: int, mesh: Mesh) -> Iterator[dict]:
     return prefetch(evaluation_batches(split, batch_size), 2, place)
 
 
-def make_predict(task: Classification, mesh: Mesh) -> Callable:
+def make_predict(task: Task, mesh: Mesh) -> Callable:
     """(variables, batch) -> outputs per example; jitted, whole on every process."""
     predict = jax.jit(
         lambda variables, batch: {
@@ -53,7 +54,7 @@ def run_split(
 
 
 def final_evaluation(
-    task: Classification,
+    task: Task,
     variables: Any,
     split_name: str,
     split: Split,
@@ -68,9 +69,13 @@ def final_evaluation(
     """
     outputs = run_split(make_predict(task, mesh), variables, split, batch_size, mesh)
     report = task.summarize(outputs)
+    for name, other in task.other_conditions().items():
+        predict = make_predict(other, mesh)
+        found = run_split(predict, variables, split, batch_size, mesh)
+        report.setdefault("conditions", {})[name] = other.scalars(found)
     batches = device_batches(split, batch_size, mesh)
     with jax.set_mesh(mesh):
-        looks = task.inspect(variables, batches)
+        looks = task.inspect(variables, batches, split)
     means = {key: looks[key].mean(1).tolist() for key in PER_BLOCK if key in looks}
     summary = {"split": split_name, **about, **report, "model": means}
     if jax.process_index() == 0:
@@ -78,5 +83,5 @@ def final_evaluation(
         storage.write_json(workdir / f"evaluation{suffix}.json", summary)
         figures = workdir / f"figures{suffix}"
         figures.mkdir(parents=True, exist_ok=True)
-        task.figures(figures, report, looks)
+        task.figures(figures, report, looks, outputs, split)
     return summary

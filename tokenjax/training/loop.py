@@ -12,21 +12,19 @@ import threading
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from tokenjax import data
 from tokenjax.errors import UserError
 from tokenjax.training import devices, evaluate
 from tokenjax.training.checkpoints import Checkpoints, load_initial_variables
-from tokenjax.training.classification import Classification
 from tokenjax.training.initialize import with_variables
 from tokenjax.training.metric_log import MetricLog
-from tokenjax.training.optimizer import make_optimizer, make_schedule
 from tokenjax.training.progress import Progress
 from tokenjax.training.settings import Settings
 from tokenjax.training.signals import StopRequest
 from tokenjax.training.state import TrainState, make_init, make_train_step
+from tokenjax.training.task import Task
 
 
 class Run:
@@ -35,7 +33,7 @@ class Run:
     def __init__(
         self,
         settings: Settings,
-        task: Classification,
+        task: Task,
         dataset: data.Dataset,
         checkpoints: Checkpoints,
     ):
@@ -43,13 +41,9 @@ class Run:
         self.checkpoints = checkpoints
         self.num_examples = len(dataset.train)
         self.total_steps = settings.total_steps(self.num_examples)
-        weighted = settings.imbalance.sampler == "weighted"
-        labels = dataset.train.labels
-        self.sampling_weights = data.sampling_weights(labels) if weighted else None
         self.mesh = devices.make_mesh(settings)
         self.everywhere = devices.replicated(self.mesh)
-        schedule = make_schedule(settings, self.num_examples)
-        optimizer = make_optimizer(settings, schedule)
+        optimizer, schedule = task.optimizer()
         self._init = make_init(task, optimizer, settings)
         step = jax.jit(
             make_train_step(task, optimizer, schedule, settings),
@@ -85,14 +79,8 @@ class Run:
         place = functools.partial(
             devices.put_batch, sharding=devices.split_by_rows(self.mesh)
         )
-        stream = data.train_batches(
-            self.dataset.train,
-            self.settings.seed,
-            self.settings.batch_size,
-            self.step,
-            self.total_steps,
-            self.sampling_weights,
-        )
+        split, first = self.dataset.train, self.step
+        stream = self.task.train_batches(split, first, self.total_steps)
         return data.prefetch(stream, 2, place)
 
     def validate(self) -> dict[str, float]:
@@ -109,7 +97,7 @@ class Run:
 
 def train(
     settings: Settings,
-    task: Classification,
+    task: Task,
     dataset: data.Dataset,
     workdir: pathlib.Path,
     config: dict[str, Any],
@@ -237,17 +225,10 @@ def _every(epochs: float, run: Run) -> int:
 
 def _open_tensorboard(run: Run, log: MetricLog, config: dict) -> threading.Thread:
     """Imports TensorFlow beside the first step's compilation; join before writing."""
-    indices = data.train_indices(run.settings.seed, 0, 8, run.num_examples)
-    images = run.dataset.train.gather(indices)["image"]
-    scaled = images.astype(np.float32) / 255
 
     def start() -> None:
-        augmented = data.augment(
-            jax.random.key(run.settings.seed),
-            jnp.asarray(scaled),
-            run.settings.augmentation,
-        )
-        log.start_tensorboard(config, np.asarray(augmented))
+        examples = run.task.augmented_examples(run.dataset.train, 8)
+        log.start_tensorboard(config, examples)
 
     thread = threading.Thread(target=start)
     thread.start()

@@ -47,8 +47,9 @@ class Progress:
     def validated(self, validation: dict[str, float]) -> None:
         """Shows an evaluation from now on, and keeps its time out of the speed."""
         self._time = time.perf_counter()
-        if "top1" in validation:
-            self._validation = f"  validation {validation['top1']:.3f}"
+        for key in ("top1", "mAP"):
+            if key in validation:
+                self._validation = f"  validation {key} {validation[key]:.3f}"
 
     def close(self) -> None:
         """Leaves the finished bar on the screen."""

@@ -94,10 +94,35 @@ class Routing:
 
 
 @dataclasses.dataclass(frozen=True)
+class Reid:
+    """`reid`: of task "reid", re-identification from several modalities."""
+
+    instances: int = 4  # images of each identity in a batch
+    identity_weight: float = 0.25  # of the cross-entropy of every score
+    triplet_weight: float = 1.0  # of the triplet loss of every feature
+    triplet_margin: float = 0.0  # 0: soft margin
+    direct_only_epochs: float = 0.0  # at first, nothing but the direct branch learns
+    feature: str = "concat"  # direct | fused | concat: what retrieval goes by
+    rerank: bool = False  # the final evaluation also with k-reciprocal re-ranking
+    missing_modalities: bool = True  # and with one or two modalities left out
+    backbone_learning_rate: float = 5e-6  # its peak; optimizer.learning_rate: the rest
+    bias_factor: float = 2.0  # times the rate, of biases outside the backbone
+    large_classifier: bool = False  # classifiers at twice the rate
+    freeze_backbone: bool = False
+    backbone_from: str = ""  # a converted backbone to start from
+    warmup_start: str = "own"  # own: a tenth of each group's rate | recorded: of one
+    learning_rate_noise: bool = False  # recorded: a random factor every epoch
+    aligned_augmentation: bool = True  # one draw for all modalities of a sample
+    flip: float = 0.5  # probability
+    crop_padding: int = 10  # pixels
+    random_erasing: float = 0.5  # probability
+
+
+@dataclasses.dataclass(frozen=True)
 class Settings:
     """A run."""
 
-    task: str = "classification"  # classification | pruning | routing
+    task: str = "classification"  # classification | pruning | routing | reid
     seed: int = 0
     batch_size: int = 64  # global: over all devices
     epochs: float = 100.0
@@ -116,6 +141,7 @@ class Settings:
     imbalance: Imbalance = Imbalance()
     distillation: Distillation = Distillation()
     routing: Routing = Routing()
+    reid: Reid = Reid()
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     model: dict[str, Any] = dataclasses.field(default_factory=lambda: {"name": "vdpa"})
     data: dict[str, Any] = dataclasses.field(
@@ -203,7 +229,7 @@ def _problems(s: Settings) -> list[tuple[bool, str]]:
     optimizer, schedule, checkpoint = s.optimizer, s.schedule, s.checkpoint
     imbalance, distillation = s.imbalance, s.distillation
     return [
-        choice(s.task, ("classification", "pruning", "routing"), "task"),
+        choice(s.task, ("classification", "pruning", "routing", "reid"), "task"),
         (
             s.task != "pruning" and distillation != Distillation(),
             'distillation is read by task "pruning" alone',
@@ -212,6 +238,11 @@ def _problems(s: Settings) -> list[tuple[bool, str]]:
             s.task != "routing" and s.routing != Routing(),
             'routing is read by task "routing" alone',
         ),
+        (
+            s.task != "reid" and s.reid != Reid(),
+            'reid is read by task "reid" alone',
+        ),
+        *_reid_problems(s, choice, at_least),
         (
             not 0 <= s.routing.start_ratio <= 1,
             "routing.start_ratio is a share, within [0, 1]",
@@ -267,4 +298,39 @@ def _problems(s: Settings) -> list[tuple[bool, str]]:
         (not 0 <= s.label_smoothing < 1, "label_smoothing must be within [0, 1)"),
         (not 0 <= s.ema_decay < 1, "ema_decay must be within [0, 1)"),
         ("name" not in s.model, "model.name is missing"),
+    ]
+
+
+def _reid_problems(s: Settings, choice: Callable, at_least: Callable) -> list[tuple]:
+    """Those of the section `reid`, and what its task does not read."""
+    reid, name = s.reid, "optimizer.name"
+    features, starts = ("direct", "fused", "concat"), ("own", "recorded")
+    problems = [
+        choice(reid.feature, features, "reid.feature"),
+        choice(reid.warmup_start, starts, "reid.warmup_start"),
+        at_least(reid.instances, 2, "reid.instances"),
+        at_least(reid.triplet_margin, 0, "reid.triplet_margin"),
+        at_least(reid.direct_only_epochs, 0, "reid.direct_only_epochs"),
+        at_least(reid.crop_padding, 0, "reid.crop_padding"),
+        (not 0 <= reid.flip <= 1, "reid.flip is a probability"),
+        (not 0 <= reid.random_erasing <= 1, "reid.random_erasing is a probability"),
+    ]
+    if s.task != "reid":
+        return problems
+    return [
+        *problems,
+        choice(s.optimizer.name, ("adam", "adamw", "momentum"), name),
+        choice(s.schedule.name, ("cosine",), "schedule.name"),
+        (
+            bool(s.batch_size % reid.instances),
+            f"batch_size must be a multiple of reid.instances {reid.instances}",
+        ),
+        (
+            s.gradient_accumulation > 1,
+            "gradient_accumulation would cut the triplet loss's batch into parts",
+        ),
+        (
+            s.imbalance != Imbalance() or s.augmentation != Augmentation(),
+            'task "reid" has augmentations of its own in reid, and no imbalance',
+        ),
     ]

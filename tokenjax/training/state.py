@@ -32,13 +32,11 @@ class TrainState:
 
 
 class TrainingTask(Protocol):
-    """What a task plugs into the step."""
+    """What a task plugs into the step; see `tokenjax.training.task`."""
 
-    def init(self, key: jax.Array) -> dict[str, Any]:
-        """Variables of a new run."""
+    def init(self, key: jax.Array) -> dict[str, Any]: ...
 
-    def init_frozen(self) -> Any:
-        """Zeros of the structure of `TrainState.frozen`, or None."""
+    def init_frozen(self) -> Any: ...
 
     def loss(
         self,
@@ -48,8 +46,9 @@ class TrainingTask(Protocol):
         batch: Batch,
         key: jax.Array,
         step: jax.Array,
-    ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
-        """Mean loss of a batch at a step; (new model state, scalars to log)."""
+    ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]: ...
+
+    def gradient_scalars(self, gradients: Any) -> dict[str, jax.Array]: ...
 
 
 def make_init(
@@ -100,6 +99,7 @@ def make_train_step(
             "loss": loss,
             "gradient_norm": optax.tree.norm(gradients),
             "learning_rate": schedule(state.step),
+            **task.gradient_scalars(gradients),
             **scalars,
         }
         state = dataclasses.replace(

@@ -5,11 +5,25 @@ from collections.abc import Callable
 import flax.linen as nn
 
 from tokenjax.convert.mapping import Table
+from tokenjax.convert.tables.camera_vit import camera_vit_table
+from tokenjax.convert.tables.clip_vit import clip_vit_table
+from tokenjax.convert.tables.demo import demo_table
+from tokenjax.convert.tables.modality_fusion import modality_fusion_table
+from tokenjax.convert.tables.sdtps import (
+    sdtps_table,
+    token_aggregation_table,
+    token_sparse_table,
+)
 from tokenjax.convert.tables.vdpa import vdpa_table
 from tokenjax.convert.tables.vit import dynamic_vit_table, vit_table
 from tokenjax.errors import ConversionError
+from tokenjax.models.camera_vit import CameraViT
+from tokenjax.models.clip_vit import ClipVisionTransformer
+from tokenjax.models.demo import DeMo
 from tokenjax.models.dynamic_vit import DynamicViT
 from tokenjax.models.linear_vit import LinearVisionTransformer
+from tokenjax.models.modality_fusion import GeneralFusion
+from tokenjax.models.sdtps import MultiModalSDTPS, TokenAggregation, TokenSparse
 from tokenjax.models.vdpa import VDPA
 from tokenjax.models.vit import VisionTransformer
 
@@ -18,6 +32,13 @@ _TABLES: dict[type[nn.Module], Callable[..., Table]] = {
     VisionTransformer: vit_table,
     DynamicViT: dynamic_vit_table,
     LinearVisionTransformer: vit_table,
+    GeneralFusion: modality_fusion_table,
+    ClipVisionTransformer: clip_vit_table,
+    CameraViT: camera_vit_table,
+    TokenSparse: token_sparse_table,
+    TokenAggregation: token_aggregation_table,
+    MultiModalSDTPS: sdtps_table,
+    DeMo: demo_table,
 }
 
 

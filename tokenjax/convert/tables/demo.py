@@ -1,0 +1,72 @@
+"""Keys of DeMo's state_dict: those of its parts, below the original's names."""
+
+import dataclasses
+from typing import Any
+
+from tokenjax.convert.mapping import LINEAR, Entry, Table, batch_norm, linear, norm
+from tokenjax.convert.tables.camera_vit import camera_vit_table
+from tokenjax.convert.tables.clip_vit import clip_vit_table
+from tokenjax.convert.tables.modality_fusion import modality_fusion_table
+from tokenjax.convert.tables.sdtps import sdtps_table
+from tokenjax.models.demo import DeMo
+from tokenjax.models.demo_backbone import make_backbone
+
+
+def demo_table(model: DeMo) -> Table:
+    """The recorded keys."""
+    sizes = model.sizes()
+    backbone: Any = make_backbone(
+        sizes,
+        model.image_size,
+        model.stride_size,
+        model.camera_num if model.sie_camera else 0,
+        model.sie_coe,
+        model.drop_path,
+        model.dtype,
+        model.remat,
+    )
+    table = clip_vit_table(backbone) if sizes.clip else camera_vit_table(backbone)
+    tables = [_below(table, "BACKBONE.base.", "backbone")]
+    entries = []
+    if sizes.clip and model.sie_camera:
+        entries.append(Entry("BACKBONE.cv_embed", ("params", "cv_embed")))
+    if model.global_local:
+        for name in model.modalities:
+            entries += norm(f"{name}_reduce.0", ("params", f"{name}_reduce_norm"))
+            entries += linear(f"{name}_reduce.1", ("params", f"{name}_reduce"))
+    if model.fusion == "sdtps":
+        tables.append(_below(sdtps_table(model.make_sdtps()), "sdtps.", "sdtps"))
+    elif model.fusion != "none":
+        fusion = modality_fusion_table(model.make_fusion())
+        tables.append(_below(fusion, "generalFusion.", "fusion"))
+    for name, suffix in _heads(model).items():
+        entries += batch_norm(f"bottleneck{suffix}", ("params", f"bottleneck_{name}"))
+        path = ("params", f"classifier_{name}", "kernel")
+        entries.append(Entry(f"classifier{suffix}.weight", path, LINEAR))
+    buffers = {key: array for part in tables for key, array in part.buffers.items()}
+    entries += [entry for part in tables for entry in part.entries]
+    return Table(tuple(entries), buffers)
+
+
+def _heads(model: DeMo) -> dict[str, str]:
+    """Our name of every score, and the suffix that the original's keys have."""
+    heads = {}
+    if model.fusion != "none":
+        heads["fused"] = "_sdtps" if model.fusion == "sdtps" else "_moe"
+    if model.direct:
+        return heads | {"direct": ""}
+    return heads | {name: f"_{name[0]}" for name in model.modalities}
+
+
+def _below(table: Table, torch_prefix: str, name: str) -> Table:
+    """The table of a part that is a module `name` of the whole."""
+    entries = [
+        dataclasses.replace(
+            entry,
+            torch_key=torch_prefix + entry.torch_key,
+            path=(entry.path[0], name, *entry.path[1:]),
+        )
+        for entry in table.entries
+    ]
+    buffers = {torch_prefix + key: array for key, array in table.buffers.items()}
+    return Table(tuple(entries), buffers)

@@ -1,0 +1,147 @@
+"""Reads the tensors of a TorchScript archive (`torch.jit.save`) and runs none of it.
+
+OpenAI publishes CLIP so. The archive is a zip: code/ is left alone, data.pkl is a
+pickle of modules whose tensors lie in data/0, data/1, ... The pickle is read by an
+unpickler that knows modules as bags of attributes, and tensors as records of where they
+lie; it refuses every other name, and reads numbers only when the pickle has ended.
+"""
+
+import math
+import pathlib
+import pickle
+import zipfile
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from tokenjax.errors import ConversionError
+
+_DTYPES = {
+    "FloatStorage": np.dtype("<f4"),
+    "DoubleStorage": np.dtype("<f8"),
+    "HalfStorage": np.dtype("<f2"),
+    "BFloat16Storage": np.dtype(jnp.bfloat16),
+    "LongStorage": np.dtype("<i8"),
+    "IntStorage": np.dtype("<i4"),
+    "ShortStorage": np.dtype("<i2"),
+    "CharStorage": np.dtype("i1"),
+    "ByteStorage": np.dtype("u1"),
+    "BoolStorage": np.dtype("?"),
+}
+
+
+class _Refused(Exception):
+    """The pickle names what is neither a tensor nor a module."""
+
+
+class _Storage(NamedTuple):
+    dtype: str
+    record: str
+
+
+class _Tensor(NamedTuple):
+    storage: _Storage
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+def is_archive(path: pathlib.Path) -> bool:
+    """Whether a file is a TorchScript archive; `torch.save` writes no constants."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def read_archive(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """key -> array, the parameters and buffers of the module.
+
+    Raises: ConversionError for a damaged file and for one whose pickle holds more.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            pickles = [n for n in archive.namelist() if n.endswith("/data.pkl")]
+            root = min(pickles, key=len).removesuffix("data.pkl")
+            _check_byte_order(archive, root)
+            with archive.open(f"{root}data.pkl") as file:
+                unpickler = _Unpickler(file)
+                module = unpickler.load()
+            return {
+                key: _read_tensor(archive, root, tensor)
+                for key, tensor in _tensors(module, unpickler.module_class)
+            }
+    except _Refused as error:
+        raise ConversionError(
+            f"{path}: refused, the pickle names {error} and could run code on loading"
+        ) from error
+    except Exception as error:  # unpickling raises whatever the damage led to
+        raise ConversionError(
+            f"{path}: not a whole TorchScript archive: {type(error).__name__} {error}"
+        ) from error
+
+
+def _check_byte_order(archive: zipfile.ZipFile, root: str) -> None:
+    name = f"{root}byteorder"  # absent before PyTorch 2.1
+    if name in archive.namelist() and archive.read(name) != b"little":
+        raise ValueError("big-endian numbers")
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: Any) -> None:
+        super().__init__(file)
+
+        class Module:  # a new one each time: a pickle may set attributes of a class
+            def __setstate__(self, attributes: dict[str, Any]) -> None:
+                self.attributes = attributes
+
+        self.module_class = Module
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module.partition(".")[0] == "__torch__":
+            return self.module_class
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return lambda *arguments: _Tensor(*arguments[:4])
+        if module == "torch" and name in _DTYPES:
+            return name
+        if (module, name) == ("collections", "OrderedDict"):
+            return dict
+        if module == "torch.jit._pickle":  # typed lists, no weights
+            return lambda *values: None
+        raise _Refused(f"{module}.{name}")
+
+    def persistent_load(self, identity: Any) -> _Storage:
+        _, dtype, record, _, _ = identity  # "storage", ..., device, number of elements
+        return _Storage(dtype, record)
+
+
+def _tensors(root: Any, module_class: type) -> Iterator[tuple[str, _Tensor]]:
+    """Every tensor below a module by key; a module met twice is read once."""
+    waiting, seen = [("", root)], set()
+    while waiting:
+        prefix, module = waiting.pop()
+        if id(module) in seen:
+            continue
+        seen.add(id(module))
+        for name, value in module.attributes.items():
+            if isinstance(value, _Tensor):
+                yield f"{prefix}{name}", value
+            elif isinstance(value, module_class):
+                waiting.append((f"{prefix}{name}.", value))
+
+
+def _read_tensor(archive: zipfile.ZipFile, root: str, tensor: _Tensor) -> np.ndarray:
+    storage, offset, size, stride = tensor
+    raw = archive.read(f"{root}data/{storage.record}")
+    flat = np.frombuffer(raw, _DTYPES[storage.dtype])
+    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    count = math.prod(size)
+    outside = count > 0 and max(last + 1, count) > flat.size
+    if outside or min((offset, *size, *stride)) < 0:
+        raise ValueError(f"a tensor {size} of stride {stride} in {flat.size} numbers")
+    if not count:
+        return np.zeros(size, flat.dtype)
+    steps = [step * flat.itemsize for step in stride]
+    return np.lib.stride_tricks.as_strided(flat[offset:], size, steps).copy()

@@ -1,0 +1,198 @@
+"""Multi-modal re-identification sets: RGBNT201, RGBNT100, MSVR310 and a synthetic one.
+
+Every image is resized to (height, width): bicubic in the training split, bilinear in
+evaluation splits, as the original programs do. How the sets lie on disk stands in
+`reid_layouts`, what a batch holds in `tokenjax.data.reid_dataset`.
+
+Common arguments of the sources:
+    directory              the set's folder, or the one around it
+    height, width          of the images handed out
+    validation_identities  training identities held out (by `split_seed`), all of whose
+                           samples are both query and gallery of the validation split;
+                           0: validation IS the test split, on which the originals
+                           select their best epoch
+    missing                "error", or "zeros": a sample stays if some modality is not
+                           on disk, its pixels 0 and `present` False
+    cache_bytes            images up to this size are decoded at once, larger sets when
+                           they are asked for
+    num_threads            that read images, 0: one per core
+
+Test splits hold the query samples and then the gallery's; in RGBNT201 every sample is
+both. An identity of one training image stays: the sampler repeats it. Whatever is
+missing, misnamed or damaged is gathered into one `DatasetError`.
+"""
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import numpy as np
+
+from tokenjax.data.dataset import Dataset
+from tokenjax.data.partition import generator
+from tokenjax.data.reid_dataset import ReidInfo
+from tokenjax.data.sources.reid_layouts import (
+    MODALITIES,
+    MSVR310,
+    RGBNT100,
+    RGBNT201,
+    Layout,
+    Part,
+    Sample,
+    read_samples,
+)
+from tokenjax.data.sources.reid_reading import Plan, Reading, make_splits
+from tokenjax.errors import DatasetError
+
+HALF = (0.5, 0.5, 0.5)  # mean and std of every set, for CLIP's weights too
+
+
+def rgbnt201(
+    directory: str,
+    height: int = 256,
+    width: int = 128,
+    validation_identities: int = 0,
+    split_seed: int = 0,
+    missing: str = "error",
+    cache_bytes: int = 2**31,
+    num_threads: int = 0,
+) -> Dataset:
+    """People in visible, near and thermal infrared light, four cameras."""
+    reading = Reading(height, width, cache_bytes, num_threads)
+    return _load(
+        RGBNT201, directory, reading, validation_identities, split_seed, missing
+    )
+
+
+def rgbnt100(
+    directory: str,
+    height: int = 128,
+    width: int = 256,
+    validation_identities: int = 0,
+    split_seed: int = 0,
+    missing: str = "error",
+    cache_bytes: int = 2**31,
+    num_threads: int = 0,
+) -> Dataset:
+    """Vehicles, eight cameras; one file holds a sample's images, so `missing` is moot.
+
+    It is taken all the same: one configuration serves every set.
+    """
+    reading = Reading(height, width, cache_bytes, num_threads)
+    return _load(
+        RGBNT100, directory, reading, validation_identities, split_seed, missing
+    )
+
+
+def msvr310(
+    directory: str,
+    height: int = 128,
+    width: int = 256,
+    validation_identities: int = 0,
+    split_seed: int = 0,
+    missing: str = "error",
+    cache_bytes: int = 2**31,
+    num_threads: int = 0,
+) -> Dataset:
+    """Vehicles, eight views, many scenes: matches of one scene are left out."""
+    reading = Reading(height, width, cache_bytes, num_threads)
+    return _load(
+        MSVR310, directory, reading, validation_identities, split_seed, missing
+    )
+
+
+def synthetic_reid(
+    directory: str = "runs/data/synthetic_reid",
+    identities: int = 80,
+    seed: int = 0,
+    height: int = 128,
+    width: int = 64,
+    validation_identities: int = 0,
+    split_seed: int = 0,
+    missing: str = "error",
+    cache_bytes: int = 2**31,
+    num_threads: int = 0,
+) -> Dataset:
+    """Drawn people in RGBNT201's layout, made in `directory` where they are not yet."""
+    from tokenjax.data.synthetic_reid import generate
+
+    layout = dataclasses.replace(RGBNT201, name="synthetic_reid", above=())
+    reading = Reading(height, width, cache_bytes, num_threads)
+    if directory:  # an empty one is refused where all are
+        generate(Path(directory).expanduser(), identities, seed)
+    return _load(layout, directory, reading, validation_identities, split_seed, missing)
+
+
+def _load(
+    layout: Layout,
+    directory: str,
+    reading: Reading,
+    validation_identities: int,
+    split_seed: int,
+    missing: str,
+) -> Dataset:
+    if missing not in ("error", "zeros"):
+        raise DatasetError(
+            f"{layout.name}: missing is 'error' or 'zeros', got {missing!r}"
+        )
+    training, *evaluation = read_samples(layout, directory, missing)
+    held_out = _held_out(layout.name, training, validation_identities, split_seed)
+    kept = [sample for sample in training if sample.identity not in held_out]
+    identities, classes = np.unique(_identities(kept), return_inverse=True)
+    plans = {
+        "train": Plan(kept, classes.astype(np.int32), "bicubic", layout.boxes, {}),
+        "test": _retrieval_plan(layout, evaluation, layout.parts[1:]),
+    }
+    if held_out:
+        samples = [sample for sample in training if sample.identity in held_out]
+        both = Part("", query=True, gallery=True)
+        plans["validation"] = _retrieval_plan(layout, [samples], (both,))
+    splits = make_splits(plans, reading)
+    train, test = splits["train"], splits["test"]
+    validation = splits.setdefault("validation", test)
+    info = ReidInfo(
+        name=layout.name,
+        num_classes=len(identities),
+        class_names=tuple(str(identity) for identity in identities),
+        image_shape=reading.shape,
+        counts={
+            name: np.unique(split.labels, return_counts=True)[1]
+            for name, split in splits.items()
+        },
+        mean=HALF,
+        std=HALF,
+        modalities=MODALITIES,
+        num_cameras=len(layout.cameras),
+        same=layout.same,
+    )
+    return Dataset(train, validation, test, info)
+
+
+def _identities(samples: list[Sample]) -> np.ndarray:
+    return np.array([sample.identity for sample in samples], np.int32)
+
+
+def _retrieval_plan(
+    layout: Layout, samples: list[list[Sample]], parts: tuple[Part, ...]
+) -> Plan:
+    """The samples of some parts one after another, and the roles they play."""
+    together = list(itertools.chain(*samples))
+    sizes = [len(each) for each in samples]
+    roles = {
+        "query": np.repeat([part.query for part in parts], sizes),
+        "gallery": np.repeat([part.gallery for part in parts], sizes),
+    }
+    return Plan(together, _identities(together), "bilinear", layout.boxes, roles)
+
+
+def _held_out(
+    name: str, training: list[Sample], count: int, seed: int
+) -> frozenset[int]:
+    """The `count` training identities that make the validation split."""
+    identities = np.unique(_identities(training))
+    if not 0 <= count < len(identities):
+        raise DatasetError(
+            f"{name}: validation_identities is 0 or more and fewer than the "
+            f"{len(identities)} training identities, got {count}"
+        )
+    return frozenset(generator(seed).permutation(identities)[:count].tolist())

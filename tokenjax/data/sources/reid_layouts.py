@@ -1,0 +1,220 @@
+"""Re-identification folders -> samples: files that belong together, who and where.
+
+    RGBNT201   {train_171,test}/{RGB,NI,TI}/000258_cam1_0_01.jpg
+    RGBNT100   rgbir/{bounding_box_train,query,bounding_box_test}/0001_c1_00.jpg
+               one file of 768 x 128: RGB, NIR and TIR side by side
+    MSVR310    {bounding_box_train,query3,bounding_box_test}/0001/{vis,ni,th}/
+               0001_s001_v1_00.jpg
+
+Files of one sample have one name, whatever their extension; .jpg, .jpeg and .png are
+read and hidden files passed over. Identity, camera and scene stand in the name.
+Everything that is wrong is gathered before `DatasetError` is raised.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenjax.data.images import Box
+from tokenjax.data.sources.image_folder import EXTENSIONS, _abridged, _class_folders
+from tokenjax.errors import DatasetError
+
+MODALITIES = ("rgb", "nir", "tir")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The images of one moment: a file per modality, None where it is not on disk.
+
+    One file for all of them stands there once for each.
+    """
+
+    files: tuple[Path | None, ...]
+    identity: int
+    camera: int  # from 0
+    scene: int  # 0 where the set has none
+
+
+@dataclass(frozen=True)
+class Part:
+    """A folder of samples, and what they are for; training when they are neither."""
+
+    folder: str
+    query: bool = False
+    gallery: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one set lies on disk; `name` is also the source's."""
+
+    name: str
+    above: tuple[str, ...]  # folders between the original's root and the parts
+    parts: tuple[Part, ...]  # the training one first
+    modality_folders: tuple[str, ...]  # "" alone: one file holds all modalities
+    by_identity: bool  # one folder per identity around those of the modalities
+    pattern: re.Pattern[str]  # groups "identity", "camera" and perhaps "scene"
+    example: str
+    cameras: range  # their numbers in names
+    identities: range
+    same: str
+    boxes: tuple[Box, ...] = ()  # where the modalities lie in one file
+
+
+RGBNT201 = Layout(
+    name="rgbnt201",
+    above=("RGBNT201",),
+    parts=(Part("train_171"), Part("test", query=True, gallery=True)),
+    modality_folders=("RGB", "NI", "TI"),
+    by_identity=False,
+    pattern=re.compile(r"(?P<identity>\d{6})[^_]*_[^_]{3}(?P<camera>\d)"),
+    example="000258_cam1_0_01.jpg",
+    cameras=range(1, 5),
+    identities=range(10**6),
+    same="camera",
+)
+RGBNT100 = Layout(
+    name="rgbnt100",
+    above=("RGBNT100", "rgbir"),
+    parts=(
+        Part("bounding_box_train"),
+        Part("query", query=True),
+        Part("bounding_box_test", gallery=True),
+    ),
+    modality_folders=("",),
+    by_identity=False,
+    pattern=re.compile(r"(?P<identity>\d+)_c(?P<camera>\d+)"),
+    example="0001_c1_00.jpg",
+    cameras=range(1, 9),
+    identities=range(1, 601),
+    same="camera",
+    boxes=((0, 0, 256, 128), (256, 0, 512, 128), (512, 0, 768, 128)),
+)
+MSVR310 = Layout(
+    name="msvr310",
+    above=("MSVR310",),
+    parts=(
+        Part("bounding_box_train"),
+        Part("query3", query=True),
+        Part("bounding_box_test", gallery=True),
+    ),
+    modality_folders=("vis", "ni", "th"),
+    by_identity=True,
+    pattern=re.compile(r"(?P<identity>\d{4})_s(?P<scene>\d{3})_v(?P<camera>\d)"),
+    example="0001_s001_v1_00.jpg",
+    cameras=range(8),
+    identities=range(10**4),
+    same="scene",
+)
+
+
+def read_samples(layout: Layout, directory: str, missing: str) -> list[list[Sample]]:
+    """The samples of each of the layout's parts, by folder and name.
+
+    `directory` holds the parts, or `layout.above` or its end down to them. `missing`:
+    "error", or "zeros" to keep samples of which some modality is not on disk.
+    """
+    scan = _Scan(layout, absent=[], misnamed=[], empty=[], doubled=[])
+    root = _find_root(layout, directory)
+    samples = [scan.part(root / part.folder) for part in layout.parts]
+    name = layout.name
+    if scan.empty:
+        raise DatasetError(
+            f"{name}: no .jpg, .jpeg or .png file in {_abridged(scan.empty)}"
+        )
+    if scan.misnamed:
+        first, last = layout.cameras[0], layout.cameras[-1]
+        raise DatasetError(
+            f"{name}: {len(scan.misnamed)} files are not named as {layout.example}, "
+            f"identity {layout.identities[0]} to {layout.identities[-1]}, camera "
+            f"{first} to {last}: {_abridged(scan.misnamed)}"
+        )
+    if scan.doubled:
+        raise DatasetError(
+            f"{name}: {len(scan.doubled)} files differ from another one in the "
+            f"extension alone: {_abridged(scan.doubled)}"
+        )
+    if scan.absent and missing == "error":
+        raise DatasetError(
+            f"{name}: {len(scan.absent)} images are not on disk (missing='zeros' does "
+            f"without them): {_abridged(scan.absent)}"
+        )
+    return samples
+
+
+def _find_root(layout: Layout, directory: str) -> Path:
+    """The folder that holds the parts, all of them."""
+    if not directory:
+        raise DatasetError(
+            f"{layout.name} needs a directory: --config.data.directory=PATH"
+        )
+    given = Path(directory).expanduser()
+    if not given.is_dir():
+        raise DatasetError(f"{layout.name}: {given} is not a directory")
+    ends = range(len(layout.above), -1, -1)
+    roots = [given.joinpath(*layout.above[start:]) for start in ends]
+    folders = [part.folder for part in layout.parts]
+    root = next((root for root in roots if (root / folders[0]).is_dir()), given)
+    lacking = [name for name in folders if not (root / name).is_dir()]
+    if lacking:
+        raise DatasetError(f"{layout.name}: {root} has no folder {', '.join(lacking)}")
+    return root
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """Lists the files of parts, and collects what is wrong with them."""
+
+    layout: Layout
+    absent: list[str]
+    misnamed: list[str]
+    empty: list[str]
+    doubled: list[str]
+
+    def part(self, folder: Path) -> list[Sample]:
+        groups = _class_folders(folder) if self.layout.by_identity else [folder]
+        if not groups:
+            self.empty.append(str(folder))
+        return [sample for group in groups for sample in self._group(group)]
+
+    def _group(self, folder: Path) -> list[Sample]:
+        """Samples of one folder that holds those of the modalities."""
+        folders = [folder / name for name in self.layout.modality_folders]
+        files = [self._files(each) for each in folders]  # one dict per modality
+        names: dict[str, Path] = {}  # every name, with a file that bears it
+        for found in files:
+            names = found | names
+        if not names:
+            self.empty.append(str(folder))
+        samples = []
+        for stem in sorted(names):
+            for found, place in zip(files, folders, strict=True):
+                if stem not in found:
+                    self.absent.append(str(place / names[stem].name))
+            sample = self._sample(names[stem], tuple(each.get(stem) for each in files))
+            samples += [sample] if sample else []
+        return samples
+
+    def _files(self, folder: Path) -> dict[str, Path]:
+        """Name without extension -> image file."""
+        found: dict[str, Path] = {}
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            # macOS leaves "._name.jpg" beside the image: no image itself.
+            if path.name.startswith(".") or path.suffix.lower() not in EXTENSIONS:
+                continue
+            if path.stem in found:
+                self.doubled.append(str(path))
+            found[path.stem] = path
+        return found
+
+    def _sample(self, path: Path, files: tuple[Path | None, ...]) -> Sample | None:
+        layout = self.layout
+        match = layout.pattern.match(path.name)
+        fields = {k: int(v) for k, v in match.groupdict().items()} if match else {}
+        camera, identity = fields.get("camera", -1), fields.get("identity", -1)
+        if camera not in layout.cameras or identity not in layout.identities:
+            self.misnamed.append(str(path))
+            return None
+        copies = len(MODALITIES) // len(files)
+        scene = fields.get("scene", 0)
+        return Sample(files * copies, identity, camera - layout.cameras[0], scene)

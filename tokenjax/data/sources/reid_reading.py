@@ -1,0 +1,141 @@
+"""Re-identification samples on disk -> splits, decoded at once or when asked for.
+
+Files of one set are resized to one (height, width), each split by its own method. All
+damaged files are gathered before `DatasetError` is raised: in a set too large for
+`cache_bytes` those with a bad header, others when they are met.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tokenjax.data.images import Box, Resampling, check_header, read_resized
+from tokenjax.data.reid_dataset import (
+    Images,
+    ImagesOnDemand,
+    ReidSplit,
+    StoredImages,
+)
+from tokenjax.data.sources.image_folder import _run_all
+from tokenjax.data.sources.reid_layouts import MODALITIES, Sample
+from tokenjax.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the files of a set become arrays."""
+
+    height: int
+    width: int
+    cache_bytes: int
+    num_threads: int
+
+    def __post_init__(self) -> None:
+        sizes_fit = min(self.height, self.width) >= 1
+        if not sizes_fit or min(self.cache_bytes, self.num_threads) < 0:
+            raise DatasetError(
+                "height and width are 1 or more, cache_bytes and num_threads 0 or "
+                f"more, got {self.height}, {self.width}, {self.cache_bytes} and "
+                f"{self.num_threads}"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.height, self.width, 3
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A split to be: its samples, what they are called, how they are resized."""
+
+    samples: list[Sample]
+    labels: np.ndarray  # (n,) int32
+    method: Resampling
+    boxes: tuple[Box, ...]  # where the modalities lie in one file; none: a file each
+    roles: dict[str, np.ndarray]  # "query" and "gallery" (n,) bool, or none
+
+    def columns(self) -> dict[str, np.ndarray]:
+        cameras = np.array([sample.camera for sample in self.samples], np.int32)
+        scenes = np.array([sample.scene for sample in self.samples], np.int32)
+        present = np.array(
+            [[file is not None for file in sample.files] for sample in self.samples]
+        )  # (n, modalities)
+        return {"camera": cameras, "scene": scenes, "present": present} | self.roles
+
+    def files(self, row: int) -> list[Path]:
+        """The files of a sample, each once."""
+        return [path for path in dict.fromkeys(self.samples[row].files) if path]
+
+    def read(self, row: int, path: Path, reading: Reading) -> dict[int, np.ndarray]:
+        """Number of a modality -> its image, of those that lie in `path`."""
+        height, width, _ = reading.shape
+        images = read_resized(path, height, width, self.method, self.boxes)
+        files = self.samples[row].files
+        places = [number for number, file in enumerate(files) if file == path]
+        return dict(zip(places, images, strict=True))
+
+
+def make_splits(plans: dict[str, Plan], reading: Reading) -> dict[str, ReidSplit]:
+    """In memory when all of it fits, else on demand once every header is checked."""
+    samples = sum(len(plan.samples) for plan in plans.values())
+    size = samples * len(MODALITIES) * int(np.prod(reading.shape))
+    make_images = _decode if size <= reading.cache_bytes else _check
+    images = make_images(plans, reading)
+    return {
+        name: ReidSplit(images[name], plan.labels, reading.shape, plan.columns())
+        for name, plan in plans.items()
+    }
+
+
+def _jobs(plans: dict[str, Plan]) -> list[tuple[str, int, Path]]:
+    """(split, row, file) of every file: one that holds several images is one job."""
+    return [
+        (name, row, path)
+        for name, plan in plans.items()
+        for row in range(len(plan.samples))
+        for path in plan.files(row)
+    ]
+
+
+def _decode(plans: dict[str, Plan], reading: Reading) -> dict[str, Images]:
+    jobs = _jobs(plans)
+    arrays = {
+        name: [
+            np.zeros((len(plan.samples), *reading.shape), np.uint8) for _ in MODALITIES
+        ]
+        for name, plan in plans.items()
+    }
+
+    def decode(index: int) -> None:
+        name, row, path = jobs[index]
+        for number, image in plans[name].read(row, path, reading).items():
+            arrays[name][number][row] = image
+
+    _run_all(decode, len(jobs), reading.num_threads, "decoding")
+    return {
+        name: StoredImages(dict(zip(MODALITIES, each, strict=True)))
+        for name, each in arrays.items()
+    }
+
+
+def _check(plans: dict[str, Plan], reading: Reading) -> dict[str, Images]:
+    jobs = _jobs(plans)
+    threads = reading.num_threads
+    _run_all(lambda i: check_header(jobs[i][2]), len(jobs), threads, "checking")
+
+    def reader(plan: Plan) -> Callable[[int], np.ndarray]:
+        def read(row: int) -> np.ndarray:
+            sample = np.zeros((len(MODALITIES), *reading.shape), np.uint8)
+            for path in plan.files(row):
+                for number, image in plan.read(row, path, reading).items():
+                    sample[number] = image
+            return sample
+
+        return read
+
+    return {
+        name: ImagesOnDemand(reader(plan), MODALITIES, reading.shape, threads)
+        for name, plan in plans.items()
+    }

@@ -1,0 +1,194 @@
+"""An ImageNet vision transformer whose every token knows its camera; no head.
+
+    tokens = [class; patches] + positions + sie_xishu * sie_embed[camera]
+    tokens = blocks(tokens)                                           pre-norm, GELU
+    output = norm(tokens)                                             all tokens
+
+Source: TransReID's and DeMo's `vit_pytorch.py`, Trans (arguments and defaults are its
+own; `norm_eps` stands for its `norm_layer`). The camera embedding exists for more than
+one camera or view; with both its row is camera * views + view. Ours: `dtype`, `remat`,
+`return_intermediate`.
+
+Axes: batch b, tokens n (class token first, then patches row by row), dim c.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tokenjax.models import layers, patch_grid
+from tokenjax.models.encoder_block import encode, normal_init, raise_problems
+
+SIZES = ("patch_size", "in_chans", "embed_dim", "depth", "num_heads")
+RATES = ("drop_rate", "attn_drop_rate", "drop_path_rate")
+_PRESET = {"qkv_bias": True, "drop_path_rate": 0.1, "norm_eps": 1e-6}
+PRESETS: dict[str, dict[str, Any]] = {  # the original's factories
+    "camera_vit_base_patch16": _PRESET,
+    "camera_vit_small_patch16": _PRESET
+    | {"depth": 8, "num_heads": 8, "mlp_ratio": 3.0}
+    | {"qkv_bias": False, "qk_scale": 768**-0.5},
+    "camera_deit_small_patch16": _PRESET | {"embed_dim": 384, "num_heads": 6},
+}
+
+
+class CameraViT(nn.Module):
+    """Images (b, *img_size, in_chans) -> (tokens (b, n, embed_dim) in float32, aux).
+
+    `aux`: "losses" {}, and, None without `return_intermediate`, "embedded" (b, n, c)
+    and "blocks", a tuple of every block's output (b, n, c). In training dropout and
+    stochastic depth, of rates 0 to `drop_path_rate` from first to last block, draw from
+    the rng "dropout".
+
+    Raises: UserError for arguments that do not fit together, ValueError for inputs that
+    do not fit the arguments. A camera that is not there makes its tokens NaN.
+    """
+
+    img_size: int | tuple[int, int] = 224
+    patch_size: int = 16
+    stride_size: int | tuple[int, int] = 16
+    in_chans: int = 3
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+    qkv_bias: bool = False
+    qk_scale: float | None = None
+    drop_rate: float = 0.0
+    attn_drop_rate: float = 0.0
+    camera: int = 0
+    view: int = 0
+    drop_path_rate: float = 0.0
+    sie_xishu: float = 1.0
+    norm_eps: float = 1e-5
+    dtype: Any = "float32"
+    remat: bool = False
+    return_intermediate: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        patch_grid.pair(self.stride_size, "stride_size")
+        dim, heads = self.embed_dim, max(self.num_heads, 1)
+        small = min(self.image_size) < self.patch_size
+        raise_problems(
+            self,
+            [
+                *(
+                    (getattr(self, key) < 1, f"{key} must be at least 1")
+                    for key in SIZES
+                ),
+                *(
+                    (not 0 <= getattr(self, key) < 1, f"{key} must be within [0, 1)")
+                    for key in RATES
+                ),
+                (bool(dim % heads), "embed_dim must divide by num_heads"),
+                (min(self.camera, self.view) < 0, "camera and view cannot be negative"),
+                (small, "img_size must be at least patch_size"),
+            ],
+        )
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the images."""
+        return patch_grid.pair(self.img_size, "img_size")
+
+    @property
+    def stride(self) -> tuple[int, int]:
+        """Pixels from one patch to the next: (down, right)."""
+        return patch_grid.pair(self.stride_size, "stride_size")
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches: (rows, columns)."""
+        return patch_grid.grid_of(self.image_size, self.patch_size, self.stride)
+
+    @property
+    def feature_dim(self) -> int:
+        """Size of an output token."""
+        return self.embed_dim
+
+    @property
+    def embedding_rows(self) -> int:
+        """Rows of the camera embedding, 0 without one."""
+        rows = max(self.camera, 1) * max(self.view, 1)
+        return rows if rows > 1 else 0
+
+    def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
+        """Zeros of the shapes that the model takes: images, and cameras, and views."""
+        shape = (batch_size, *self.image_size, self.in_chans)
+        number = 2 if self.view > 1 else int(self.camera > 1)
+        indices = [jnp.zeros(batch_size, jnp.int32)] * number
+        return (jnp.zeros(shape, jnp.float32), *indices)
+
+    @nn.compact
+    def __call__(
+        self,
+        images: jax.Array,
+        cameras: jax.Array | None = None,
+        views: jax.Array | None = None,
+        train: bool = False,
+    ) -> tuple[jax.Array, dict[str, Any]]:
+        """`cameras` and `views` (b,): indices, read where the model has several."""
+        layers.check_images(images, (*self.image_size, self.in_chans))
+        dtype = jnp.dtype(self.dtype)
+        tokens = self._embed(images) + self._camera(cameras, views).astype(dtype)
+        embedded = nn.Dropout(self.drop_rate, deterministic=not train)(tokens)
+        block = {
+            "num_heads": self.num_heads,
+            "hidden_dim": int(self.embed_dim * self.mlp_ratio),
+            "epsilon": self.norm_eps,
+            "in_proj_bias": self.qkv_bias,
+            "scale": self.qk_scale,
+            "dropout": self.drop_rate,
+            "attention_dropout": self.attn_drop_rate,
+            "dtype": dtype,
+        }
+        rates = np.linspace(0, self.drop_path_rate, self.depth).tolist()
+        blocks = [block | {"drop_path": rate} for rate in rates]
+        outputs = encode(embedded, train, blocks, self.remat)
+        norm = nn.LayerNorm(epsilon=self.norm_eps, dtype=dtype, name="norm")
+        seen: dict[str, Any] = dict.fromkeys(("embedded", "blocks"))
+        if self.return_intermediate:
+            seen = {"embedded": embedded, "blocks": outputs}
+        return norm(outputs[-1]).astype(jnp.float32), {"losses": {}, **seen}
+
+    def _embed(self, images: jax.Array) -> jax.Array:
+        """Images to tokens with their positions: (b, n, c)."""
+        dtype = jnp.dtype(self.dtype)
+        patches = layers.PatchEmbedding(
+            self.patch_size,
+            self.embed_dim,
+            dtype=dtype,
+            stride=self.stride,
+            kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+            name="patch_embed",
+        )(images)
+        batch, count, dim = patches.shape
+        class_token = self.param("cls_token", normal_init, (1, 1, dim)).astype(dtype)
+        class_token = jnp.broadcast_to(class_token, (batch, 1, dim))
+        tokens = jnp.concatenate([class_token, patches], axis=1)
+        position = self.param("pos_embed", normal_init, (1, count + 1, dim))
+        return tokens + position.astype(dtype)
+
+    def _camera(self, cameras: jax.Array | None, views: jax.Array | None) -> jax.Array:
+        """What a camera and view add to each token: (b, 1, c)."""
+        if not self.embedding_rows:
+            return jnp.zeros((1, 1, 1))
+        row = jnp.zeros((), jnp.int32)
+        for name, count, given in (
+            ("camera", self.camera, cameras),
+            ("view", self.view, views),
+        ):
+            if count <= 1:
+                continue
+            if given is None:
+                raise ValueError(
+                    f"the model has an embedding of {count} {name}s, so it takes "
+                    f"{name}s (batch,)"
+                )
+            row = row * count + given
+        shape = (self.embedding_rows, 1, self.embed_dim)
+        embedding = self.param("sie_embed", normal_init, shape)
+        return self.sie_xishu * embedding.at[row].get(mode="fill", fill_value=jnp.nan)

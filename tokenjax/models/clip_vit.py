@@ -1,0 +1,151 @@
+"""CLIP's image encoder, projected for every token, with a camera embedding.
+
+    tokens = ln_pre([class + camera; patches] + positions)
+    tokens = blocks(tokens)                               pre-norm, QuickGELU, hidden 4c
+    output = proj(ln_post(tokens))                        all tokens, not just class
+
+Source: openai/CLIP as DeMo changed it (`modeling/clip/model.py`, VisionTransformer).
+The grid need not be square, patches may overlap, and the camera embedding reaches the
+class token only. Ours: `dtype`, `remat`, `return_intermediate`.
+
+Axes: batch b, tokens n (class token first, then patches row by row), width c.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from tokenjax.models import patch_grid
+from tokenjax.models.encoder_block import encode, raise_problems
+from tokenjax.models.layers import LayerNorm, Linear, PatchEmbedding, quick_gelu
+
+SIZES = (
+    "h_resolution",
+    "w_resolution",
+    "patch_size",
+    "width",
+    "layers",
+    "heads",
+    "output_dim",
+)
+
+
+class ClipVisionTransformer(nn.Module):
+    """Images (b, height, width, 3) -> (tokens (b, n, output_dim) in float32, aux).
+
+    `aux`: "losses" {}, and, None without `return_intermediate`, "ln_pre" (b, n, c),
+    "blocks", a tuple of every block's output (b, n, c), and "ln_post" (b, n, c).
+
+    Raises: UserError for arguments that do not fit together, ValueError for images or
+    camera embeddings that do not fit the arguments.
+    """
+
+    h_resolution: int = 16
+    w_resolution: int = 8
+    patch_size: int = 16
+    stride_size: int | tuple[int, int] = 16
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    output_dim: int = 512
+    dtype: Any = "float32"
+    remat: bool = False
+    return_intermediate: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        patch_grid.pair(self.stride_size, "stride_size")
+        raise_problems(
+            self,
+            [
+                *(
+                    (getattr(self, key) < 1, f"{key} must be at least 1")
+                    for key in SIZES
+                ),
+                (bool(self.width % max(self.heads, 1)), "width must divide by heads"),
+            ],
+        )
+
+    @property
+    def stride(self) -> tuple[int, int]:
+        """Pixels from one patch to the next: (down, right)."""
+        return patch_grid.pair(self.stride_size, "stride_size")
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches: (rows, columns)."""
+        return self.h_resolution, self.w_resolution
+
+    @property
+    def feature_dim(self) -> int:
+        """Size of an output token."""
+        return self.output_dim
+
+    def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
+        """Zeros of the smallest shape that the model takes."""
+        size = patch_grid.smallest_size(self.grid, self.patch_size, self.stride)
+        return (jnp.zeros((batch_size, *size, 3), jnp.float32),)
+
+    @nn.compact
+    def __call__(
+        self,
+        images: jax.Array,
+        cv_embed: jax.Array | None = None,
+        train: bool = False,
+    ) -> tuple[jax.Array, dict[str, Any]]:
+        """`cv_embed` (b, 1, c): the camera's embedding, times its coefficient."""
+        self._check(images, cv_embed)
+        dtype = jnp.dtype(self.dtype)
+        tokens = self._embed(images, cv_embed)
+        embedded = LayerNorm(dtype=dtype, name="ln_pre")(tokens)
+        block = {
+            "num_heads": self.heads,
+            "hidden_dim": 4 * self.width,
+            "activation": quick_gelu,
+            "in_proj_init": nn.initializers.xavier_uniform(),
+            "dtype": dtype,
+        }
+        outputs = encode(embedded, train, [block] * self.layers, self.remat)
+        tokens = LayerNorm(dtype=dtype, name="ln_post")(outputs[-1])
+        projected = Linear(
+            self.output_dim,
+            kernel_init=nn.initializers.normal(self.width**-0.5),
+            dtype=dtype,
+            use_bias=False,
+            name="proj",
+        )(tokens)
+        seen: dict[str, Any] = dict.fromkeys(("ln_pre", "blocks", "ln_post"))
+        if self.return_intermediate:
+            seen = {"ln_pre": embedded, "blocks": outputs, "ln_post": tokens}
+        return projected.astype(jnp.float32), {"losses": {}, **seen}
+
+    def _embed(self, images: jax.Array, cv_embed: jax.Array | None) -> jax.Array:
+        """Images to tokens with their positions and the camera: (b, n, c)."""
+        dtype, batch = jnp.dtype(self.dtype), len(images)
+        patches = PatchEmbedding(
+            self.patch_size,
+            self.width,
+            dtype=dtype,
+            stride=self.stride,
+            use_bias=False,
+            name="patch_embed",
+        )(images)
+        init = nn.initializers.normal(self.width**-0.5)
+        class_token = self.param("class_embedding", init, (self.width,))
+        class_token = jnp.broadcast_to(class_token, (batch, 1, self.width))
+        if cv_embed is not None:
+            class_token += cv_embed
+        tokens = jnp.concatenate([class_token.astype(dtype), patches], axis=1)
+        shape = (tokens.shape[1], self.width)
+        return tokens + self.param("positional_embedding", init, shape).astype(dtype)
+
+    def _check(self, images: jax.Array, cv_embed: jax.Array | None) -> None:
+        patch_grid.check_images(images, self.grid, self.patch_size, self.stride)
+        expected = (len(images), 1, self.width)
+        if cv_embed is not None and cv_embed.shape != expected:
+            raise ValueError(
+                f"cv_embed is (batch, 1, width), here {expected}; "
+                f"got {tuple(cv_embed.shape)}"
+            )
