@@ -11,8 +11,9 @@ from tokenjax import convert
 OUTPUT_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4
 
 
+@functools.cache
 def start(model, batch=2):
-    """(variables, images, the other inputs) from drawn numbers."""
+    """(variables, images) from drawn numbers."""
     example = model.example_inputs(batch)
     variables = jax.jit(model.init)(jax.random.key(0), *example)
     return variables, jax.random.normal(jax.random.key(1), example[0].shape)

@@ -18,8 +18,10 @@ from tokenjax.training.classification import Classification
 from tokenjax.training.evaluate import final_evaluation
 from tokenjax.training.initialize import check_variables
 from tokenjax.training.pruning import Pruning
+from tokenjax.training.reid import Reidentification
 from tokenjax.training.routing import Routing
 from tokenjax.training.settings import Distillation, Settings
+from tokenjax.training.task import Task
 from tokenjax.training.workdir import open_workdir
 
 TEACHER = "teacher"  # below the workdir of a pruning run
@@ -31,7 +33,7 @@ class Experiment:
 
     settings: Settings
     dataset: data.Dataset
-    task: Classification
+    task: Task
 
 
 def build(config: Any, teacher: pathlib.Path | None = None) -> Experiment:
@@ -63,7 +65,7 @@ def build(config: Any, teacher: pathlib.Path | None = None) -> Experiment:
 
 def make_task(
     settings: Settings, dataset: data.Dataset, teacher: pathlib.Path | None = None
-) -> Classification:
+) -> Task:
     """The task of a configuration, with its model.
 
     Raises: UserError.
@@ -73,6 +75,8 @@ def make_task(
         return Pruning(model, dataset, settings, teacher)
     if settings.task == "routing":
         return Routing(model, dataset, settings)
+    if settings.task == "reid":
+        return Reidentification(model, dataset, settings)
     return Classification(model, dataset, settings)
 
 
@@ -131,12 +135,18 @@ def create_model(model_config: dict[str, Any], info: data.DatasetInfo) -> nn.Mod
     arguments = dict(model_config)
     name = arguments.pop("name")
     height, width, channels = info.image_shape
-    from_data = {
+    from_data: dict[str, Any] = {
         "img_size": height,
         "num_classes": info.num_classes,
         "in_chans": channels,
         "in_channels": channels,
     }
+    if isinstance(info, data.ReidInfo):
+        from_data |= {
+            "image_size": (height, width),
+            "camera_num": info.num_cameras,
+            "modalities": info.modalities,
+        }
     valid = models.argument_names(name)
     if "img_size" in valid and height != width:
         raise UserError(f"{name} takes square images; {info.name} has {height}x{width}")

@@ -163,6 +163,12 @@ def test_feature_map_draws_some_hundreds_of_points_at_most(path, figures, monkey
     plots.feature_map(*clusters(2, 1, 4), path)  # the fewest there may be
 
 
+def test_feature_map_of_features_that_are_all_alike(path):
+    """As a model gives that has collapsed; scikit-learn's own start would crash."""
+    identities, cameras = np.arange(12) % 3, np.zeros(12, int)
+    assert_drawn(path, plots.feature_map(np.ones((12, 8)), identities, cameras, path))
+
+
 def test_feature_map_refuses(path):
     features, identities, cameras = clusters(3, 2, 12)
     for bad in (features[0], features[:, :1], np.full_like(features, np.nan)):

@@ -1,7 +1,26 @@
 """Metrics as plain functions on arrays: nothing here knows a model or a data set."""
 
+from tokenjax.evaluation.chance import chance_of_retrieval
 from tokenjax.evaluation.classification import summarize
+from tokenjax.evaluation.reranking import rerank_distances
+from tokenjax.evaluation.retrieval import (
+    Retrieval,
+    evaluate_distances,
+    evaluate_retrieval,
+    rank_lists,
+)
 from tokenjax.evaluation.routing import summarize_routing, target_patches
 from tokenjax.evaluation.shots import accuracy_by_shots
 
-__all__ = ["accuracy_by_shots", "summarize", "summarize_routing", "target_patches"]
+__all__ = [
+    "Retrieval",
+    "accuracy_by_shots",
+    "chance_of_retrieval",
+    "evaluate_distances",
+    "evaluate_retrieval",
+    "rank_lists",
+    "rerank_distances",
+    "summarize",
+    "summarize_routing",
+    "target_patches",
+]

@@ -32,6 +32,7 @@ LINES = ("-", "--", "-.", ":")
 MARKERS = "os^DvPX*<>ph"
 MOST_POINTS = 400
 MOST_PERPLEXITY = 30.0
+ALIKE = 1e-4  # standard deviation of features of length 1
 
 
 @files.styled
@@ -63,10 +64,9 @@ def rank_lists(
     given = [np.asarray(of, bool) for of in (matches, valid)]
     _check_rankings(len(queries), gallery, given, captions)
     queries, marks = queries[:MOST_QUERIES], np.stack(given)[:, :MOST_QUERIES]
-    columns = (1, gallery.shape[1])
-    figure, grid = grouped_panels(
-        [len(queries)], columns, panels.cell(queries, 1.3), 0.04, 1.2, 0.85
-    )
+    rows, columns = [len(queries)], [1, gallery.shape[1]]
+    cell = panels.cell(queries, 1.3)
+    figure, grid = grouped_panels(rows, columns, cell, 0.04, 1.2, 0.85)
     for row, query in enumerate(queries):
         panels.picture(grid[row, 0], query)
         images = displayable(gallery[row])  # (k, h, w, 3)
@@ -106,9 +106,9 @@ def _check_rankings(
             f"gallery_images must be ({count}, k, height, width, 1 or 3) for {count} "
             f"queries, got shape {gallery.shape}"
         )
+    wanted = gallery.shape[:2]
     for kind, values in zip(("matches", "valid"), marks, strict=True):
-        if values.shape != gallery.shape[:2]:
-            wanted = gallery.shape[:2]
+        if values.shape != wanted:
             raise ValueError(f"{kind} must be {wanted}, got shape {values.shape}")
     if captions is not None and len(captions) != count:
         raise ValueError(f"{len(captions)} captions for {count} queries")
@@ -217,8 +217,8 @@ def feature_map(
     identities, cameras = np.asarray(identities), np.asarray(cameras)
     _check_map(features, identities, cameras, max_identities)
     kinds = np.unique(identities)
-    lot = np.random.default_rng(seed).permutation(kinds)
-    kinds_drawn = np.sort(lot[:max_identities])
+    kinds_drawn = np.random.default_rng(seed).permutation(kinds)[:max_identities]
+    kinds_drawn.sort()
     chosen = np.flatnonzero(np.isin(identities, kinds_drawn))
     if len(chosen) < 4:
         raise ValueError(f"t-SNE needs 4 points or more, got {len(chosen)}")
@@ -250,11 +250,10 @@ def _check_map(
         raise ValueError(
             f"features must be (n, 2 or more) finite, got shape {features.shape}"
         )
+    count = len(features)
     for kind, values in (("identities", identities), ("cameras", cameras)):
-        if values.shape != features.shape[:1]:
-            raise ValueError(
-                f"{kind} must be ({len(features)},), got shape {values.shape}"
-            )
+        if values.shape != (count,):
+            raise ValueError(f"{kind} must be ({count},), got shape {values.shape}")
     if not 1 <= most <= 2 * len(COLOURS):
         raise ValueError(f"max_identities must be within 1..16, got {most}")
 
@@ -262,12 +261,16 @@ def _check_map(
 def _places(features: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
     """t-SNE of features (points, d) scaled to length 1: (points, 2), perplexity."""
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    features = features / np.maximum(lengths, 1e-12)
+    features = (features / np.maximum(lengths, 1e-12)).astype(np.float32)
     perplexity = min(MOST_PERPLEXITY, (len(features) - 1) / 3)
-    reduction = TSNE(perplexity=perplexity, init="pca", random_state=seed)
-    return reduction.fit_transform(features.astype(np.float32)), perplexity
+    # By its principal components scikit-learn crashes where features are all alike.
+    init = "pca" if features.std(axis=0).max() > ALIKE else "random"
+    reduction = TSNE(perplexity=perplexity, init=init, random_state=seed)
+    with threadpool_limits(1):  # so few points: threads would wait for each other
+        return reduction.fit_transform(features), perplexity
 
 
 def _identity_style(index: int) -> dict[str, Any]:
