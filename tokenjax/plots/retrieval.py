@@ -22,16 +22,14 @@ from tokenjax.plots.modalities import NARROW, grouped_panels
 
 MOST_QUERIES = 8
 RIGHT, WRONG = files.GREEN, files.VERMILION
-# Colour, line and meaning of the frames around images.
-LOOKS: Any = (
+LOOKS: Any = (  # colour, line and meaning of a frame
     (RIGHT, "-", "✓ the query's identity"),
     (WRONG, (0, (2.2, 1.2)), "✗ another one"),
 )
 RANKS = (1, 5, 10, 20, 50)
 LINES = ("-", "--", "-.", ":")
 MARKERS = "os^DvPX*<>ph"
-MOST_POINTS = 400
-MOST_PERPLEXITY = 30.0
+MOST_POINTS, MOST_PERPLEXITY = 400, 30.0
 ALIKE = 1e-4  # standard deviation of features of length 1
 
 
