@@ -10,6 +10,8 @@ python -m tokenjax.training.ablate --config configs/sdtps.py:ablation
 makes what `reid.backbone_from` reads.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from tokenjax.training import default_config, select_variant
@@ -90,16 +92,105 @@ def control() -> ConfigDict:
 
 
 def ablation() -> ConfigDict:
-    return synthetic()
+    """What made the original's training fail, one cause at a time.
+
+    Its base lets all similarities carry a gradient and has the mask of ordinary size.
+    """
+    config = synthetic()
+    config.epochs = 0.0
+    config.steps = 480
+    config.schedule.update(warmup_epochs=4.0)
+    config.data.validation_identities = 0
+    config.evaluate_every_epochs = config.checkpoint.every_epochs = 20.0
+    config.log_every_steps = 5
+    config.reid.missing_modalities = False
+
+    def sdtps(score_gradient: str, mask: str, **more: Any) -> dict[str, Any]:
+        model = {"score_gradient": score_gradient, "mask_aggregation": mask}
+        return {"model": model | more}
+
+    half = {"dtype": "bfloat16"}
+    variants = {
+        "control (HDM, ATMoE)": {"model": {"fusion": "hdm_atm"}},
+        "direct alone": {"model": {"fusion": "none"}},
+        "scores self, mask policy": sdtps("self", "policy"),
+        "scores none, mask policy": sdtps("none", "policy"),
+        "scores all, mask recorded": sdtps("all", "recorded"),
+        "scores self, mask recorded": sdtps("self", "recorded"),
+        "scores none, mask recorded": sdtps("none", "recorded"),
+        "scores all, mask none": sdtps("all", "none"),
+        "ratios 0.7, 0.5": {
+            "model": {"sdtps_sparse_ratio": 0.7, "sdtps_aggr_ratio": 0.5}
+        },
+        "direct first": {"reid": {"direct_only_epochs": 10.0}},
+        "bf16 all, policy": sdtps("all", "policy", **half),
+        "bf16 none, policy": sdtps("none", "policy", **half),
+        "bf16 all, recorded": sdtps("all", "recorded", **half),
+        "bf16 none, recorded": sdtps("none", "recorded", **half),
+    }
+    config.ablation = ConfigDict(
+        {
+            "grid": "named",
+            "variants": ConfigDict(variants, allow_dotted_keys=True),
+            "seeds": (0, 1, 2),
+            "columns": (
+                "mAP",
+                "rank1",
+                "mAP_direct",
+                "mAP_fused",
+                "gradient_backbone",
+                "gradient_fusion",
+                "gradient_heads",
+                "minutes",
+            ),
+            "latency_batch_size": 0,
+        }
+    )
+    return config
 
 
 def rgbnt201() -> ConfigDict:
-    return synthetic()
+    """DeMo_SDTPS.yml with its own sizes: CLIP ViT-B/16 at 256x128, 88.6 M parameters.
+
+    Convert CLIP's weights first (see the head of this file). As recorded:
+    --config.model.mask_aggregation=recorded --config.reid.warmup_start=recorded
+    --config.reid.learning_rate_noise=True --config.reid.aligned_augmentation=False
+    """
+    config = synthetic()
+    config.model.update(stride_size=(16, 16), patch_size=16, width=768, depth=12)
+    config.model.update(num_heads=12, feat_dim=512)
+    config.data = ConfigDict(
+        {
+            "source": "rgbnt201",
+            "directory": "",
+            "height": 256,
+            "width": 128,
+            "validation_identities": 0,
+            "missing": "error",
+        }
+    )
+    config.batch_size, config.epochs = 64, 50.0
+    config.reid.update(instances=8, crop_padding=10, backbone_learning_rate=5e-6)
+    config.schedule.update(warmup_epochs=10.0)
+    config.evaluate_every_epochs = config.checkpoint.every_epochs = 1.0
+    config.checkpoint.evaluate = "best"
+    return config
 
 
 def rgbnt100() -> ConfigDict:
-    return synthetic()
+    """Vehicles, 128x256, eight cameras; a score for each modality."""
+    config = rgbnt201()
+    config.data.update(source="rgbnt100", height=128, width=256)
+    config.model.update(direct=False, head=8)
+    config.batch_size, config.epochs, config.reid.instances = 128, 30.0, 16
+    config.schedule.update(warmup_epochs=5.0)
+    return config
 
 
 def msvr310() -> ConfigDict:
-    return synthetic()
+    """Vehicles, 128x256, matches of one scene left out."""
+    config = rgbnt201()
+    config.data.update(source="msvr310", height=128, width=256)
+    config.model.update(direct=False, head=8)
+    config.batch_size, config.reid.instances = 64, 4
+    return config

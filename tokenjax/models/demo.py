@@ -1,10 +1,10 @@
 """DeMo: re-identification from several modalities, with SDTPS or HDM and ATMoE.
 
     tokens_m = backbone(image_m)            one backbone for all modalities m
-    global_m = reduce_m([global_m; mean of patches_m])           if `global_local`
-    direct   = [global_m for all m]                              (b, m c)
-    fused    = [mean of SDTPS's tokens for all m]                (b, m c), fusion "sdtps"
-             | HDM's or ATMoE's seven features                   (b, 7 c), "hdm", "hdm_atm"
+    global_m = reduce_m([global_m; mean of patches_m])      if `global_local`
+    direct   = [global_m for all m]                         (b, m c)
+    fused    = [mean of SDTPS's tokens for all m]           (b, m c), fusion "sdtps"
+             | HDM's or ATMoE's seven features              (b, 7 c), "hdm", "hdm_atm"
     concat   = [direct; fused]
     score    = classifier(BatchNorm(feature))
 
@@ -180,8 +180,9 @@ class DeMo(nn.Module):
         """(scores, feature) of every part that has a loss, fused first, by name."""
         features = {**outputs["globals"], **outputs["features"]}
         scores = outputs["scores"]
-        names = ("fused", "direct", *self.modalities)
-        return {name: (scores[name], features[name]) for name in names if name in scores}
+        order = ("fused", "direct", *self.modalities)  # a dict through jit is sorted
+        names = [name for name in order if name in scores]
+        return {name: (scores[name], features[name]) for name in names}
 
     def _checked(
         self, images: Mapping[str, jax.Array], missing: Sequence[str]
@@ -226,7 +227,7 @@ class DeMo(nn.Module):
             init = nn.initializers.truncated_normal(0.02, lower=-100.0, upper=100.0)
             shape = (self.camera_num, 1, sizes.width)
             table = self.param("cv_embed", init, shape)
-            embedding = self.sie_coe * jnp.take(table, repeated, axis=0)  # (b m, 1, width)
+            embedding = self.sie_coe * jnp.take(table, repeated, axis=0)
         tokens, _ = backbone(together, embedding, train=train)
         return demo_backbone.apart(tokens, names)
 
@@ -353,9 +354,11 @@ def from_settings(
         "SDTPS_USE_GUMBEL": "sdtps_use_gumbel",
         "SDTPS_GUMBEL_TAU": "sdtps_gumbel_tau",
     }
-    arguments = {ours: cfg_model[key] for key, ours in names.items() if key in cfg_model}
-    ours = {"layers": "depth", "heads": "num_heads"}
-    arguments |= {ours.get(key, key): value for key, value in (backbone or {}).items()}
+    given = {names[key]: cfg_model[key] for key in names if key in cfg_model}
+    sizes = dict(backbone or {})
+    for theirs, ours in {"layers": "depth", "heads": "num_heads"}.items():
+        if theirs in sizes:
+            sizes[ours] = sizes.pop(theirs)
     height, width = image
     return DeMo(
         num_classes=num_classes,
@@ -365,6 +368,7 @@ def from_settings(
         direct=bool(cfg_model.get("DIRECT", 1)),
         fusion="sdtps" if sdtps else "hdm_atm" if atm else "hdm" if hdm else "none",
         feat_dim=feat_dim,
-        **arguments,
+        **sizes,
+        **given,
         **more,
     )

@@ -45,7 +45,7 @@ def scatter_tokens(values: jax.Array, source: jax.Array, num_tokens: int) -> jax
 
 
 def rank_tokens(scores: jax.Array, count: int) -> jax.Array:
-    """Indices of the `count` best scores, the best first: (..., tokens) -> (..., count).
+    """Indices (..., count) of the best of scores (..., tokens), the best first.
 
     Ties are ordered by (score, index), as everywhere here; torch.sort leaves them open.
     """

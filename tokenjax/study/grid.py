@@ -5,7 +5,9 @@ A training configuration's section `ablation`:
     axes       {"model": {"threshold": (0.1, 0.5), ...}, "routing": {...}, ...}: for
                each setting a tuple of alternatives
     grid       "one_at_a_time": the configuration itself, and each alternative alone;
-               "product": every combination
+               "product": every combination;
+               "named": the configuration itself, and what `variants` has in place of
+               `axes`: a name -> sections laid over the configuration
     seeds, columns, latency_batch_size: see `tokenjax.study.plan`
 """
 
@@ -14,9 +16,9 @@ from typing import Any
 
 from tokenjax.errors import UserError
 
-GRIDS = ("one_at_a_time", "product")
+GRIDS = ("one_at_a_time", "product", "named")
 BASE = "base"
-_KEYS = {"axes", "grid", "seeds", "columns", "latency_batch_size"}
+_KEYS = {"grid", "seeds", "columns", "latency_batch_size"}
 
 
 def make_study(config: Any) -> Any:
@@ -32,17 +34,37 @@ def make_study(config: Any) -> Any:
             "config: there is no section ablation; it says what to vary "
             "(configs/routing.py has one)"
         )
-    if set(ablation) != _KEYS:
+    grid = ablation.get("grid")
+    if grid not in GRIDS:
+        raise UserError(f"config: ablation.grid must be one of {GRIDS}, got {grid!r}")
+    named = grid == "named"
+    keys = _KEYS | {"variants" if named else "axes"}
+    if set(ablation) != keys:
         raise UserError(
-            f"config: ablation has the keys {sorted(_KEYS)}, got {sorted(ablation)}"
-        )
-    if ablation.grid not in GRIDS:
-        raise UserError(
-            f"config: ablation.grid must be one of {GRIDS}, got {ablation.grid!r}"
+            f"config: ablation has the keys {sorted(keys)}, got {sorted(ablation)}"
         )
     base = config.copy_and_resolve_references()
     with base.unlocked():
         base.ablation = ml_collections.ConfigDict({})
+    if named:
+        _check_overlays(ablation.variants, base)
+        variants = {BASE: {}, **ablation.variants.to_dict()}
+    else:
+        variants = _from_axes(ablation, base)
+    return ml_collections.ConfigDict(
+        {
+            "reference": BASE,
+            "seeds": ablation.seeds,
+            "columns": ablation.columns,
+            "latency_batch_size": ablation.latency_batch_size,
+            "datasets": {base.data.source: base},
+            "variants": ml_collections.ConfigDict(variants, allow_dotted_keys=True),
+        }
+    )
+
+
+def _from_axes(ablation: Any, base: Any) -> dict[str, Any]:
+    """Sections to lay over the configuration, by a name made of what they change."""
     axes = _axes(ablation.axes, base, ())
     combinations: list[tuple] = [()]
     if ablation.grid == "product":
@@ -54,16 +76,20 @@ def make_study(config: Any) -> Any:
         changed = [choice for choice in combination if choice[1] != _NO_CHANGE]
         name = " ".join(f"{path[-1]}={value}" for path, value in changed) or BASE
         variants[name.replace("/", "_")] = _overlay(changed)
-    return ml_collections.ConfigDict(
-        {
-            "reference": BASE,
-            "seeds": ablation.seeds,
-            "columns": ablation.columns,
-            "latency_batch_size": ablation.latency_batch_size,
-            "datasets": {base.data.source: base},
-            "variants": ml_collections.ConfigDict(variants, allow_dotted_keys=True),
-        }
-    )
+    return variants
+
+
+def _check_overlays(variants: Any, base: Any) -> None:
+    for name, overlay in variants.items():
+        if "/" in name or name == BASE:
+            raise UserError(f"config: ablation.variants: {name!r} cannot be a name")
+        for section, values in overlay.items():
+            if section not in base:
+                raise UserError(f"config: ablation.variants.{name}: no key {section}")
+            for key in values if hasattr(values, "items") else ():
+                if key not in base[section]:
+                    where = f"{section}.{key}"
+                    raise UserError(f"config: ablation.variants.{name}: no key {where}")
 
 
 _NO_CHANGE = object()

@@ -33,6 +33,7 @@ def summarize(study: Any, runs: list[StudyRun], root: pathlib.Path) -> dict[str,
     storage.write_json(root / "results.json", results)
     (root / "table.md").write_text(markdown(rows, study))
     _figures(rows, study, root)
+    _curves(study, runs, root)
     return results
 
 
@@ -87,6 +88,32 @@ def _figures(rows: list[dict[str, Any]], study: Any, root: pathlib.Path) -> None
         plots.accuracy_over_flops(points, root / f"accuracy_over_flops_{dataset}.png")
 
 
+def _curves(study: Any, runs: list[StudyRun], root: pathlib.Path) -> None:
+    """The losses of all runs over their steps, and their gradients' norms by part."""
+    from tokenjax import plots
+    from tokenjax.plots.loss_curves import MOST_VARIANTS
+
+    for dataset in study.datasets:
+        curves: dict[str, list] = {}
+        norms: dict[str, dict[str, float]] = {}
+        for run in (run for run in runs if run.dataset == dataset):
+            log = _log(run.workdir(root))
+            if "loss" in log:
+                curves.setdefault(run.variant, []).append((log["step"], log["loss"]))
+                parts = {
+                    part: METRICS[f"gradient_{part}"].value({"log": log})
+                    for part in ("backbone", "fusion", "heads")
+                }
+                known = {k: v for k, v in parts.items() if v is not None}
+                if known:
+                    norms.setdefault(run.variant, known)
+        if 1 <= len(curves) <= MOST_VARIANTS:
+            path = root / f"loss_curves_{dataset}.png"
+            plots.loss_curves(curves, path, "training loss")
+        if norms:
+            plots.gradient_norms(norms, root / f"gradient_norms_{dataset}.png")
+
+
 def _metrics(
     columns: tuple[str, ...], runs: list[StudyRun], root: pathlib.Path
 ) -> dict[str, Any]:
@@ -98,6 +125,7 @@ def _metrics(
         if (directory / SECONDS).exists():
             seconds = json.loads((directory / SECONDS).read_text())["seconds"]
             summary["minutes"] = seconds / 60
+        summary["log"] = _log(directory)
         summaries.append(summary)
     found: dict[str, Any] = {"seeds": len(runs)}
     values = [ROUTED_MFLOPS(summary) for summary in summaries]
@@ -110,6 +138,12 @@ def _metrics(
         found[name] = float(np.mean(known)) if known else None
         found[f"{name}_std"] = float(np.std(known, ddof=1)) if len(known) > 1 else None
     return found
+
+
+def _log(directory: pathlib.Path) -> dict[str, list[float]]:
+    """The columns of a run's training log; {} for a run that trained nothing."""
+    path = directory / "history.json"
+    return json.loads(path.read_text())["train"] if path.exists() else {}
 
 
 def _costs(

@@ -1,7 +1,8 @@
 """The re-identification task: identities told apart, and found again.
 
     loss = sum over (score, feature) pairs of
-           identity_weight * smoothed cross-entropy(score) + triplet_weight * triplet(feature)
+           identity_weight * smoothed cross-entropy(score)
+           + triplet_weight * triplet(feature)
 
 A batch holds `instances` images of each of batch_size / instances identities. During
 `direct_only_epochs` the fused pair counts nothing and what it alone needs stays as it
