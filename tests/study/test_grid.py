@@ -73,3 +73,37 @@ def test_the_variants_of_the_routing_configuration():
     assert routing.get_config().compare.attention_routing == "default"
     with pytest.raises(UserError, match="did you mean 'full_compute'"):
         routing.get_config("full_comput")
+
+
+NAMED = {"sharp": {"model": {"temperature": 0.1}}, "short": {"routing": {}}}
+
+
+def named(**variants):
+    found = config()
+    found.ablation.grid = "named"
+    del found.ablation.axes
+    found.ablation.variants = ConfigDict(variants, allow_dotted_keys=True)
+    return found
+
+
+def test_named_variants_stand_beside_the_configuration_itself():
+    study = grid.make_study(named(**NAMED))
+    assert set(study.variants) == {"base", "sharp", "short"}
+    run = next(run for run in plan.plan(study) if run.variant == "sharp")
+    changed = plan.run_config(study, run, pathlib.Path("runs"))
+    assert changed.model.temperature == 0.1
+    assert changed.model.threshold == config().model.threshold
+
+
+@pytest.mark.parametrize(
+    ("name", "overlay", "message"),
+    [
+        ("sharp", {"modle": {"temperature": 0.1}}, "no key modle"),
+        ("sharp", {"model": {"temprature": 0.1}}, r"no key model\.temprature"),
+        ("a/b", {}, "'a/b' cannot be a name"),
+        ("base", {}, "'base' cannot be a name"),
+    ],
+)
+def test_what_a_named_variant_cannot_be(name, overlay, message):
+    with pytest.raises(UserError, match=message):
+        grid.make_study(named(**{name: overlay}))

@@ -18,9 +18,9 @@ pictures exists, and none of them stands for RGBNT201's difficulty.
 
 import argparse
 import json
-import os
 import shutil
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,8 +77,8 @@ def generate(
     directory = Path(directory).resolve()
     if _is_there(directory, settings):
         return
-    temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    # Whoever makes the same set at the same time, in this process or another one.
+    temporary = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}.tmp")
     try:
         _write(temporary, settings)
         temporary.rename(directory)  # also onto an empty directory

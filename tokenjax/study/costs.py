@@ -16,6 +16,7 @@ from tokenjax import benchmark, experiment
 from tokenjax.benchmark.latency import compile_function, time_calls
 from tokenjax.benchmark.measure import count_parameters
 from tokenjax.data import Dataset, Split
+from tokenjax.errors import UserError
 from tokenjax.training.checkpoints import load_initial_variables
 from tokenjax.training.classification import Classification
 from tokenjax.training.settings import Settings
@@ -49,6 +50,11 @@ def measure_costs(
         if key not in datasets:
             datasets[key] = experiment.data.load(settings.data)
         task = experiment.make_task(settings, datasets[key])
+        if not isinstance(task, Classification):
+            raise UserError(
+                f"{name}: latencies are measured of classifiers; a study of others has "
+                "latency_batch_size 0, and bench.py measures the model"
+            )
         variables = load_initial_variables(weights, settings.checkpoint.evaluate)
         images = _images(task, datasets[key].test, batch_size)
         calls = [(variables, batch) for batch in images]

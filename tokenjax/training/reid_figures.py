@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SAMPLES = 6  # whose tokens are drawn
 QUERIES = 8  # whose rank lists are drawn
 LISTED = 10
+FEWEST_POINTS = 4  # of a map of the features
 
 
 def roles(outputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -77,9 +78,9 @@ def draw(
     curves = {name: np.array(s["cmc"]) for name, s in summary["features"].items()}
     plots.cmc_curve(curves, directory / "cmc.png", summary["chance"]["rank1"])
     feature = outputs[task.settings.reid.feature]
-    plots.feature_map(
-        feature, outputs["label"], outputs["camera"], directory / "feature_map.png"
-    )
+    if len(feature) >= FEWEST_POINTS:
+        path = directory / "feature_map.png"
+        plots.feature_map(feature, outputs["label"], outputs["camera"], path)
     _rank_lists(task, directory, outputs, split)
     if looks:
         images, grid = looks["images"], task.model.grid
@@ -87,8 +88,9 @@ def draw(
         plots.kept_by_modality(images, looks["mask"], grid, kept)
         scores = directory / "selection_scores.png"
         plots.selection_scores(images, looks["scores"], grid, scores)
-        weights = directory / "aggregation_weights.png"
-        plots.aggregation_weights(images, looks["weights"], grid, weights)
+        if task.model.make_sdtps().aggregated:
+            weights = directory / "aggregation_weights.png"
+            plots.aggregation_weights(images, looks["weights"], grid, weights)
 
 
 def _rank_lists(

@@ -24,7 +24,7 @@ class Task:
     best_metric: str  # of `scalars`: the checkpoint with the largest is kept
 
     def __init__(self, model: nn.Module, dataset: Dataset, settings: Settings):
-        self.model = model
+        self.model: Any = model
         self.info = dataset.info
         self.settings = settings
         self.num_examples = len(dataset.train)

@@ -8,10 +8,8 @@ is decoded at once; a larger set is decoded when it is asked for.
 """
 
 import itertools
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,36 +19,31 @@ from tokenjax.data.dataset import (
     LazySplit,
     Split,
     make_dataset,
-    thread_count,
+)
+from tokenjax.data.image_files import (
+    EXTENSIONS,
+    abridged,
+    class_folders,
+    run_all,
 )
 from tokenjax.data.images import check_header, read_rgb
 from tokenjax.data.partition import stratified_split
 from tokenjax.errors import DatasetError, unknown_name
 
-EXTENSIONS = {".jpg", ".jpeg", ".png"}
 PART_FOLDERS = {
     "train": ("train",),
     "validation": ("val", "validation"),
     "test": ("test",),
 }
-ERRORS_NAMED = 10
 
 Files = list[tuple[Path, int]]  # each with its label
-
-
-def _class_folders(folder: Path) -> list[Path]:
-    return sorted(
-        entry
-        for entry in folder.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".")
-    )
 
 
 def _list_files(folder: Path, class_names: list[str]) -> Files:
     """Every image below `folder`, by class and name; an empty class is refused."""
     files: Files = []
     empty = []
-    for entry in _class_folders(folder):
+    for entry in class_folders(folder):
         if entry.name not in class_names:
             kind = f"class folder in {folder}"
             raise DatasetError(unknown_name(kind, entry.name, class_names))
@@ -67,15 +60,10 @@ def _list_files(folder: Path, class_names: list[str]) -> Files:
         files += [(path, class_names.index(entry.name)) for path in images]
     if empty:
         raise DatasetError(
-            f"no .jpg, .jpeg or .png file in {_abridged(empty)}: remove the folder or "
+            f"no .jpg, .jpeg or .png file in {abridged(empty)}: remove the folder or "
             "fill it"
         )
     return files
-
-
-def _abridged(lines: list[str]) -> str:
-    rest = len(lines) - ERRORS_NAMED
-    return "; ".join(lines[:ERRORS_NAMED]) + (f"; and {rest} more" if rest > 0 else "")
 
 
 def _find_parts(
@@ -91,10 +79,10 @@ def _find_parts(
         if _has_classes(root / name)
     }
     # "train" alone may be a class of vehicles, unless nothing lies beside it.
-    alone = _class_folders(root) == [root / "train"]
+    alone = class_folders(root) == [root / "train"]
     divided = "train" in folders and (alone or len(folders) > 1)
     train_folder = folders["train"] if divided else root
-    class_names = [entry.name for entry in _class_folders(train_folder)]
+    class_names = [entry.name for entry in class_folders(train_folder)]
     if not class_names:
         raise DatasetError(f"image_folder: {root} has no sub-folder, one per class")
     parts = {"train": _list_files(train_folder, class_names)}
@@ -112,30 +100,7 @@ def _find_parts(
 
 
 def _has_classes(folder: Path) -> bool:
-    return folder.is_dir() and bool(_class_folders(folder))
-
-
-def _run_all(
-    function: Callable[[int], Any], count: int, num_threads: int, description: str
-) -> None:
-    """function(0..count - 1) by threads, under a bar; one error for all that failed."""
-    from tqdm import tqdm
-
-    def attempt(index: int) -> str | None:
-        try:
-            function(index)
-        except DatasetError as error:
-            return str(error)
-        return None
-
-    with ThreadPoolExecutor(thread_count(num_threads)) as pool:
-        outcomes: Iterable[str | None] = pool.map(attempt, range(count))
-        bar = tqdm(outcomes, description, count, unit="image", delay=1, leave=False)
-        errors = [error for error in bar if error is not None]
-    if errors:
-        raise DatasetError(
-            f"{len(errors)} of {count} images cannot be read: {_abridged(errors)}"
-        )
+    return folder.is_dir() and bool(class_folders(folder))
 
 
 def _make_splits(
@@ -155,13 +120,13 @@ def _make_splits(
         def decode(index: int) -> None:
             images[index] = read_rgb(paths[index], image_size)
 
-        _run_all(decode, len(files), num_threads, "decoding")
+        run_all(decode, len(files), num_threads, "decoding")
         return {
             part: ArraySplit(images[start:stop], labels[start:stop])
             for part, (start, stop) in ranges.items()
         }
 
-    _run_all(lambda i: check_header(paths[i]), len(files), num_threads, "checking")
+    run_all(lambda i: check_header(paths[i]), len(files), num_threads, "checking")
 
     def reader(start: int) -> Callable[[int], np.ndarray]:
         return lambda index: read_rgb(paths[start + index], image_size)

@@ -15,8 +15,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokenjax.data.image_files import EXTENSIONS, abridged, class_folders
 from tokenjax.data.images import Box
-from tokenjax.data.sources.image_folder import EXTENSIONS, _abridged, _class_folders
 from tokenjax.errors import DatasetError
 
 MODALITIES = ("rgb", "nir", "tir")
@@ -120,24 +120,24 @@ def read_samples(layout: Layout, directory: str, missing: str) -> list[list[Samp
     name = layout.name
     if scan.empty:
         raise DatasetError(
-            f"{name}: no .jpg, .jpeg or .png file in {_abridged(scan.empty)}"
+            f"{name}: no .jpg, .jpeg or .png file in {abridged(scan.empty)}"
         )
     if scan.misnamed:
         first, last = layout.cameras[0], layout.cameras[-1]
         raise DatasetError(
             f"{name}: {len(scan.misnamed)} files are not named as {layout.example}, "
             f"identity {layout.identities[0]} to {layout.identities[-1]}, camera "
-            f"{first} to {last}: {_abridged(scan.misnamed)}"
+            f"{first} to {last}: {abridged(scan.misnamed)}"
         )
     if scan.doubled:
         raise DatasetError(
             f"{name}: {len(scan.doubled)} files differ from another one in the "
-            f"extension alone: {_abridged(scan.doubled)}"
+            f"extension alone: {abridged(scan.doubled)}"
         )
     if scan.absent and missing == "error":
         raise DatasetError(
             f"{name}: {len(scan.absent)} images are not on disk (missing='zeros' does "
-            f"without them): {_abridged(scan.absent)}"
+            f"without them): {abridged(scan.absent)}"
         )
     return samples
 
@@ -172,7 +172,7 @@ class _Scan:
     doubled: list[str]
 
     def part(self, folder: Path) -> list[Sample]:
-        groups = _class_folders(folder) if self.layout.by_identity else [folder]
+        groups = class_folders(folder) if self.layout.by_identity else [folder]
         if not groups:
             self.empty.append(str(folder))
         return [sample for group in groups for sample in self._group(group)]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tokenjax.data.image_files import run_all
 from tokenjax.data.images import Box, Resampling, check_header, read_resized
 from tokenjax.data.reid_dataset import (
     Images,
@@ -18,7 +19,6 @@ from tokenjax.data.reid_dataset import (
     ReidSplit,
     StoredImages,
 )
-from tokenjax.data.sources.image_folder import _run_all
 from tokenjax.data.sources.reid_layouts import MODALITIES, Sample
 from tokenjax.errors import DatasetError
 
@@ -113,7 +113,7 @@ def _decode(plans: dict[str, Plan], reading: Reading) -> dict[str, Images]:
         for number, image in plans[name].read(row, path, reading).items():
             arrays[name][number][row] = image
 
-    _run_all(decode, len(jobs), reading.num_threads, "decoding")
+    run_all(decode, len(jobs), reading.num_threads, "decoding")
     return {
         name: StoredImages(dict(zip(MODALITIES, each, strict=True)))
         for name, each in arrays.items()
@@ -123,7 +123,7 @@ def _decode(plans: dict[str, Plan], reading: Reading) -> dict[str, Images]:
 def _check(plans: dict[str, Plan], reading: Reading) -> dict[str, Images]:
     jobs = _jobs(plans)
     threads = reading.num_threads
-    _run_all(lambda i: check_header(jobs[i][2]), len(jobs), threads, "checking")
+    run_all(lambda i: check_header(jobs[i][2]), len(jobs), threads, "checking")
 
     def reader(plan: Plan) -> Callable[[int], np.ndarray]:
         def read(row: int) -> np.ndarray:
