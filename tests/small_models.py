@@ -1,6 +1,7 @@
-"""Every model of the registry, small, and the variants that the tests hold it to."""
+"""Every classifier of the registry, small, and the variants that tests hold it to."""
 
 from tokenjax import models
+from tokenjax.models import camera_vit, t2t_vit
 
 TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2}
 ROUTED = {
@@ -29,6 +30,24 @@ SMALL = {
     "full_compute": ROUTED,
     "cheap_compute": ROUTED,
     "no_routing": ROUTED,
+}
+DEMO = {
+    "image_size": (16, 8),  # 4 x 2 patches
+    "patch_size": 4,
+    "stride_size": (4, 4),
+    "width": 16,
+    "depth": 1,
+    "num_heads": 2,
+    "feat_dim": 64,
+    "num_classes": 5,
+    "camera_num": 3,
+}
+# Give something else than (logits, aux): the file of tests that holds each to account.
+ELSEWHERE = {
+    "demo": "test_demo_arguments.py",
+    "clip_vit": "test_clip_vit.py",
+    **dict.fromkeys(("camera_vit", *camera_vit.PRESETS), "test_camera_vit.py"),
+    **dict.fromkeys(("t2t_vit", *t2t_vit.PRESETS), "test_t2t_vit.py"),
 }
 SAME_CLASS = {"cifar_vit_tiny", "cifar_vit_small", "cifar_vit_base", "lightweight_vit"}
 SAME_CLASS |= {"attention_routing_lean"}
@@ -67,6 +86,10 @@ UNUSED = {
 def small(variant, **more):
     name, arguments = VARIANTS[variant]
     return models.create(name, **{"num_classes": 7} | SMALL[name] | arguments | more)
+
+
+def small_demo(**more):
+    return models.create("demo", **DEMO | more)
 
 
 def takes(name, argument):

@@ -1,12 +1,21 @@
-"""What every model of the registry keeps to."""
+"""What every classifier of the registry keeps to."""
 
 import functools
+import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_models import SAME_CLASS, SMALL, UNUSED, VARIANTS, small, takes
+from small_models import (
+    ELSEWHERE,
+    SAME_CLASS,
+    SMALL,
+    UNUSED,
+    VARIANTS,
+    small,
+    takes,
+)
 
 from tokenjax import models
 
@@ -31,7 +40,9 @@ def train(model, variables, images):
 
 
 def test_every_model_is_tested():
-    assert set(models.names()) == set(SMALL)
+    assert set(models.names()) == {*SMALL, *ELSEWHERE}
+    for file in ELSEWHERE.values():
+        assert (pathlib.Path(__file__).parent / file).is_file(), file
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -1,5 +1,6 @@
 """Which tokens stay, and in which order."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -34,7 +35,90 @@ def test_gather_mask_and_scatter_agree(scores, data):
     np.testing.assert_array_equal(back, tokens * mask[..., None])
 
 
+@settings(max_examples=50, deadline=None)
+@given(scores=SCORES, data=st.data())
+def test_ranked_the_best_first_ties_by_index(scores, data):
+    count = data.draw(st.integers(1, len(scores)))
+    found = token_selection.rank_tokens(jnp.array([scores, scores[::-1]]), count)
+    for row, given_scores in zip(found.tolist(), (scores, scores[::-1]), strict=True):
+        expected = sorted(
+            range(len(scores)), key=lambda index, s=given_scores: (-s[index], index)
+        )
+        assert row == expected[:count]
+
+
 @pytest.mark.parametrize("count", [0, 4])
-def test_bad_counts(count):
+@pytest.mark.parametrize("rank", ["top_indices", "rank_tokens"])
+def test_bad_counts(count, rank):
     with pytest.raises(ValueError, match=f"cannot keep {count} of 3 tokens"):
-        token_selection.top_indices(jnp.zeros((1, 3)), count)
+        getattr(token_selection, rank)(jnp.zeros((1, 3)), count)
+
+
+def test_min_max_is_of_each_row_and_of_any_scale():
+    scores = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
+    scores[1] = scores[0] * 7 - 40
+    found = token_selection.min_max_normalize(jnp.array(scores))
+    low, high = scores.min(-1, keepdims=True), scores.max(-1, keepdims=True)
+    np.testing.assert_allclose(found, (scores - low) / (high - low), atol=1e-6)
+    np.testing.assert_allclose(found[1], found[0], atol=1e-5)
+    np.testing.assert_array_equal(found.min(-1), [0, 0, 0])
+    assert not token_selection.min_max_normalize(jnp.full((1, 4), 3.0)).any()
+
+
+def test_gradients_of_min_max():
+    """Through both ends, by the formula; of equal ends one entry has it all."""
+    weights = np.array([0.5, -1.0, 2.0, 3.0], np.float32)
+
+    def slopes(scores, epsilon=1e-8):
+        def total(scores):
+            return token_selection.min_max_normalize(scores, epsilon) @ weights
+
+        return np.asarray(jax.grad(total)(jnp.array(scores)))
+
+    # (s - 1) / 4: (w - (sum w) e_low) / 4 - (e_high - e_low) sum(w (s - 1)) / 16
+    first = np.array([1.0, 5.0, 2.0, 4.0])
+    total = weights @ (first - 1)
+    low, high = np.eye(4)[0], np.eye(4)[1]
+    expected = (weights - weights.sum() * low) / 4 - (high - low) * total / 16
+    np.testing.assert_allclose(slopes(first), expected, rtol=1e-5)
+    np.testing.assert_allclose(slopes(first).sum(), 0, atol=1e-6)  # a shift is nothing
+    tied = np.array([1.0, 5.0, 5.0, 1.0])
+    expected = (weights - weights.sum() * low) / 4 - (high - low) * (-1 + 2) / 4
+    np.testing.assert_allclose(slopes(tied), expected, rtol=1e-5)
+    assert np.isfinite(slopes(np.ones(4))).all()
+
+
+@jax.jit
+def fused_and_gradients(tokens, scores, keep):
+    def total(tokens, scores):
+        fused = token_selection.fuse_dropped(tokens, scores, keep)
+        return jnp.sum(jnp.sin(fused)), fused
+
+    gradients, fused = jax.grad(total, (0, 1), has_aux=True)(tokens, scores)
+    return fused, gradients
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.booleans(), min_size=6, max_size=6), st.integers(0, 100))
+def test_the_dropped_become_one_token(keep, seed):
+    generator = np.random.default_rng(seed)
+    keep = np.array([keep, [True, False] * 3])
+    tokens = generator.normal(size=(2, 6, 3)).astype(np.float32)
+    scores = generator.normal(size=(2, 6)).astype(np.float32)
+    scores[:, 0] = -1e4  # weighs nothing, unless it is alone
+    found, back = fused_and_gradients(tokens, scores, jnp.float32(keep))
+    assert found.shape == (2, 1, 3)
+    for row in range(2):
+        dropped = np.flatnonzero(~keep[row])
+        if not dropped.size:
+            np.testing.assert_array_equal(found[row], np.zeros((1, 3)))
+            continue
+        weights = np.exp(scores[row, dropped] - scores[row, dropped].max())
+        weights /= weights.sum()
+        np.testing.assert_allclose(
+            found[row, 0], weights @ tokens[row, dropped], atol=1e-5
+        )
+    for gradient in back:
+        assert np.isfinite(gradient).all()
+        assert not np.asarray(gradient)[keep].any()  # the kept have no part in it
+    np.testing.assert_allclose(back[1].sum(-1), 0, atol=1e-5)

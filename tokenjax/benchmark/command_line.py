@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 from absl import flags
 from tqdm import tqdm
 
-from tokenjax import models
-from tokenjax.benchmark import latency, measure, table
+from tokenjax.benchmark import latency, measure, sdtps, table
 from tokenjax.errors import UserError
 
 
@@ -91,7 +90,7 @@ def parse_pairs(flag: str, texts: Sequence[str]) -> dict[str, str]:
 
 
 def requests(options: Mapping[str, Any]) -> list[Request]:
-    """The rows asked for, each model with each batch size.
+    """The rows asked for, each model with each batch size; with `sdtps` also `demo`.
 
     Raises:
       UserError: no model.
@@ -99,9 +98,9 @@ def requests(options: Mapping[str, Any]) -> list[Request]:
     named = [options["model"]] if options["model"] else []
     names = list(dict.fromkeys([*named, *options["models"]]))
     if not names:
-        valid = models.names()
+        valid = measure.names()
         raise UserError(f"name a model: --model {valid[0]}. Valid: {', '.join(valid)}")
-    return by_batch_size(names, options)
+    return by_batch_size(sdtps.expand(names), options)
 
 
 def by_batch_size(names: Sequence[str], options: Mapping[str, Any]) -> list[Request]:
@@ -142,8 +141,11 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     arguments = parse_arguments(options["set"])
     check_file("csv", options["csv"])
     dtype, image_size = options["dtype"], options["image_size"]
-    for request in wanted:
-        measure.build(request.name, arguments, dtype, image_size)
+    for name in dict.fromkeys(name for name, _ in wanted):
+        measure.build(name, arguments, dtype, image_size)
+    sizes = [size for name, size in wanted if name == sdtps.NAME]
+    if sizes:
+        sdtps.check(arguments, dtype, image_size)
 
     def measure_one(request: Request, timing: latency.Timing) -> measure.Row:
         name, batch_size = request
@@ -153,6 +155,26 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
 
     rows = measure_all(wanted, measure_one, options)
     print(table.format_table(rows, options["warmup"]))
+    if sizes:
+        print("\n" + sdtps.format_stages(_measure_stages(rows, sizes, options)))
+
+
+def _measure_stages(
+    rows: Sequence[measure.Row], sizes: Sequence[int], options: Mapping[str, Any]
+) -> list[sdtps.StageRow]:
+    """The stages at each batch size; the CSV has them after the rows, when finished."""
+    arguments = parse_arguments(options["set"])
+    timing = latency.Timing(
+        options["warmup"], options["repeats"], options["max_seconds"]
+    )
+    stages: list[sdtps.StageRow] = []
+    for size in sizes:
+        stages += sdtps.measure_stages(
+            arguments, size, options["dtype"], options["image_size"], timing
+        )
+        if options["csv"]:
+            table.write_csv([*rows, *stages], options["csv"], sdtps.COLUMNS)
+    return stages
 
 
 def measure_all(

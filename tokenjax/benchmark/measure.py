@@ -1,12 +1,14 @@
 """One row of the benchmark: what one model costs at one batch size and precision.
 
-Measured is inference up to the model's first output (its logits). Whatever only feeds
-the others, such as attention maps to look at, is dropped inside the jitted function, so
-that neither the compiler nor the FLOP count keeps it.
+Measured is inference up to the model's first output: its logits, or the feature that
+retrieval searches by. Whatever only feeds the others, such as attention maps to look
+at, is dropped inside the jitted function, so that neither the compiler nor the FLOP
+count keeps it.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -15,9 +17,10 @@ import jax.numpy as jnp
 
 from tokenjax import models
 from tokenjax.benchmark import flops, inputs, latency, memory
-from tokenjax.errors import UserError
+from tokenjax.errors import UserError, unknown_name
 
 DTYPES = ("float32", "bfloat16")
+SDTPS = "sdtps"  # a module within `demo` and no model of its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +46,11 @@ class Row:
         return self.batch_size / self.latency.median
 
 
+def names() -> list[str]:
+    """Every name that `build` knows."""
+    return sorted([*models.names(), SDTPS])
+
+
 def build(
     name: str, model_kwargs: Mapping[str, Any], dtype: str, image_size: int
 ) -> tuple[nn.Module, int]:
@@ -55,11 +63,30 @@ def build(
         raise UserError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
     if "dtype" in model_kwargs:
         raise UserError("dtype is given by --dtype, not as an argument of the model")
+    if name not in names():
+        raise UserError(unknown_name("model", name, names()))
+    if name == SDTPS:
+        model: Any = build("demo", model_kwargs, dtype, image_size)[0]
+        return model.make_sdtps(), 0
     valid = models.argument_names(name)
     arguments = {"dtype": getattr(jnp, dtype)} if "dtype" in valid else {}
     if image_size and "img_size" in valid:
         arguments["img_size"], image_size = image_size, 0
-    return models.create(name, **{**arguments, **model_kwargs}), image_size
+    elif image_size and "image_size" in valid:
+        arguments["image_size"], image_size = (image_size, image_size), 0
+    model = models.create(name, **{**arguments, **model_kwargs})
+    if image_size:
+        _check_image_size(model, name, image_size)
+    return model, image_size
+
+
+def _check_image_size(model: nn.Module, name: str, image_size: int) -> None:
+    """Raises: UserError unless the model takes images of this size."""
+    example = inputs.distinct_inputs(model, 1, image_size, count=1)[0]
+    try:
+        jax.eval_shape(model.init, jax.random.key(0), *example)
+    except ValueError as error:
+        raise UserError(f"--image_size {image_size}, {name}: {error}") from error
 
 
 def measure_model(
@@ -100,10 +127,17 @@ def measure_module(
 
     `label` and `dtype` go into the row as they are.
     """
-    try:
+    with fitting(label, batch_size):
         return _measure(
             module, label, batch_size, dtype, image_size, timing or latency.Timing()
         )
+
+
+@contextlib.contextmanager
+def fitting(label: str, batch_size: int) -> Iterator[None]:
+    """Raises: UserError for a batch that does not fit into the device's memory."""
+    try:
+        yield
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -145,10 +179,15 @@ def _measure(
 
 
 def first_output(module: nn.Module) -> Callable[..., Any]:
-    """(variables, *inputs) -> the model's first output, in inference."""
+    """(variables, *inputs) -> the model's first output, in inference.
+
+    Of a model for retrieval, which returns a dict, that is the feature to search by.
+    """
 
     def function(variables: Any, *arguments: Any) -> Any:
         outputs = module.apply(variables, *arguments, train=False)
+        if isinstance(outputs, dict):
+            return outputs["features"]["concat"]
         return outputs[0] if isinstance(outputs, tuple) else outputs
 
     return function

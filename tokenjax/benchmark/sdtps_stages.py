@@ -1,28 +1,31 @@
-"""The stages of DeMo with SDTPS in inference, each a function of its own.
+"""The stages of DeMo with SDTPS in inference, each a compiled function of its own.
 
-    tokens    = backbone(images, cameras)                   three modalities in one call
-    globals   = global-local(tokens)                        PIFE, if the model has it
-    selected  = selection(tokens, globals)    similarities, scores, top-k, gather, extra
-    fused     = aggregation(selected)         and the means
-    fused     = selection + aggregation(tokens, globals)    both as one program
-    scores    = heads(features)               necks and classifiers
-    fused     = HDM + ATMoE(tokens, globals)  of the model with this control's fusion
-    concat    = whole(images, cameras)        without the heads
+    backbone                 images, cameras -> tokens; all modalities in one call
+    global-local             tokens -> globals; PIFE, where the model has it
+    selection                tokens, globals -> selected: similarities, scores, top-k,
+                             gather, extra token
+    aggregation              selected -> fused feature
+    selection + aggregation  tokens, globals -> fused feature, as one program
+    heads                    features -> scores: necks and classifiers
+    HDM + ATMoE              tokens, globals -> fused feature of the control
+    whole                    images, cameras -> feature for retrieval, without heads
 
-Each works on the model's own code: what a stage does not need is not there, or is given
-and dropped by jit. Its inputs are what the stages before it made.
+All run the model's own code: what a stage leaves out is dropped by jit, what it is
+given takes the place of a call. Its inputs are what the stages before it made.
 
 Axes: batch b, tokens n (class token first), dim c, modalities m.
 """
 
+import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
-from tokenjax.benchmark import flops, inputs, latency, measure, memory, turns
+from tokenjax.benchmark import flops, inputs, latency, measure
 from tokenjax.models.demo import DeMo
 from tokenjax.models.sdtps import Selection, TokenSparse
 
@@ -36,7 +39,7 @@ class Backbone(DeMo):
 
     @nn.compact
     def __call__(self, images: ByModality, cameras: jax.Array) -> ByModality:  # type: ignore[override]
-        return self._tokens({m: images[m] for m in self.modalities}, cameras, False)
+        return self._tokens(dict(images), cameras, train=False)
 
 
 class GlobalLocal(DeMo):
@@ -45,8 +48,8 @@ class GlobalLocal(DeMo):
     @nn.compact
     def __call__(self, tokens: ByModality) -> ByModality:  # type: ignore[override]
         return {
-            name: self._global_local(name, value[:, 0], value[:, 1:])
-            for name, value in tokens.items()
+            name: self._global_local(name, tokens[name][:, 0], tokens[name][:, 1:])
+            for name in self.modalities
         }
 
 
@@ -55,8 +58,8 @@ class Fusion(DeMo):
 
     @nn.compact
     def __call__(self, tokens: ByModality, globals_: ByModality) -> jax.Array:  # type: ignore[override]
-        patches = {name: value[:, 1:] for name, value in tokens.items()}
-        return self._fuse(patches, dict(globals_), False, None)[0]
+        patches = {name: tokens[name][:, 1:] for name in self.modalities}
+        return self._fuse(patches, dict(globals_), train=False, uniforms=None)[0]
 
 
 class Heads(DeMo):
@@ -64,31 +67,34 @@ class Heads(DeMo):
 
     @nn.compact
     def __call__(self, features: ByModality) -> ByModality:  # type: ignore[override]
-        return {name: self._score(name, x, False) for name, x in features.items()}
+        return {name: self._score(name, x, train=False) for name, x in features.items()}
 
 
-def select(fusion: Fusion, *arguments: Any) -> dict[str, Selection]:
-    """(variables, tokens, globals) to what each modality selects."""
+def select(fusion: Any, *arguments: Any) -> dict[str, Selection]:
+    """(variables, tokens, globals) to what is selected of each modality."""
     _, seen = fusion.apply(
         *arguments,
         capture_intermediates=lambda module, _: isinstance(module, TokenSparse),
         mutable=["intermediates"],
     )
     found = seen["intermediates"]["sdtps"]
-    return {m: found[f"{m}_sparse"]["__call__"][0] for m in fusion.modalities}
+    return {name: calls["__call__"][0] for name, calls in found.items()}
 
 
 def aggregate(
-    fusion: Fusion, variables: Any, selected: Mapping[str, Selection], *arguments: Any
+    fusion: Any,
+    variables: Any,
+    selected: Mapping[str, Selection],
+    *arguments: Any,
 ) -> jax.Array:
     """(variables, selected, tokens, globals) to the fused feature (b, m c).
 
-    Of tokens and globals nothing but the shapes is used.
+    Tokens and globals are for the modules that expect them; nothing reads them.
     """
 
     def given(call: Callable, args: Any, kwargs: Any, context: Any) -> Any:
         if isinstance(context.module, TokenSparse):
-            return selected[context.module.name.removesuffix("_sparse")]
+            return selected[str(context.module.name)]
         return call(*args, **kwargs)
 
     with nn.intercept_methods(given):
@@ -96,58 +102,121 @@ def aggregate(
 
 
 class Stage(NamedTuple):
-    """A compiled function, what it takes, and what it costs (FLOPs of the batch)."""
+    """A compiled function, its cost (FLOPs of the batch), and what it is called with.
+
+    `parameters` are those it reads.
+    """
 
     name: str
     parameters: int
-    flops: int
     inputs: str
+    flops: int
+    compiled: jax.stages.Compiled
     compile_seconds: float
-    memory: memory.Memory
-    function: Callable[..., Any]
     calls: Calls
 
-    def contestant(self, batch_size: int) -> turns.Contestant:
-        """To be timed in turns with other stages."""
-        cost = self.flops / batch_size
-        return turns.Contestant(self.name, "", 1.0, cost, self.function, self.calls)
 
-
-def make_stages(model: DeMo, control: DeMo, batch_size: int) -> list[Stage]:
-    """Every stage, the backbone first.
+def make_stages(
+    model: DeMo, control: DeMo | None, batch_size: int, on_made: Callable[[], object]
+) -> list[Stage]:
+    """Every stage, the backbone first and the whole last.
 
     Args:
       model: with fusion "sdtps".
-      control: the same with fusion "hdm_atm".
-      batch_size: of the inputs, of which each stage gets three.
+      control: the same with fusion "hdm_atm", if there is one.
+      batch_size: of the inputs, of which each stage has three.
+      on_made: called when a stage is compiled, for a progress bar.
     """
     examples = inputs.distinct_inputs(model, batch_size)
-    variables = _init(model, examples[0])
-    sdtps = Fusion(**_fields(model))
-    whole = _stage("whole", model, measure.first_output(model), variables, examples)
-    backbone = _stage(
-        BACKBONE, Backbone(**_fields(model)), None, variables, examples
-    )
-    tokens = _outputs(backbone)
-    stages = [backbone]
+    maker = _Maker(model, _init(model, examples[0]), on_made)
+    module, owned = maker.part(Backbone, examples[0])
+    tokens = maker.add(BACKBONE, module.apply, owned, examples)
+    globals_ = [{name: each[name][:, 0] for name in each} for each in tokens]
     if model.global_local:
-        module = GlobalLocal(**_fields(model))
-        given = [(each,) for each in tokens]
-        stages.append(_stage("global-local", module, None, variables, given))
-        globals_ = _outputs(stages[-1])
-    else:
-        globals_ = [{m: x[m][:, 0] for m in model.modalities} for x in tokens]
+        module, owned = maker.part(GlobalLocal, (tokens[0],))
+        calls = [(each,) for each in tokens]
+        globals_ = maker.add("global-local", module.apply, owned, calls)
     pairs = list(zip(tokens, globals_, strict=True))
-    selection = _stage(
-        "selection", sdtps, functools.partial(select, sdtps), variables, pairs
-    )
-    triples = [
-        (chosen, *pair) for chosen, pair in zip(_outputs(selection), pairs, strict=True)
+    fused = _add_fusion(maker, pairs)
+    features = [
+        (_features(model, *each),) for each in zip(globals_, fused, strict=True)
     ]
-    aggregation = functools.partial(aggregate, sdtps)
-    stages += [
-        selection,
-        _stage("aggregation", sdtps, aggregation, variables, triples),
-        _stage(BOTH, sdtps, None, variables, pairs),
-    ]
-    return [*stages, *_others(model, control, variables, pairs), whole]
+    module, owned = maker.part(Heads, features[0])
+    maker.add("heads", module.apply, owned, features)
+    if control:
+        module = Fusion(**_fields(control))
+        maker.add("HDM + ATMoE", module.apply, _init(module, pairs[0]), pairs)
+    maker.add("whole", measure.first_output(model), maker.variables, examples)
+    return maker.made
+
+
+def _add_fusion(maker: "_Maker", pairs: Calls) -> list[jax.Array]:
+    """Selection, aggregation, and both, of (tokens, globals); gives what they fuse."""
+    module, owned = maker.part(Fusion, pairs[0])
+    halves = owned["params"]["sdtps"]
+
+    def half(ending: str) -> dict[str, Any]:
+        return {k: tree for k, tree in halves.items() if k.endswith(ending)}
+
+    chosen = functools.partial(select, module)
+    selected = maker.add("selection", chosen, owned, pairs, half("_sparse"))
+    fuse = functools.partial(aggregate, module)
+    calls = [(each, *pair) for each, pair in zip(selected, pairs, strict=True)]
+    maker.add("aggregation", fuse, owned, calls, half("_aggr"))
+    return maker.add(BOTH, module.apply, owned, pairs)
+
+
+@dataclasses.dataclass
+class _Maker:
+    """Makes stages of a model with these variables."""
+
+    model: DeMo
+    variables: Any
+    on_made: Callable[[], object]
+    made: list[Stage] = dataclasses.field(default_factory=list)
+
+    def part(self, kind: type[DeMo], example: tuple) -> tuple[nn.Module, Any]:
+        """A stage's module, and of the model's variables those that it has."""
+        module = kind(**_fields(self.model))
+        shapes = jax.eval_shape(module.init, jax.random.key(0), *example)
+        return module, {
+            collection: {name: self.variables[collection][name] for name in tree}
+            for collection, tree in shapes.items()
+        }
+
+    def add(
+        self, name: str, run: Callable, owned: Any, calls: Calls, read: Any = None
+    ) -> list[Any]:
+        """Adds run(owned, *call); `read`: the parameters that it reads, if not all."""
+        calls = jax.block_until_ready([(owned, *call) for call in calls])
+        compiled, seconds = latency.compile_function(run, calls[0])
+        stage = Stage(
+            name=name,
+            parameters=measure.count_parameters({"params": read} if read else owned),
+            inputs=inputs.shapes(calls[0][1:]),
+            flops=flops.count_flops(run, *calls[0]),
+            compiled=compiled,
+            compile_seconds=seconds,
+            calls=calls,
+        )
+        self.made.append(stage)
+        self.on_made()
+        return jax.block_until_ready([compiled(*call) for call in calls])
+
+
+def _init(module: nn.Module, example: tuple[Any, ...]) -> Any:
+    key = jax.random.key(0, impl="rbg")  # compiles faster; the values do not matter
+    return jax.jit(module.init)(key, *example)
+
+
+def _fields(model: DeMo) -> dict[str, Any]:
+    names = [field.name for field in dataclasses.fields(model)]
+    return {k: getattr(model, k) for k in names if k not in ("parent", "name")}
+
+
+def _features(model: DeMo, globals_: ByModality, fused: jax.Array) -> ByModality:
+    """What has a head, by its name."""
+    if not model.direct:
+        return {**globals_, "fused": fused}
+    direct = jnp.concatenate([globals_[name] for name in model.modalities], axis=-1)
+    return {"direct": direct, "fused": fused}

@@ -8,7 +8,7 @@ from tokenjax.convert import torchscript_files
 from tokenjax.errors import ConversionError
 
 _MINIMUM_TORCH = (2, 10)  # earlier weights_only loaders could still be made to run code
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_WRAPPERS = ("state_dict_ema", "state_dict", "model_state_dict", "model")
 
 
 def read_state_dict(path: str | pathlib.Path) -> dict[str, Any]:
@@ -16,7 +16,8 @@ def read_state_dict(path: str | pathlib.Path) -> dict[str, Any]:
 
     A pickle is read with `weights_only=True` and nothing else, a TorchScript archive
     without torch: its tensors are taken out, its code is left alone. A state_dict
-    nested under "state_dict", "model_state_dict" or "model" is taken out.
+    nested under "state_dict_ema" (the averaged one first), "state_dict",
+    "model_state_dict" or "model" is taken out.
 
     Raises: ConversionError for a missing, damaged or unsafe file, and without torch.
     """
@@ -27,7 +28,7 @@ def read_state_dict(path: str | pathlib.Path) -> dict[str, Any]:
         return _read_safetensors(path)
     if path.suffix in (".pth", ".pt") and torchscript_files.is_archive(path):
         return dict(torchscript_files.read_archive(path))
-    if path.suffix in (".pth", ".pt"):
+    if path.suffix in (".pth", ".pt") or path.name.endswith(".pth.tar"):
         return _unwrap(_read_pickle(path), path)
     raise ConversionError(
         f"{path}: expected a .safetensors, .pth or .pt file, got {path.suffix!r}"

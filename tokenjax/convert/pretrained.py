@@ -7,7 +7,8 @@
 | clip_vit | OpenAI's CLIP and open_clip ("visual.conv1.weight", or without "visual.");
   Hugging Face's CLIP ("vision_model.embeddings...", "visual_projection.weight") |
 | camera_vit | timm and DeiT ("patch_embed.proj.weight", "blocks.0...") |
-| both | DeMo's own ("BACKBONE.base...") |
+| t2t_vit | T2T-ViT's ("tokens_to_token.project.weight", "blocks.0...") |
+| all | DeMo's own ("BACKBONE.base...") |
 
 A file of a whole system gives the backbone's part; a classifier and a distillation
 token are left out. Position embeddings of a square grid are resized to the model's.
@@ -31,6 +32,7 @@ from tokenjax.errors import ConversionError
 from tokenjax.models.camera_vit import CameraViT
 from tokenjax.models.clip_vit import ClipVisionTransformer
 from tokenjax.models.position_embedding import resize
+from tokenjax.models.t2t_vit import T2TViT
 
 Arrays = dict[str, np.ndarray]
 
@@ -67,7 +69,7 @@ def load_pretrained(
     """Flax variables in float32 from published weights; see the module.
 
     Args:
-      model: a `ClipVisionTransformer` or a `CameraViT`.
+      model: a `ClipVisionTransformer`, a `CameraViT` or a `T2TViT`.
       state_dict: key -> numpy array or torch tensor, in one of the known layouts.
       key: draws what the file need not have, where it has not.
 
@@ -80,8 +82,7 @@ def load_pretrained(
         )
     backbone, table = _BACKBONES[type(model)], table_for(model)
     arrays = as_arrays(state_dict)
-    own = _below("BACKBONE.base.", arrays)
-    arrays = own or backbone.rename(arrays)
+    arrays = backbone.rename(_below("BACKBONE.base.", arrays) or arrays)
     if backbone.positions in arrays:
         positions = arrays[backbone.positions]
         arrays[backbone.positions] = _fit_positions(positions, model.grid)
@@ -162,4 +163,5 @@ def _timm_keys(arrays: Arrays) -> Arrays:
 _BACKBONES: dict[type[nn.Module], _Backbone] = {
     ClipVisionTransformer: _Backbone(_clip_keys, "positional_embedding"),
     CameraViT: _Backbone(_timm_keys, "pos_embed", ("sie_embed",)),
+    T2TViT: _Backbone(_timm_keys, "pos_embed", ("sie_embed",)),
 }

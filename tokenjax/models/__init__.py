@@ -6,7 +6,7 @@ from typing import Any
 import flax.linen as nn
 
 from tokenjax.errors import UserError, unknown_name
-from tokenjax.models import camera_vit
+from tokenjax.models import camera_vit, t2t_vit
 from tokenjax.models.camera_vit import CameraViT
 from tokenjax.models.clip_vit import ClipVisionTransformer
 from tokenjax.models.demo import DeMo
@@ -14,6 +14,7 @@ from tokenjax.models.dynamic_vit import DynamicViT
 from tokenjax.models.linear_vit import LinearVisionTransformer
 from tokenjax.models.routing import AttentionRouting
 from tokenjax.models.routing_baselines import CheapCompute, FullCompute, NoRouting
+from tokenjax.models.t2t_vit import T2TViT
 from tokenjax.models.vdpa import VDPA
 from tokenjax.models.vit import VisionTransformer
 
@@ -45,6 +46,8 @@ _REGISTRY: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "clip_vit": (ClipVisionTransformer, {}),
     "camera_vit": (CameraViT, {}),
     **{name: (CameraViT, preset) for name, preset in camera_vit.PRESETS.items()},
+    "t2t_vit": (T2TViT, {}),
+    **{name: (T2TViT, preset) for name, preset in t2t_vit.PRESETS.items()},
 }
 
 

@@ -133,7 +133,8 @@ class CameraViT(nn.Module):
         """`cameras` and `views` (b,): indices, read where the model has several."""
         layers.check_images(images, (*self.image_size, self.in_chans))
         dtype = jnp.dtype(self.dtype)
-        tokens = self._embed(images) + self._camera(cameras, views).astype(dtype)
+        tokens = self._embed(images, train)
+        tokens += self._camera(cameras, views).astype(dtype)
         embedded = nn.Dropout(self.drop_rate, deterministic=not train)(tokens)
         block = {
             "num_heads": self.num_heads,
@@ -154,8 +155,9 @@ class CameraViT(nn.Module):
             seen = {"embedded": embedded, "blocks": outputs}
         return norm(outputs[-1]).astype(jnp.float32), {"losses": {}, **seen}
 
-    def _embed(self, images: jax.Array) -> jax.Array:
+    def _embed(self, images: jax.Array, train: bool) -> jax.Array:
         """Images to tokens with their positions: (b, n, c)."""
+        del train
         dtype = jnp.dtype(self.dtype)
         patches = layers.PatchEmbedding(
             self.patch_size,

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.errors import UserError
-from tokenjax.models import demo_backbone, layers
+from tokenjax.models import demo_backbone, layers, patch_grid
 from tokenjax.models.modality_fusion import GeneralFusion
 from tokenjax.models.sdtps import MODALITIES, MultiModalSDTPS, check_modalities
 
@@ -87,6 +87,9 @@ class DeMo(nn.Module):
 
     def _problems(self) -> list[tuple[bool, str]]:
         sizes = self.sizes()
+        if min(*self.image_size, *self.stride_size) < 1:
+            return [(True, "image_size and stride_size must be pairs of at least 1")]
+        counted = demo_backbone.token_grid(self.image_size, self.stride_size)
         return [
             (
                 self.fusion not in FUSION,
@@ -95,8 +98,15 @@ class DeMo(nn.Module):
             (self.num_classes < 1, "num_classes must be at least 1"),
             (self.camera_num < 1, "camera_num must be at least 1"),
             (
-                min(*self.image_size, *self.stride_size) < 1,
-                "image_size and stride_size must be pairs of at least 1",
+                min(self.grid) < 1,
+                f"image_size {self.image_size} is less than a patch of "
+                f"{sizes.patch_size}",
+            ),
+            (
+                sizes.clip and self.grid != counted,
+                f"{self.transformer_type} takes {counted} patches, image_size // "
+                f"stride_size, and those of {sizes.patch_size} at stride "
+                f"{self.stride_size} are {self.grid}",
             ),
             (
                 bool(sizes.width % sizes.num_heads),
@@ -126,7 +136,8 @@ class DeMo(nn.Module):
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of patches."""
-        return demo_backbone.token_grid(self.image_size, self.stride_size)
+        side = self.sizes().patch_size
+        return patch_grid.grid_of(self.image_size, side, self.stride_size)
 
     def example_inputs(self, batch_size: int) -> tuple[dict, jax.Array]:
         """Zeros of the shapes that the model takes."""
@@ -144,7 +155,7 @@ class DeMo(nn.Module):
         uniforms: Mapping[str, jax.Array] | None = None,
     ) -> dict[str, Any]:
         """See the class."""
-        images = self._checked(images, missing)
+        images = self._checked(images, cameras, missing)
         tokens = self._tokens(images, cameras, train)
         patches = {name: value[:, 1:] for name, value in tokens.items()}
         globals_ = {name: value[:, 0] for name, value in tokens.items()}
@@ -185,7 +196,10 @@ class DeMo(nn.Module):
         return {name: (scores[name], features[name]) for name in names}
 
     def _checked(
-        self, images: Mapping[str, jax.Array], missing: Sequence[str]
+        self,
+        images: Mapping[str, jax.Array],
+        cameras: jax.Array,
+        missing: Sequence[str],
     ) -> dict[str, jax.Array]:
         """All modalities, zeros for the missing ones."""
         unknown = set(missing) - set(self.modalities)
@@ -198,6 +212,11 @@ class DeMo(nn.Module):
         check_modalities("images", there, present)
         for image in there.values():
             layers.check_images(image, (*self.image_size, 3))
+            if cameras.shape != image.shape[:1]:
+                raise ValueError(
+                    "cameras must be one index for each sample, "
+                    f"({len(image)},), got {cameras.shape}"
+                )
         zeros = jnp.zeros_like(there[present[0]])
         return {name: there.get(name, zeros) for name in self.modalities}
 
@@ -207,6 +226,8 @@ class DeMo(nn.Module):
         """By modality (b, 1 + n, c)."""
         sizes, names = self.sizes(), self.modalities
         together = demo_backbone.side_by_side(images, names)  # (b m, h, w, 3)
+        # An index that is not there gives NaN; -1 must not be the last camera.
+        cameras = jnp.where(cameras < 0, self.camera_num, cameras)
         repeated = jnp.repeat(cameras, len(names))  # (b m,)
         backbone = demo_backbone.make_backbone(
             sizes,
@@ -266,7 +287,8 @@ class DeMo(nn.Module):
     @nn.nowrap
     def make_sdtps(self) -> MultiModalSDTPS:
         """The selection that this model has, or would have with fusion "sdtps"."""
-        rows, columns = self.grid
+        # As the original counts them: fewer there are where patches overlap.
+        rows, columns = demo_backbone.token_grid(self.image_size, self.stride_size)
         return MultiModalSDTPS(
             embed_dim=self.sizes().feat_dim,
             num_patches=rows * columns,
@@ -355,7 +377,7 @@ def from_settings(
         "SDTPS_GUMBEL_TAU": "sdtps_gumbel_tau",
     }
     given = {names[key]: cfg_model[key] for key in names if key in cfg_model}
-    sizes = dict(backbone or {})
+    sizes: dict[str, Any] = dict(backbone or {})
     for theirs, ours in {"layers": "depth", "heads": "num_heads"}.items():
         if theirs in sizes:
             sizes[ours] = sizes.pop(theirs)

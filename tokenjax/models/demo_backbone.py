@@ -3,8 +3,8 @@
     tokens (b, 1 + n, feat_dim), the class token first, of images (b, h, w, 3)
 
 A CLIP image tower adds its camera embedding to the class token alone, an ImageNet ViT
-to every token. All modalities of a batch go through in one call: their axis is put
-behind the batch's, so that a batch split over devices stays where it is.
+or T2T-ViT to every token. All modalities of a batch go through in one call: their axis
+is put behind the batch's, so that a batch split over devices stays where it is.
 
 Source: DeMo2 at 6334359, modeling/make_model.py (`build_transformer`).
 """
@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from tokenjax.errors import UserError, unknown_name
 from tokenjax.models.camera_vit import CameraViT
 from tokenjax.models.clip_vit import ClipVisionTransformer
+from tokenjax.models.t2t_vit import T2TViT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,7 @@ class BackboneSizes:
     qkv_bias: bool = True
     qk_scale: float | None = None
     patch_size: int = 16
+    tokens_type: str = ""  # of a T2T-ViT
 
 
 TRANSFORMER_TYPES = {
@@ -44,6 +46,12 @@ TRANSFORMER_TYPES = {
         False, 768, 8, 8, 768, 3.0, qkv_bias=False, qk_scale=768**-0.5
     ),
     "deit_small_patch16_224": BackboneSizes(False, 384, 12, 6, 384),
+    "t2t_vit_t_14": BackboneSizes(
+        False, 384, 14, 6, 384, 3.0, qkv_bias=False, tokens_type="transformer"
+    ),
+    "t2t_vit_t_24": BackboneSizes(
+        False, 512, 24, 8, 512, 3.0, qkv_bias=False, tokens_type="transformer"
+    ),
 }
 
 
@@ -80,7 +88,7 @@ def make_backbone(
     remat: bool,
     name: str = "backbone",
 ) -> nn.Module:
-    """The module; `cameras` (0: no embedding) concerns the ImageNet type alone."""
+    """The module; `cameras` (0: no embedding) concerns the ImageNet types alone."""
     if sizes.clip:
         rows, columns = token_grid(image_size, stride_size)
         return ClipVisionTransformer(
@@ -96,7 +104,11 @@ def make_backbone(
             remat=remat,
             name=name,
         )
-    return CameraViT(
+    vit = CameraViT
+    more: dict[str, Any] = {"norm_eps": 1e-6}
+    if sizes.tokens_type:
+        vit, more = T2TViT, {"tokens_type": sizes.tokens_type}
+    return vit(
         img_size=image_size,
         patch_size=sizes.patch_size,
         stride_size=stride_size,
@@ -109,10 +121,10 @@ def make_backbone(
         camera=cameras,
         drop_path_rate=drop_path,
         sie_xishu=sie_coe,
-        norm_eps=1e-6,
         dtype=dtype,
         remat=remat,
         name=name,
+        **more,
     )
 
 

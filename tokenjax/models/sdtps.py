@@ -128,6 +128,10 @@ class TokenAggregation(nn.Module):
     mask_aggregation: str = "recorded"
     dtype: Any = "float32"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_mask_aggregation(self.mask_aggregation)
+
     def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
         """Zeros of a shape that the module takes."""
         return (jnp.zeros((batch_size, 4, self.dim), jnp.float32),)
@@ -142,7 +146,12 @@ class TokenAggregation(nn.Module):
         hidden = layers.LayerNorm(dtype=dtype, name="norm")(tokens)
         hidden = linear(int(self.dim * self.dim_ratio), name="fc1")(hidden)
         hidden = nn.gelu(hidden, approximate=False)
-        logits = linear(self.keeped_patches, name="fc2")(hidden)  # (b, k, a)
+        # Of no rows no variance can be had; the original has such a layer too.
+        init = (
+            layers.torch_kernel_init if self.keeped_patches else nn.initializers.zeros
+        )
+        output = linear(self.keeped_patches, kernel_init=init, name="fc2")
+        logits = output(hidden)  # (b, k, a)
         scale = self.param("scale", nn.initializers.ones, (1, 1, 1))
         logits = logits.swapaxes(1, 2).astype(jnp.float32) * scale  # (b, a, k)
         policy = None if keep_policy is None else keep_policy[:, None]  # (b, 1, k)
@@ -186,6 +195,7 @@ class MultiModalSDTPS(nn.Module):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_mask_aggregation(self.mask_aggregation)
         for wrong, sentence in self._problems():
             if wrong:
                 raise UserError(f"MultiModalSDTPS: {sentence}")
@@ -202,11 +212,6 @@ class MultiModalSDTPS(nn.Module):
             (
                 not names or len(set(names)) < len(names),
                 f"modalities must be different names, got {names}",
-            ),
-            (
-                self.mask_aggregation not in MASK_AGGREGATION,
-                f"mask_aggregation must be one of {MASK_AGGREGATION}, "
-                f"got {self.mask_aggregation!r}",
             ),
             (
                 self.score_gradient not in SCORE_GRADIENT,
@@ -235,8 +240,7 @@ class MultiModalSDTPS(nn.Module):
         uniforms: Mapping[str, jax.Array] | None = None,
     ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
         """See the class."""
-        check_modalities("tokens", tokens, self.modalities)
-        check_modalities("globals", globals_, self.modalities)
+        self._check_inputs(tokens, globals_, uniforms)
         enhanced: dict[str, jax.Array] = {}
         keys = ("mask", "scores", "keep_indices", "aggregation", "similarities")
         aux: dict[str, Any] = {key: {} for key in keys}
@@ -277,6 +281,23 @@ class MultiModalSDTPS(nn.Module):
             aux["similarities"][name] = jnp.stack(similarities)  # (m, b, n)
         return enhanced, aux
 
+    def _check_inputs(
+        self,
+        tokens: Mapping[str, jax.Array],
+        globals_: Mapping[str, jax.Array],
+        uniforms: Mapping[str, jax.Array] | None,
+    ) -> None:
+        check_modalities("tokens", tokens, self.modalities)
+        check_modalities("globals", globals_, self.modalities)
+        if uniforms is not None:
+            check_modalities("uniforms", uniforms, self.modalities)
+        for given in (*tokens.values(), *globals_.values()):
+            if given.shape[-1] != self.embed_dim:
+                raise ValueError(
+                    f"tokens and globals must be of embed_dim {self.embed_dim}, "
+                    f"got {given.shape}"
+                )
+
     def _similarity(self, tokens: jax.Array, vector: jax.Array, own: bool) -> jax.Array:
         """Cosine of every token (b, n, c) with a vector (b, c): (b, n) float32."""
         if self.score_gradient == "none" or (self.score_gradient == "self" and not own):
@@ -297,6 +318,14 @@ def unit(vectors: jax.Array) -> jax.Array:
     # The inner where keeps the gradient at a vector of zeros from being NaN.
     length = jnp.sqrt(jnp.where(square > 1e-24, square, 1e-24))
     return vectors / length
+
+
+def check_mask_aggregation(kind: str) -> None:
+    """Raises: UserError unless it is one of MASK_AGGREGATION."""
+    if kind not in MASK_AGGREGATION:
+        raise UserError(
+            f"mask_aggregation must be one of {MASK_AGGREGATION}, got {kind!r}"
+        )
 
 
 def check_modalities(

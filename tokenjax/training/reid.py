@@ -34,10 +34,9 @@ from tokenjax.training.settings import Settings
 from tokenjax.training.state import Batch, TrainState
 
 FEATURES = ("direct", "fused", "concat")
-PARTS = {  # of the parameters, whose gradients are logged apart
+PARTS = {  # of the parameters, whose gradients are logged apart; the rest: "heads"
     "backbone": ("backbone", "cv_embed"),
     "fusion": ("sdtps", "fusion"),
-    "heads": ("bottleneck", "classifier"),
 }
 ROLES = ("query", "gallery")
 
@@ -48,7 +47,7 @@ class Reidentification(task.Task):
     best_metric = "mAP"
 
     def __init__(self, model: nn.Module, dataset: Dataset, settings: Settings):
-        """Raises: UserError for a model or data of another kind."""
+        """Raises: UserError for a model or data of another kind or too little data."""
         super().__init__(model, dataset, settings)
         if not isinstance(dataset.info, data.ReidInfo):
             raise UserError(
@@ -56,9 +55,19 @@ class Reidentification(task.Task):
             )
         if not hasattr(model, "pairs"):
             raise UserError(f'task "reid" trains demo, not {settings.model["name"]}')
+        reid = settings.reid
+        identities = settings.batch_size // reid.instances
+        if identities > dataset.info.num_classes:
+            raise UserError(
+                f"config: a batch of {settings.batch_size} is {identities} identities "
+                f"x reid.instances {reid.instances}, but {dataset.info.name} has "
+                f"{dataset.info.num_classes} identities to train on"
+            )
+        # What its parts refuse is known before a workdir bears this configuration.
+        jax.eval_shape(self.init, jax.random.key(0))
         self.info: data.ReidInfo = dataset.info
         self.missing: tuple[str, ...] = ()
-        first = settings.reid.direct_only_epochs
+        first = reid.direct_only_epochs
         self.fused_from = settings.in_steps(first, self.num_examples)
 
     def init(self, key: jax.Array) -> dict[str, Any]:
@@ -161,13 +170,12 @@ class Reidentification(task.Task):
         return total, (model_state, scalars)
 
     def gradient_scalars(self, gradients: Any) -> dict[str, jax.Array]:
-        """The norm of each part's gradient."""
-        return {
-            f"gradient_norm_{part}": optax.tree.norm(
-                {k: v for k, v in gradients.items() if k.startswith(names)}
-            )
-            for part, names in PARTS.items()
-        }
+        """The norm of each part's gradient; together the parts are everything."""
+        part_of = {name: part for part, names in PARTS.items() for name in names}
+        parts: dict[str, dict] = {part: {} for part in (*PARTS, "heads")}
+        for name, gradient in gradients.items():
+            parts[part_of.get(name, "heads")][name] = gradient
+        return {f"gradient_norm_{k}": optax.tree.norm(v) for k, v in parts.items()}
 
     def predict(self, variables: Any, batch: Batch) -> dict[str, jax.Array]:
         """Per example: the features, who it shows, and its part in retrieval."""

@@ -21,11 +21,12 @@ def with_backbone(state: TrainState, source: str, sharding: Any) -> TrainState:
 
     Raises: CheckpointError that lists what is missing, unexpected or misshapen.
     """
-    found, _ = storage.load_variables(pathlib.Path(source))
-    given, own = found["params"], state.params[BACKBONE]
-    if OWN in own and OWN not in given:
-        given = {**given, OWN: own[OWN]}
+    own = state.params[BACKBONE]
     try:
+        found, _ = storage.load_variables(pathlib.Path(source))
+        given = found["params"]
+        if OWN in own and OWN not in given:
+            given = {**given, OWN: own[OWN]}
         check_variables({"params": own}, {"params": given})
     except CheckpointError as error:
         raise CheckpointError(f"reid.backbone_from {source}: {error}") from error

@@ -14,6 +14,7 @@ from tokenjax.convert.tables.sdtps import (
     token_aggregation_table,
     token_sparse_table,
 )
+from tokenjax.convert.tables.t2t_vit import t2t_vit_table
 from tokenjax.convert.tables.vdpa import vdpa_table
 from tokenjax.convert.tables.vit import dynamic_vit_table, vit_table
 from tokenjax.errors import ConversionError
@@ -24,6 +25,7 @@ from tokenjax.models.dynamic_vit import DynamicViT
 from tokenjax.models.linear_vit import LinearVisionTransformer
 from tokenjax.models.modality_fusion import GeneralFusion
 from tokenjax.models.sdtps import MultiModalSDTPS, TokenAggregation, TokenSparse
+from tokenjax.models.t2t_vit import T2TViT
 from tokenjax.models.vdpa import VDPA
 from tokenjax.models.vit import VisionTransformer
 
@@ -35,6 +37,7 @@ _TABLES: dict[type[nn.Module], Callable[..., Table]] = {
     GeneralFusion: modality_fusion_table,
     ClipVisionTransformer: clip_vit_table,
     CameraViT: camera_vit_table,
+    T2TViT: t2t_vit_table,
     TokenSparse: token_sparse_table,
     TokenAggregation: token_aggregation_table,
     MultiModalSDTPS: sdtps_table,

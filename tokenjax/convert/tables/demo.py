@@ -8,6 +8,7 @@ from tokenjax.convert.tables.camera_vit import camera_vit_table
 from tokenjax.convert.tables.clip_vit import clip_vit_table
 from tokenjax.convert.tables.modality_fusion import modality_fusion_table
 from tokenjax.convert.tables.sdtps import sdtps_table
+from tokenjax.convert.tables.t2t_vit import t2t_vit_table
 from tokenjax.models.demo import DeMo
 from tokenjax.models.demo_backbone import make_backbone
 
@@ -25,7 +26,8 @@ def demo_table(model: DeMo) -> Table:
         model.dtype,
         model.remat,
     )
-    table = clip_vit_table(backbone) if sizes.clip else camera_vit_table(backbone)
+    image_net = t2t_vit_table if sizes.tokens_type else camera_vit_table
+    table = clip_vit_table(backbone) if sizes.clip else image_net(backbone)
     tables = [_below(table, "BACKBONE.base.", "backbone")]
     entries = []
     if sizes.clip and model.sie_camera:
