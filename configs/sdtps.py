@@ -82,7 +82,7 @@ def synthetic() -> ConfigDict:
     config.label_smoothing = 0.1
     config.optimizer.update(name="adam", learning_rate=3.5e-4, weight_decay=1e-4)
     config.optimizer.decay = "all"
-    config.schedule.update(warmup_epochs=10.0)
+    config.schedule.update(warmup_epochs=5.0)
     config.reid.update(backbone_learning_rate=3.5e-4, crop_padding=3)
     config.evaluate_every_epochs = config.checkpoint.every_epochs = 20.0
     return config

@@ -123,3 +123,19 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, dataset):
     message = refusal(dataset, tmp_path / "nowhere")
     assert message.startswith(f"reid.backbone_from {tmp_path / 'nowhere'}: ")
     assert "no checkpoint" in message
+
+
+def test_what_a_t2t_vit_has_besides_parameters_comes_with_it(tmp_path, dataset):
+    sizes = {"embed_dim": 16, "depth": 1, "num_heads": 2}
+    arguments = {"img_size": (32, 16), "camera": 4, **sizes}
+    model = models.create("t2t_vit_t_14", **arguments)
+    variables = jax.jit(model.init)(jax.random.key(5), *model.example_inputs(1))
+    shifted = jax.tree.map(lambda leaf: leaf + 1.0, variables)
+    storage.save_variables(tmp_path / "t2t", shifted, {"model": {}})
+    own = {"transformer_type": "t2t_vit_t_14", "stride_size": (16, 16)}
+    own |= {"patch_size": 16, "feat_dim": 16}
+    before, after = started(dataset, tmp_path / "t2t", own)
+    found = after.model_state["constants"]["backbone"]["pos_embed"]
+    np.testing.assert_array_equal(found, shifted["constants"]["pos_embed"])
+    kept = before.model_state["batch_stats"], after.model_state["batch_stats"]
+    jax.tree.map(np.testing.assert_array_equal, *kept)

@@ -11,7 +11,7 @@ from reid_tasks import dataset, directory, make, rows, task, variables
 
 from tokenjax import evaluation
 from tokenjax.errors import UserError
-from tokenjax.training import devices, evaluate
+from tokenjax.training import devices, evaluate, reid_figures
 
 __all__ = ["dataset", "directory", "task", "variables"]  # fixtures
 
@@ -113,8 +113,10 @@ def test_scenes_are_left_out_where_the_set_says_so(task, outputs):
 
 
 def test_the_training_split_is_retrieved_from_itself(
-    task, evaluated, variables, dataset, tmp_path
+    task, evaluated, variables, dataset, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(reid_figures, "QUERIES", 2)
+    monkeypatch.setattr(reid_figures, "LISTED", 3)
     found = evaluated(variables, dataset.train)
     assert "query" not in found
     summary = task.summarize(found)

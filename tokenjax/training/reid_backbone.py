@@ -21,16 +21,29 @@ def with_backbone(state: TrainState, source: str, sharding: Any) -> TrainState:
 
     Raises: CheckpointError that lists what is missing, unexpected or misshapen.
     """
-    own = state.params[BACKBONE]
+    own = {
+        name: tree[BACKBONE]
+        for name, tree in {"params": state.params, **state.model_state}.items()
+        if BACKBONE in tree
+    }
     try:
         found, _ = storage.load_variables(pathlib.Path(source))
-        given = found["params"]
-        if OWN in own and OWN not in given:
-            given = {**given, OWN: own[OWN]}
-        check_variables({"params": own}, {"params": given})
+        given = {name: dict(tree) for name, tree in found.items()}
+        if OWN in own["params"] and OWN not in given["params"]:
+            given["params"][OWN] = own["params"][OWN]
+        check_variables(own, given)
     except CheckpointError as error:
         raise CheckpointError(f"reid.backbone_from {source}: {error}") from error
-    placed = jax.device_put(dict(given), sharding)
-    params = {**state.params, BACKBONE: placed}
+    placed = jax.device_put(given, sharding)
+    params = {**state.params, BACKBONE: placed.pop("params")}
+    constants = {
+        name: {**state.model_state[name], BACKBONE: tree}
+        for name, tree in placed.items()
+    }  # a T2T-ViT's positions, say
     ema = None if state.ema_params is None else jax.tree.map(jnp.copy, params)
-    return dataclasses.replace(state, params=params, ema_params=ema)
+    return dataclasses.replace(
+        state,
+        params=params,
+        model_state={**state.model_state, **constants},
+        ema_params=ema,
+    )
