@@ -23,7 +23,7 @@ def small(**more):
     return MultiModalSDTPS(**SMALL | more)
 
 
-def drawn(model, batch=2, count=None):
+def drawn(model, batch=2):
     """(tokens, globals), and variables that other arguments of the class take too."""
     tokens, globals_ = model.example_inputs(batch)
     key = jax.random.key(1)
@@ -32,8 +32,6 @@ def drawn(model, batch=2, count=None):
         return jax.random.normal(jax.random.fold_in(key, index), array.shape)
 
     names = model.modalities
-    if count:
-        tokens = {name: tokens[name][:, :count] for name in names}
     inputs = (
         {name: draw(i, tokens[name]) for i, name in enumerate(names)},
         {name: draw(i + 100, globals_[name]) for i, name in enumerate(names)},
@@ -46,12 +44,9 @@ def start():
     return drawn(small())
 
 
-def uniforms(seed=5, count=20, names=MODALITIES):
-    keys = jax.random.split(jax.random.key(seed), len(names))
-    return {
-        name: jax.random.uniform(key, (2, count))
-        for name, key in zip(names, keys, strict=True)
-    }
+def uniforms(seed=5):
+    draws = jax.random.uniform(jax.random.key(seed), (len(MODALITIES), 2, 20))
+    return dict(zip(MODALITIES, draws, strict=True))
 
 
 def loss(model, names, variables, inputs, noise=None):
@@ -208,13 +203,10 @@ def test_vectors_of_zeros_give_finite_gradients(start):
     assert aux["keep_indices"]["rgb"].tolist() == [list(range(10))] * 2
 
 
-@pytest.mark.parametrize(
-    ("names", "count", "kept"),
-    [(("rgb", "tir"), 7, 4), (("visible", "near", "far", "depth"), 20, 10)],
-)
-def test_other_modalities_and_other_counts_of_tokens(names, count, kept):
+@pytest.mark.parametrize("names", [("rgb", "tir"), ("visible", "near", "far", "depth")])
+def test_other_modalities(names):
     model = small(modalities=names)
-    variables, inputs = drawn(model, count=count)
+    variables, inputs = drawn(model)
     enhanced, aux = model.apply(variables, *inputs)
     assert set(variables["params"]) == {
         f"{name}_{part}" for name in names for part in ("sparse", "aggr")
@@ -225,11 +217,22 @@ def test_other_modalities_and_other_counts_of_tokens(names, count, kept):
         for x in (tokens[names[0]], *globals_.values())
     ]
     for number, name in enumerate(names):
-        assert enhanced[name].shape == (2, 5, 16)  # by num_patches, not by tokens
-        assert aux["mask"][name].sum(1).tolist() == [kept, kept]
+        assert enhanced[name].shape == (2, 5, 16)
+        assert aux["mask"][name].sum(1).tolist() == [10, 10]
         found = aux["similarities"][names[0]][number]
         expected = np.einsum("bnc,bc->bn", unit[0], unit[1 + number])
         np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=name)
+
+
+def test_other_counts_of_tokens():
+    """`num_patches` alone sets how many come out."""
+    variables, (tokens, globals_) = drawn(small())
+    fewer = {name: value[:, :7] for name, value in tokens.items()}
+    fewer["nir"] = tokens["nir"][:, :13]
+    enhanced, aux = jax.eval_shape(small().apply, variables, fewer, globals_)
+    for name, kept in zip(MODALITIES, (4, 7, 4), strict=True):
+        assert enhanced[name].shape == (2, 5, 16)
+        assert aux["keep_indices"][name].shape == (2, kept)
 
 
 def test_one_compilation_per_shape():
