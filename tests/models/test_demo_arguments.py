@@ -9,7 +9,7 @@ from small_models import small_demo as small
 
 from tokenjax import models
 from tokenjax.errors import UserError
-from tokenjax.models import demo
+from tokenjax.models import demo, demo_settings
 
 NAMES = ("rgb", "nir", "tir")
 HDM = {"fusion": "hdm_atm", "direct": False}
@@ -151,7 +151,9 @@ def test_inputs_that_do_not_fit():
 
 
 def settings(**cfg_model):
-    return demo.from_settings(cfg_model, [256, 128], num_classes=171, camera_num=4)
+    return demo_settings.from_settings(
+        cfg_model, [256, 128], num_classes=171, camera_num=4
+    )
 
 
 def test_the_original_settings():
@@ -163,7 +165,7 @@ def test_the_original_settings():
         "demo", fusion="sdtps", sdtps_sparse_ratio=0.7, direct=False, head=8
     )
     backbone = {"layers": 2, "heads": 4}
-    model = demo.from_settings({}, (64, 32), 5, 2, backbone, remat=True)
+    model = demo_settings.from_settings({}, (64, 32), 5, 2, backbone, remat=True)
     assert (model.depth, model.num_heads, model.remat) == (2, 4, True)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tokenjax import convert
-from tokenjax.models import demo
+from tokenjax.models import demo_settings
 from tokenjax.training.reid_losses import reid_loss
 
 NAMES = ("rgb", "nir", "tir")
@@ -38,7 +38,7 @@ TRAIN_OUTPUTS = {
 def recorded(case):
     names = ("cfg_model", "image", "num_classes", "camera_num", "backbone", "feat_dim")
     arguments = {key: case.meta["constructor_args"][key] for key in names}
-    model = demo.from_settings(**arguments, fusion_dropout=0.0)
+    model = demo_settings.from_settings(**arguments, fusion_dropout=0.0)
     variables = convert.from_torch(model, case.group("state"))
     images = {m: jnp.asarray(case[f"input/{m}"].transpose(0, 2, 3, 1)) for m in NAMES}
     return model, variables, images, jnp.asarray(case["input/camera"])
