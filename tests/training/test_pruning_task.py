@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tokenjax import experiment, models, storage
+from tokenjax.data import ArraySplit
 from tokenjax.errors import UserError
 from tokenjax.training import default_config, pruning
 from tokenjax.training.optimizer import make_optimizer, make_schedule
@@ -26,6 +27,12 @@ SMALL = {
 }
 
 
+def examples(*image_shape):
+    return ArraySplit(
+        np.zeros((10, *image_shape), np.uint8), np.arange(10, dtype=np.int32)
+    )
+
+
 def task(settings, teacher=None, **more):
     info = types.SimpleNamespace(
         num_classes=10,
@@ -35,7 +42,7 @@ def task(settings, teacher=None, **more):
         std=(0.3,),
     )
     model = models.create("dynamic_vit", **SMALL, **more)
-    dataset = types.SimpleNamespace(info=info)
+    dataset = types.SimpleNamespace(info=info, train=examples(8, 8, 1))
     return pruning.Pruning(model, dataset, settings, teacher)
 
 
@@ -129,7 +136,8 @@ def test_another_network_is_no_teacher(tmp_path):
 def test_a_model_that_cannot_prune_is_refused():
     settings = Settings.from_config({"task": "pruning", "model": {"name": "vit"}})
     dataset = types.SimpleNamespace(
-        info=types.SimpleNamespace(counts={"train": np.ones(10)})
+        info=types.SimpleNamespace(counts={"train": np.ones(10)}),
+        train=examples(8, 8, 1),
     )
     with pytest.raises(UserError, match='task "pruning" trains a model with'):
         pruning.Pruning(models.create("vit"), dataset, settings)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tokenjax import convert, models
+from tokenjax.data import ArraySplit
 from tokenjax.training.classification import Classification
 from tokenjax.training.optimizer import make_optimizer
 from tokenjax.training.settings import Optimizer, Settings
@@ -27,7 +28,9 @@ def uint8_free_task(model, settings):
     info = types.SimpleNamespace(
         num_classes=10, counts={"train": np.ones(10)}, image_shape=(16, 16, 3)
     )
-    task = Classification(model, types.SimpleNamespace(info=info), settings)
+    unused = ArraySplit(np.zeros((1, 16, 16, 3), np.uint8), np.zeros(1, np.int32))
+    dataset = types.SimpleNamespace(info=info, train=unused)
+    task = Classification(model, dataset, settings)
     task.prepare = lambda images, key=None: images
     return task
 
