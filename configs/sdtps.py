@@ -137,7 +137,7 @@ def ablation() -> ConfigDict:
         {
             "grid": "named",
             "variants": ConfigDict(variants, allow_dotted_keys=True),
-            "seeds": (0, 1, 2),
+            "seeds": (0, 1),
             "columns": (
                 "mAP",
                 "rank1",

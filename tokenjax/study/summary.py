@@ -109,7 +109,10 @@ def _curves(study: Any, runs: list[StudyRun], root: pathlib.Path) -> None:
                     norms.setdefault(run.variant, known)
         if 1 <= len(curves) <= MOST_VARIANTS:
             path = root / f"loss_curves_{dataset}.png"
-            plots.loss_curves(curves, path, "training loss")
+            losses = [x for pairs in curves.values() for _, log in pairs for x in log]
+            # Runs that diverge would press the others onto the axis.
+            wide = min(losses) > 0 and max(losses) > 10 * min(losses)
+            plots.loss_curves(curves, path, "training loss", log_y=wide)
         if norms:
             plots.gradient_norms(norms, root / f"gradient_norms_{dataset}.png")
 
