@@ -61,7 +61,14 @@ def test_constructor_arguments():
 
 @pytest.mark.parametrize(
     "bad",
-    ["--batch_size=0", "--batch_size=x", "--repeats=0", "--dtype=int4", "--nme=a", "--peer=tf"],
+    [
+        "--batch_size=0",
+        "--batch_size=x",
+        "--repeats=0",
+        "--dtype=int4",
+        "--nme=a",
+        "--peer=tf",
+    ],
 )
 def test_bad_flags(bad):
     with pytest.raises(flags.Error):

@@ -42,7 +42,9 @@ def written(tmp_path, rows, **where):
 
 
 def test_what_is_written(tmp_path):
-    run = written(tmp_path, [row(), measure.failed_row("b", 64, "float32", False, "no")])
+    run = written(
+        tmp_path, [row(), measure.failed_row("b", 64, "float32", False, "no")]
+    )
     assert run["settings"] == {"model": "a"}
     assert run["environment"]["hardware"] == "here"
     assert run["rows"][0]["latency"]["median"] == 0.1
@@ -76,7 +78,9 @@ def test_changes_of_what_is_counted_and_of_the_machine(tmp_path):
     ]
     assert found[3].startswith("1 of 2 rows are in both runs; of 0 nothing changed")
     old = written(tmp_path, [row(model="b")])
-    assert "b inference float32 batch 1: too large" in report.changes(old, [gone], WHERE)
+    assert "b inference float32 batch 1: too large" in report.changes(
+        old, [gone], WHERE
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,7 +89,7 @@ def test_changes_of_what_is_counted_and_of_the_machine(tmp_path):
 def test_a_file_of_another_kind(tmp_path, text):
     path = tmp_path / "run.json"
     path.write_text(text)
-    with pytest.raises(UserError, match="run.json"):
+    with pytest.raises(UserError, match=r"run\.json"):
         report.read(path)
 
 

@@ -92,7 +92,7 @@ def build(name: str, model: nn.Module, variables: Mapping[str, Any]) -> Peer:
         reference = _reference(file)
         module = getattr(reference, type(model).__name__)(model)
         source = f"tests/references/{file}.py, torch {torch.__version__}"
-    _load(module, model, variables)
+    module.load_state_dict(_state(name, model, variables))
     return Peer(module.to(device), source, _converter(device))
 
 
@@ -109,17 +109,17 @@ def _from_timm(name: str, model: Any) -> tuple[Any, str]:
     return module, f"timm {timm.__version__} {TIMM[name]}, torch {torch.__version__}"
 
 
-def _load(module: Any, model: nn.Module, variables: Mapping[str, Any]) -> None:
-    """Our weights; a model without a key table keeps what PyTorch drew."""
+def _state(name: str, model: nn.Module, variables: Mapping[str, Any]) -> Any:
+    """Our weights by PyTorch's keys; routing has no published ones, but its own."""
     import torch
 
-    try:
-        state = convert.to_torch(model, jax.device_get(variables))
-    except convert.ConversionError:
-        return
-    module.load_state_dict(
-        {key: torch.tensor(np.asarray(x)) for key, x in state.items()}
-    )
+    variables = jax.device_get(variables)
+    if name not in TIMM:
+        reference = _reference(REFERENCES[type(model).__name__])
+        if hasattr(reference, "state_from_flax"):
+            return reference.state_from_flax(model, variables)
+    state = convert.to_torch(model, variables)
+    return {key: torch.tensor(np.asarray(array)) for key, array in state.items()}
 
 
 def _reference(name: str) -> types.ModuleType:
