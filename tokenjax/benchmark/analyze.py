@@ -101,7 +101,7 @@ def named_models(options: Mapping[str, Any]) -> dict[str, Subject]:
       UserError: no model, one that is unknown or does not take the arguments, or an
         evaluation that is of none of them or cannot be read.
     """
-    names = list(dict.fromkeys(name for name, _ in command_line.requests(options)))
+    names = list(dict.fromkeys(each.name for each in command_line.requests(options)))
     files = command_line.parse_pairs("evaluations", options["evaluations"])
     for name in files:
         if name not in names:

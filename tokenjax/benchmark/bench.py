@@ -75,15 +75,15 @@ def _check(
     old = report.read(options["compare"]) if options["compare"] else None
     if options["peer"]:  # before jax starts: both libraries share one GPU's memory
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if any(request.name == sdtps.NAME for request in wanted):
+        _check_stages(wanted, options)
+        sdtps.check(arguments, wanted[0].dtype, options["image_size"])
     image_size = options["image_size"]
     for name, dtype in dict.fromkeys((r.name, r.dtype) for r in wanted):
         module, _ = measure.build(name, arguments, dtype, image_size)
         measure.check(name, module, dtype, bool(options["train"]))
         if options["peer"]:
             pairs.check(name, module, dtype)
-        if name == sdtps.NAME:
-            _check_stages(wanted, options)
-            sdtps.check(arguments, dtype, image_size)
     return old
 
 

@@ -159,6 +159,7 @@ def measure_module(
     `label` and `dtype` go into the row as they are.
     """
     device = jax.devices()[0]
+    check(label, module, dtype, train)
     with fitting(label, batch_size):
         made = prepare(module, batch_size, dtype, image_size, train)
         peak_before = memory.device_peak(device)

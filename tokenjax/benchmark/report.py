@@ -109,14 +109,14 @@ def changes(
     """Sentences on every row that is in both runs and differs, the machine first."""
     found = list(_machine(old.get("environment", {}), where))
     before = {tuple(row[key] for key in KEY): row for row in old["rows"]}
-    compared = 0
+    compared = alike = 0
     for row in map(dataclasses.asdict, rows):
         earlier = before.get(tuple(row[key] for key in KEY))
         if earlier is None:
             continue
-        compared += 1
-        found += _differences(row, earlier)
-    alike = compared - len({line.partition(":")[0] for line in found if ":" in line})
+        different = _differences(row, earlier)
+        compared, alike = compared + 1, alike + (not different)
+        found += different
     found.append(
         f"{compared} of {len(rows)} rows are in both runs; of {alike} nothing changed "
         f"by more than the noise ({LEAST:.0%}, and 95 % intervals apart)."
