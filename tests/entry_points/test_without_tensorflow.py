@@ -5,6 +5,7 @@ import sys
 
 import training_runs
 
+HIDDEN = {"HIDDEN_PACKAGES": "tensorflow tensorflow_datasets torch"}
 MODELS = """
 import sys
 import tokenjax, tokenjax.convert, tokenjax.data, tokenjax.training.loop
@@ -26,7 +27,7 @@ def test_models_import():
         capture_output=True,
         text=True,
         cwd=training_runs.REPOSITORY,
-        env=training_runs.environment(),
+        env=training_runs.environment(**HIDDEN),
         timeout=120,
     )
     assert finished.returncode == 0, finished.stderr
@@ -36,7 +37,9 @@ def test_models_import():
 
 def test_bench():
     small = "img_size=16,patch_size=8,embed_dim=16,depth=1,num_heads=2"
-    finished = training_runs.run("bench.py", "--model", "vdpa", "--set", small)
+    finished = training_runs.run(
+        *["bench.py", "--model", "vdpa", "--set", small], **HIDDEN
+    )
     assert finished.returncode == 0, finished.stderr
     assert "vdpa" in finished.stdout
 
@@ -44,6 +47,6 @@ def test_bench():
 def test_training(tmp_path):
     flags = ["--config", "configs/vdpa.py", "--workdir", tmp_path / "run"]
     flags += [*training_runs.SMALL, "--config.steps=2"]
-    finished = training_runs.run("train.py", *flags)
+    finished = training_runs.run("train.py", *flags, **HIDDEN)
     assert finished.returncode == 0, finished.stderr
     assert (tmp_path / "run" / "evaluation.json").exists()

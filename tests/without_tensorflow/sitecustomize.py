@@ -1,12 +1,13 @@
-"""Python runs this at its start if the folder is on its path: no TensorFlow or PyTorch.
+"""Python runs this at its start if the folder is on its path: no TensorFlow, say.
 
 Importing TensorFlow takes a run of the entry points some four seconds, for the sake of
 TensorBoard's file alone.
 """
 
+import os
 import sys
 
-HIDDEN = ("tensorflow", "tensorflow_datasets", "torch")
+HIDDEN = os.environ.get("HIDDEN_PACKAGES", "tensorflow tensorflow_datasets").split()
 
 
 class Hide:
