@@ -1,17 +1,22 @@
-"""What a model costs: parameters, FLOPs, latency and memory, compiled, in inference.
+"""What a model costs: parameters, FLOPs, latency, throughput and memory, compiled.
 
     python bench.py --model vdpa
-    python bench.py --models vdpa,vit --image_size 224 --batch_size 1,8 --csv out.csv
-    python bench.py --model vdpa --dtype bfloat16 --set depth=4,embed_dim=256
+    python bench.py --models vdpa,resnet50,swin_base --image_size 512 --csv out.csv
+    python bench.py --model swin_tiny --batch_size auto --dtype float32,bfloat16,int8
+    python bench.py --model vdpa --train --batch_size 8 --set depth=4,embed_dim=256
+    python bench.py --models vdpa,resnet50 --peer torch --json run.json --figure run.png
+    python bench.py --models vdpa,resnet50 --compare run.json
     python bench.py --model sdtps --batch_size 1,8
 
 `sdtps` is the module and the whole DeMo, and the stages of DeMo in turns.
+`--peer torch` times the same model in PyTorch, eager and compiled, in turns with ours.
 `python bench.py --help` lists the flags. TensorFlow is not needed.
 """
 
 from tokenjax import command_line
-from tokenjax.benchmark import command_line as benchmark
+from tokenjax.benchmark import bench
+from tokenjax.benchmark.command_line import define_bench_flags
 
 if __name__ == "__main__":
-    benchmark.define_flags()
-    command_line.run(benchmark.main)
+    define_bench_flags()
+    command_line.run(bench.main)

@@ -7,6 +7,11 @@ import pathlib
 # Before jax starts. Numbers are held to recorded ones: never a faster, coarser product.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+# What runs once need not be compiled well: that is a third of a new machine's time.
+os.environ["XLA_FLAGS"] = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    + os.environ.get("XLA_FLAGS", "")
+)
 
 import jax
 import numpy as np

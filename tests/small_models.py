@@ -15,6 +15,15 @@ ROUTED = {
     "aggregator_dim": 16,
     "head_hidden_dim": 16,
 }
+SWIN = {
+    "img_size": 18,
+    "patch_size": 2,
+    "embed_dim": 8,
+    "depths": (2, 1),
+    "num_heads": (1, 2),
+    "window_size": 4,
+    "drop_path_rate": 0.0,
+}
 MASKED = {"execution": "masked"}  # gathered costs a second program per capacity
 SMALL = {
     "vdpa": TINY,
@@ -30,6 +39,29 @@ SMALL = {
     "full_compute": ROUTED,
     "cheap_compute": ROUTED,
     "no_routing": ROUTED,
+    "maxvit_tiny": {
+        "img_size": 64,
+        "embed_dim": (8,),
+        "depths": (1,),
+        "stem_width": 4,
+        "head_hidden_size": 6,
+        "transformer_dim_head": 4,
+        "drop_path_rate": 0.1,
+    },
+    "resnet50": {"layers": (1, 1), "channels": (4, 6), "img_size": 32},
+    "vmamba_tiny": {
+        "img_size": 16,
+        "depths": (1, 1),
+        "dims": 8,
+        "mlp_ratio": 2.0,
+        "drop_path_rate": 0.1,
+    },
+    "swin_tiny": SWIN,
+    "swin_base": SWIN,
+    "convnextv2_tiny": {"img_size": 16, "depths": (1, 1), "dims": (8, 12)},
+    "vit_base_patch16": TINY,
+    "vit_small_patch16": TINY,
+    "vit_tiny_patch16": TINY,
 }
 DEMO = {
     "image_size": (16, 8),  # 4 x 2 patches
@@ -50,7 +82,8 @@ ELSEWHERE = {
     **dict.fromkeys(("t2t_vit", *t2t_vit.PRESETS), "test_t2t_vit.py"),
 }
 SAME_CLASS = {"cifar_vit_tiny", "cifar_vit_small", "cifar_vit_base", "lightweight_vit"}
-SAME_CLASS |= {"attention_routing_lean"}
+SAME_CLASS |= {"attention_routing_lean", "swin_base"}
+SAME_CLASS |= {"vit_small_patch16", "vit_tiny_patch16"}
 VARIANTS = {
     **{name: (name, {}) for name in SMALL if name not in SAME_CLASS},
     "vdpa_soft_topk": ("vdpa", {"stk": "soft_topk", "stk_temperature": 0.1}),
@@ -59,6 +92,7 @@ VARIANTS = {
     "vdpa_dropout": ("vdpa", {"drop": 0.1, "attn_drop": 0.1}),
     "vdpa_remat": ("vdpa", {"remat": True}),
     "vit_remat": ("vit", {"remat": True}),
+    "vit_base_patch16_remat": ("vit_base_patch16", {"remat": True}),
     "vit_patch_dropout": ("vit", {"patch_dropout": 0.5, "initialization": "xavier"}),
     "linear_vit_remat": ("linear_vit", {"remat": True}),
     "dynamic_vit_remat": ("dynamic_vit", {"remat": True}),

@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from typing import Any
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 SMALL = [
@@ -25,19 +26,23 @@ def command(script: str, *arguments: object) -> list[str]:
     return [sys.executable, *head, *map(str, arguments)]
 
 
-def environment(**extra: str) -> dict[str, str]:
-    """This process's, with the suite's compilation cache and no accelerator."""
+def environment(tensorflow: bool = False, **extra: str) -> dict[str, str]:
+    """This process's, with the suite's compilation cache and no accelerator.
+
+    Without `tensorflow` it cannot be imported, which spares its import's seconds.
+    """
+    hidden = [] if tensorflow else [str(REPOSITORY / "tests" / "without_tensorflow")]
     return {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
         "JAX_COMPILATION_CACHE_DIR": str(REPOSITORY / ".cache" / "jax"),
-        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONPATH": os.pathsep.join([*hidden, str(REPOSITORY)]),
         **extra,
     }
 
 
 def run(
-    script: str, *arguments: object, timeout: float = 120, **extra: str
+    script: str, *arguments: object, timeout: float = 120, **extra: Any
 ) -> subprocess.CompletedProcess:
     """Runs an entry point from the repository to its end."""
     return subprocess.run(
@@ -55,7 +60,7 @@ def train_small(
     *arguments: str,
     config: str = "configs/vdpa.py",
     timeout: float = 120,
-    **extra: str,
+    **extra: Any,
 ):
     """train.py on digits with a tiny model, 24 steps."""
     return run(

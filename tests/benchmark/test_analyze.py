@@ -74,7 +74,7 @@ def test_the_program(tmp_path):
         f"--evaluations=vit={evaluation}",
     )
     assert finished.returncode == 0, finished.stderr
-    assert "vdpa, batch 4: 100%" in finished.stderr
+    assert "vdpa, batch 4, float32: 100%" in finished.stderr
     for part in ("Size(MB)", "float32 parameters", "2 per multiply-add", "Top-1(%)"):
         assert part in finished.stdout
     rows = read(table)

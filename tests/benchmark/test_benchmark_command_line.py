@@ -10,7 +10,7 @@ import pytest
 from absl import flags
 
 from tokenjax import benchmark
-from tokenjax.benchmark import command_line
+from tokenjax.benchmark import bench, command_line, memory
 from tokenjax.errors import UserError
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -20,20 +20,28 @@ QUICK = ["--image_size=16", SMALL, "--repeats=5", "--warmup=1"]
 
 def parse(*arguments):
     values = flags.FlagValues()
-    command_line.define_flags(values)
+    command_line.define_bench_flags(values)
     values(["bench.py", *arguments])
     return values
 
 
 def run(*arguments):
     values = parse(*arguments)
-    command_line.main(["bench.py"], values)
+    bench.main(["bench.py"], values)
 
 
 def test_requests_are_models_by_batch_sizes():
     options = parse("--model=a", "--models=b,a", "--batch_size=1,8,1")
     wanted = command_line.requests(options.flag_values_dict())
-    assert wanted == [("a", 1), ("a", 8), ("b", 1), ("b", 8)]
+    assert [(r.name, r.batch_size) for r in wanted] == [
+        ("a", 1),
+        ("a", 8),
+        ("b", 1),
+        ("b", 8),
+    ]
+    options = parse("--model=a", "--dtype=bfloat16,float32", "--train")
+    wanted = command_line.requests(options.flag_values_dict())
+    assert wanted == [("a", 1, "bfloat16", True), ("a", 1, "float32", True)]
 
 
 def test_constructor_arguments():
@@ -53,7 +61,14 @@ def test_constructor_arguments():
 
 @pytest.mark.parametrize(
     "bad",
-    ["--batch_size=0", "--batch_size=x", "--repeats=0", "--dtype=int8", "--nme=a"],
+    [
+        "--batch_size=0",
+        "--batch_size=x",
+        "--repeats=0",
+        "--dtype=int4",
+        "--nme=a",
+        "--peer=tf",
+    ],
 )
 def test_bad_flags(bad):
     with pytest.raises(flags.Error):
@@ -69,6 +84,14 @@ def test_bad_flags(bad):
         (["--model=vdpa", "--set=dpth=3"], "dpth"),
         (["--model=vdpa", "--csv=/no/such/place.csv"], "does not exist"),
         (["--model=vdpa", "--csv=/"], "is a directory"),
+        (["--model=vdpa", "--json=/no/such/run.json"], "--json .* does not exist"),
+        (["--model=vdpa", "--figure=figure.pdf"], "must end in .png"),
+        (["--model=vdpa", "--compare=/no/such/run.json"], "is missing"),
+        (["--model=vdpa", "--compare=requirements.txt"], "cannot be read"),
+        (["--model=clip_vit", "--train"], "no classifier"),
+        (["--model=vdpa", "--train", "--dtype=int8"], "for inference"),
+        (["--model=sdtps", "--train"], "take --model demo"),
+        (["--model=sdtps", "--batch_size=auto"], "take --model demo"),
     ],
 )
 def test_bad_requests_are_sentences(arguments, message):
@@ -78,13 +101,13 @@ def test_bad_requests_are_sentences(arguments, message):
 
 def test_left_over_arguments():
     with pytest.raises(UserError, match="'vdpa'"):
-        command_line.main(["bench.py", "vdpa"], parse())
+        bench.main(["bench.py", "vdpa"], parse())
 
 
-def fake_measure(name, model_kwargs, batch_size, dtype, image_size, timing):
+def fake_measure(name, model_kwargs, batch_size, dtype, image_size, timing, train):
     """A made-up row; batch size 64 does not fit."""
     if batch_size == 64:
-        raise UserError("does not fit")
+        raise memory.OutOfMemory(f"{name} does not fit")
     for _ in range(timing.warmup + timing.repeats // 2):  # as if time ran out
         timing.on_call()
     return benchmark.Row(
@@ -93,7 +116,9 @@ def fake_measure(name, model_kwargs, batch_size, dtype, image_size, timing):
         batch_size=batch_size,
         inputs=f"{batch_size}x{image_size}x{image_size}x3",
         flops=2000,
-        latency=benchmark.Latency(1.0, 0.1, 0.1, 0.0, 0.1, 0.1, timing.repeats // 2),
+        latency=benchmark.Latency(
+            *(1.0, 0.1, 0.1, 0.0, 0.1, 0.1, timing.repeats // 2, 0.09, 0.11)
+        ),
         memory=benchmark.Memory(1, "made up"),
         dtype=dtype,
         device="none",
@@ -101,23 +126,34 @@ def fake_measure(name, model_kwargs, batch_size, dtype, image_size, timing):
 
 
 def test_prints_rows_and_progress(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(command_line.measure, "measure_model", fake_measure)
+    monkeypatch.setattr(bench.measure, "measure_model", fake_measure)
     path = tmp_path / "rows.csv"
     run("--model=vdpa", "--batch_size=1,2", f"--csv={path}", *QUICK)
     printed = capsys.readouterr()
     assert "vdpa 1x16x16x3; vdpa 2x16x16x3" in printed.out
-    assert "vdpa, batch 2: 100%" in printed.err
+    assert "vdpa, batch 2, float32: 100%" in printed.err
     with open(path, newline="") as file:
         assert [row["Batch"] for row in csv.DictReader(file)] == ["1", "2"]
 
 
-def test_a_row_that_fails_leaves_those_before_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(command_line.measure, "measure_model", fake_measure)
+def test_a_row_that_does_not_fit_is_said_and_the_rest_goes_on(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(bench.measure, "measure_model", fake_measure)
     path = tmp_path / "rows.csv"
-    with pytest.raises(UserError, match="does not fit"):
-        run("--model=vdpa", "--batch_size=8,64", f"--csv={path}", *QUICK)
+    run("--models=vdpa,vit", "--batch_size=64,8", f"--csv={path}", *QUICK)
+    assert "vdpa does not fit" in capsys.readouterr().out
     with open(path, newline="") as file:
-        assert [row["Batch"] for row in csv.DictReader(file)] == ["8"]
+        rows = list(csv.DictReader(file))
+    assert [(row["Model"], row["Batch"]) for row in rows] == [
+        (name, size) for name in ("vdpa", "vit") for size in ("64", "8")
+    ]
+    assert [row["Problem"] for row in rows] == [
+        *("vdpa does not fit", "", "vit does not fit", "")
+    ]
+    assert rows[0]["Latency_median(ms)"] == ""
+    with pytest.raises(UserError, match="vdpa does not fit"):
+        run("--model=vdpa", "--batch_size=64", *QUICK)
 
 
 def test_the_program_without_tensorflow():

@@ -73,7 +73,7 @@ def test_bad_requests():
     with pytest.raises(UserError, match="dpth"):
         benchmark.measure_model("vdpa", {"dpth": 3}, timing=TIMING)
     with pytest.raises(UserError, match="float32, bfloat16"):
-        benchmark.measure_model("vdpa", dtype="int8", timing=TIMING)
+        benchmark.measure_model("vdpa", dtype="int4", timing=TIMING)
     with pytest.raises(UserError, match="--dtype"):
         benchmark.measure_model("vdpa", {"dtype": "bfloat16"}, timing=TIMING)
 
@@ -124,7 +124,9 @@ def test_csv_is_whole_and_leaves_nothing_beside(tmp_path):
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["Model"] for row in rows] == ["made up", "b, c"]
-    assert list(rows[0]) == [column.heading for column in table.COLUMNS]
+    columns = [*table.COLUMNS, table.PEAK, table.MODE, table.PROBLEM]
+    columns += table.columns_of_the_original([made_up_row()])
+    assert list(rows[0]) == [column.heading for column in columns]
     assert float(rows[0]["Latency_mean(ms)"]) == pytest.approx(21)
     assert list(tmp_path.iterdir()) == [path]
 

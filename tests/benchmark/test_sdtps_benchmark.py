@@ -13,7 +13,16 @@ import pytest
 from absl import flags
 
 from tokenjax import models
-from tokenjax.benchmark import command_line, flops, measure, sdtps, sdtps_stages
+from tokenjax.benchmark import (
+    bench,
+    command_line,
+    flops,
+    measure,
+    program,
+    sdtps,
+    sdtps_stages,
+    session,
+)
 from tokenjax.errors import UserError
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -38,7 +47,7 @@ STAGES = [
 
 def options(*arguments):
     values = flags.FlagValues()
-    command_line.define_flags(values)
+    command_line.define_bench_flags(values)
     values(["bench.py", *arguments])
     return values
 
@@ -128,13 +137,13 @@ def test_real_sizes():
     example = jax.eval_shape(lambda: module.example_inputs(1))
     assert example[0]["nir"].shape == (1, 128, 512)
     variables = jax.eval_shape(module.init, jax.random.key(0), *example)
-    found = flops.count_flops(measure.first_output(module), variables, *example)
+    found = flops.count_flops(program.first_output(module), variables, *example)
     expected = 3 * (selection_flops(128, 512) + aggregation_flops(64, 512, 25))
     assert found == expected == 77_951_232
     model = measure.build("demo", {}, "float32", 0)[0]
     example = jax.eval_shape(lambda: model.example_inputs(1))
     variables = jax.eval_shape(model.init, jax.random.key(0), *example)
-    assert measure.count_parameters(variables) == 88_620_645
+    assert program.count_parameters(variables) == 88_620_645
 
 
 def test_another_model():
@@ -193,13 +202,13 @@ def test_the_first_output_of_a_model_for_retrieval():
     model = models.create("demo", **TINY)
     example = jax.eval_shape(lambda: model.example_inputs(1))
     variables = jax.eval_shape(model.init, jax.random.key(0), *example)
-    found = jax.eval_shape(measure.first_output(model), variables, *example)
+    found = jax.eval_shape(program.first_output(model), variables, *example)
     assert found.shape == (1, 2 * 3 * 64)
 
 
 def test_requests_have_the_model_too():
     chosen = options("--models=sdtps,vit,demo", "--batch_size=1,8")
-    names = [name for name, _ in command_line.requests(chosen.flag_values_dict())]
+    names = [r.name for r in command_line.requests(chosen.flag_values_dict())]
     assert names == ["sdtps", "sdtps", "demo", "demo", "vit", "vit"]
 
 
@@ -228,7 +237,7 @@ def test_mistakes_are_said_before_measuring(monkeypatch, arguments, message):
     def never(*_):
         raise AssertionError("measured")
 
-    monkeypatch.setattr(command_line, "measure_all", never)
+    monkeypatch.setattr(session, "measure_all", never)
     with pytest.raises(UserError, match=message) as raised:
-        command_line.main(["bench.py"], options(*arguments))
+        bench.main(["bench.py"], options(*arguments))
     assert "\n" not in str(raised.value)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quick_compilation import quick
 from small_models import (
     ELSEWHERE,
     SAME_CLASS,
@@ -45,14 +46,31 @@ def test_every_model_is_tested():
         assert (pathlib.Path(__file__).parent / file).is_file(), file
 
 
+@functools.cache
+def evaluated(model, batch=2):
+    """(logits, aux) of the model's own first images, by one program."""
+    variables, images = start(model, batch)
+    return quick(model.apply)(variables, images)
+
+
+@functools.cache
+def trained(model):
+    """Gradients of a training step, and what it returned."""
+    variables, images = start(model)
+
+    def loss(params):
+        logits, aux = train(model, {**variables, "params": params}, images)
+        return jnp.sum(logits**2), (logits, aux)
+
+    return quick(jax.grad(loss, has_aux=True))(variables["params"])
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_train_and_eval(variant):
     attention = takes(VARIANTS[variant][0], "return_attention")
     model = small(variant, **{"return_attention": True} if attention else {})
-    variables, images = start(model)
-    logits, aux = jax.jit(model.apply)(variables, images)
-    apply = jax.jit(functools.partial(train, model))
-    train_logits, train_aux = apply(variables, images)
+    logits, aux = evaluated(model)
+    _, (train_logits, train_aux) = trained(model)
     assert logits.shape == train_logits.shape == (2, 7)
     assert logits.dtype == jnp.float32
     assert jax.tree.structure(aux) == jax.tree.structure(train_aux)
@@ -62,18 +80,8 @@ def test_train_and_eval(variant):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_finite_gradients_reach_all_that_matters(variant):
-    model = small(variant)
-    variables, images = start(model)
-
-    @jax.jit
-    def gradient(params):
-        def loss(params):
-            logits, _ = train(model, {**variables, "params": params}, images)
-            return jnp.sum(logits**2)
-
-        return jax.grad(loss)(params)
-
-    for path, leaf in jax.tree.leaves_with_path(gradient(variables["params"])):
+    gradients, _ = trained(small(variant))
+    for path, leaf in jax.tree.leaves_with_path(gradients):
         assert np.isfinite(leaf).all(), path
         if not any(unused in str(path) for unused in UNUSED.get(variant, ())):
             assert np.abs(leaf).max() > 0, path
@@ -83,37 +91,28 @@ def test_finite_gradients_reach_all_that_matters(variant):
 def test_bfloat16_computes_about_the_same(variant):
     model, half = small(variant), small(variant, dtype="bfloat16")
     variables, images = start(model)
-    same = jax.tree.map(lambda x: x.dtype, start(half)[0])
-    assert set(jax.tree.leaves(same)) == {jnp.dtype("float32")}
-    exact, _ = jax.jit(model.apply)(variables, images)
-    coarse, _ = jax.jit(half.apply)(variables, images)
+    same = jax.eval_shape(half.init, jax.random.key(0), images)
+    assert {leaf.dtype for leaf in jax.tree.leaves(same)} == {jnp.dtype("float32")}
+    exact, _ = evaluated(model)
+    coarse, _ = quick(half.apply)(variables, images)
     assert coarse.dtype == jnp.float32
     assert np.abs(coarse - exact).max() < 0.05 * np.abs(exact).max() + 0.05
 
 
 @pytest.mark.parametrize("name", sorted(set(SMALL) - SAME_CLASS))
-def test_one_compilation_per_shape(name):
+def test_one_compilation_per_shape_and_images_do_not_mix(name):
     model = small(name)
-    variables, images = start(model, batch=3)
+    variables, images = start(model)
     traces = []
 
-    @jax.jit
+    @quick
     def apply(variables, images):
         traces.append(images.shape)
         return model.apply(variables, images)[0]
 
-    for batch in (1, 2, 1, 2, 2):
-        apply(variables, images[:batch])
-    assert len(traces) == 2
-
-
-@pytest.mark.parametrize("name", sorted(set(SMALL) - SAME_CLASS))
-def test_images_do_not_mix(name):
-    model = small(name)
-    variables, images = start(model)
-    apply = jax.jit(lambda v, x: model.apply(v, x)[0])
     alone = jnp.concatenate([apply(variables, images[i : i + 1]) for i in range(2)])
     np.testing.assert_allclose(apply(variables, images), alone, atol=1e-5)
+    assert len(traces) == 2
 
 
 @pytest.mark.parametrize(
@@ -122,10 +121,8 @@ def test_images_do_not_mix(name):
 def test_remat_changes_nothing(name):
     model, remat = small(name), small(f"{name}_remat")
     variables, images = start(model)
-    plain, again = (jax.jit(lambda v, x, m=m: m.apply(v, x)[0]) for m in (model, remat))
-    np.testing.assert_allclose(
-        plain(variables, images), again(variables, images), atol=1e-6
-    )
+    again, _ = quick(remat.apply)(variables, images)
+    np.testing.assert_allclose(evaluated(model)[0], again, atol=1e-6)
 
 
 def test_patch_dropout_leaves_patches_out_in_training_alone():

@@ -1,11 +1,15 @@
 """Attention-guided routing in plain PyTorch, written from its specification alone.
 
-Images are (b, channels, h, w). Nothing here is fast: both networks see every patch.
-Dropout is left out. Names of the modules follow ours, so that a test can copy weights.
+Images are (b, channels, h, w). In training both networks see every patch, as a gradient
+to the mask needs; in inference each sees its own. Dropout is left out. Names of the
+modules follow ours, so that a test can copy weights.
 """
 
 import math
+import re
 
+import jax
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -95,6 +99,7 @@ class AttentionRouting(nn.Module):
     def __init__(self, model):
         super().__init__()
         self.grid, self.attention = model.patch_grid, model.attention
+        self.embed_dim = model.embed_dim
         cells, side = self.grid**2, model.img_size // self.grid
         self.encoder = Encoder(
             model.in_channels, model.encoder_channels, model.encoder_layers
@@ -142,8 +147,46 @@ class AttentionRouting(nn.Module):
         """Returns: logits (b, classes), mask and scores (b, n)."""
         scores = self.scores(images)
         mask = self.router(scores)
-        patches, share = self.patches(images), mask[..., None]
-        embeddings = share * self.big(patches) + (1 - share) * self.small(patches)
+        patches = self.patches(images)
+        if self.training:
+            share = mask[..., None]
+            embeddings = share * self.big(patches) + (1 - share) * self.small(patches)
+        else:
+            chosen = mask > 0.5
+            embeddings = patches.new_empty(*mask.shape, self.embed_dim)
+            embeddings[chosen] = self.big(patches[chosen]).to(embeddings.dtype)
+            embeddings[~chosen] = self.small(patches[~chosen]).to(embeddings.dtype)
         pooled = self.aggregator(embeddings, scores)
         hidden = F.relu(self.task_head["hidden"](pooled))
         return self.task_head["classifier"](hidden), mask, scores
+
+
+def torch_layout(model, variables):
+    """Our variables, or gradients, by the names and in the layouts of PyTorch."""
+    side, channels = model.img_size // model.patch_grid, model.in_channels
+    names = {"kernel": "weight", "scale": "weight"}
+    names |= {"mean": "running_mean", "var": "running_var"}
+    found = {}
+    for collection in variables.values():
+        for path, leaf in jax.tree.leaves_with_path(collection):
+            *modules, last = (key.key for key in path)
+            leaf = np.asarray(leaf)
+            if leaf.ndim == 4:  # (height, width, in, out)
+                leaf = leaf.transpose(3, 2, 0, 1)
+            elif leaf.ndim == 2:
+                if modules in (["big", "layers_0"], ["small", "layers_0"]):
+                    # rows of a kernel are (row, column, channel), there channel first
+                    leaf = leaf.reshape(side, side, channels, -1).transpose(2, 0, 1, 3)
+                leaf = leaf.reshape(-1, leaf.shape[-1]).T
+            key = re.sub(r"_(\d+)\.", r".\1.", ".".join([*modules, ""]))
+            found[key + names.get(last, last)] = leaf
+    return found
+
+
+def state_from_flax(model, variables):
+    """A state_dict for `AttentionRouting(model)` from our variables."""
+    state = torch_layout(model, variables)
+    copied = {key: torch.from_numpy(leaf.copy()) for key, leaf in state.items()}
+    norms = [key for key in copied if key.endswith(".running_mean")]
+    counters = [key.replace("running_mean", "num_batches_tracked") for key in norms]
+    return copied | {key: torch.tensor(0) for key in counters}

@@ -78,7 +78,7 @@ def test_a_step_moves_the_student_and_not_the_teacher(tmp_path, batch):
     learner = task(settings, tmp_path / "teacher")
     schedule = make_schedule(settings, 6)
     optimizer = make_optimizer(settings, schedule)
-    state = make_init(learner, optimizer, settings)(jax.random.key(0))
+    state = jax.jit(make_init(learner, optimizer, settings))(jax.random.key(0))
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     state = learner.start(state, device)
     assert not any("predictors" in key for key in state.frozen)
@@ -128,7 +128,7 @@ def test_another_network_is_no_teacher(tmp_path):
     storage.save_variables(tmp_path / "wide", variables, {})
     learner = task(settings, tmp_path / "wide")
     optimizer = make_optimizer(settings, make_schedule(settings, 6))
-    state = make_init(learner, optimizer, settings)(jax.random.key(0))
+    state = jax.jit(make_init(learner, optimizer, settings))(jax.random.key(0))
     with pytest.raises(UserError, match=r"distillation\.teacher .*wide: the check"):
         learner.start(state, jax.sharding.SingleDeviceSharding(jax.devices()[0]))
 

@@ -56,7 +56,7 @@ def test_the_recorded_run(case, assert_close):
 
     task = uint8_free_task(model, settings)
     optimizer = make_optimizer(settings, schedule)
-    state = make_init(task, optimizer, settings)(jax.random.key(0))
+    state = jax.jit(make_init(task, optimizer, settings))(jax.random.key(0))
     variables = convert.from_torch(model, case.group("state"))
     state = dataclasses.replace(state, params=variables["params"])
     step = jax.jit(make_train_step(task, optimizer, schedule, settings))

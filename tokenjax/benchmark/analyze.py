@@ -21,7 +21,7 @@ import flax.linen as nn
 from absl import flags
 
 from tokenjax import models, storage
-from tokenjax.benchmark import command_line, latency, measure, table
+from tokenjax.benchmark import command_line, latency, measure, session, table
 from tokenjax.errors import UserError, unknown_name
 
 FIGURE = "accuracy_over_latency.png"
@@ -63,6 +63,8 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     command_line.check_no_arguments(argv)
     options = values.flag_values_dict()
     command_line.check_file("csv", options["csv"])
+    if len(options["dtype"]) > 1 or "int8" in options["dtype"]:
+        raise UserError("--dtype takes float32 or bfloat16 here; bench.py takes more")
     directories = command_line.parse_pairs("workdirs", options["workdirs"])
     subjects = {}
     if options["model"] or options["models"] or not directories:
@@ -76,17 +78,14 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     figure = _figure_path(options, subjects)
     columns = make_columns(subjects)
 
-    def measure_one(
-        request: command_line.Request, timing: latency.Timing
-    ) -> measure.Row:
-        name, batch_size = request
-        module, dtype, image_size, *_ = subjects[name]
+    def measure_one(request: session.Request, timing: latency.Timing) -> measure.Row:
+        module, dtype, image_size, *_ = subjects[request.name]
         return measure.measure_module(
-            module, name, batch_size, dtype, image_size, timing
+            module, request.name, request.batch_size, dtype, image_size, timing
         )
 
     wanted = command_line.by_batch_size(list(subjects), options)
-    rows = command_line.measure_all(wanted, measure_one, options, columns)
+    rows = session.measure_all(wanted, measure_one, options, columns)
     origins = [subject.origin for subject in subjects.values() if subject.origin]
     notes = [NOTE, *([f"Accuracy: {'; '.join(origins)}."] if origins else [])]
     print(table.format_table(rows, options["warmup"], columns, notes))
@@ -102,13 +101,13 @@ def named_models(options: Mapping[str, Any]) -> dict[str, Subject]:
       UserError: no model, one that is unknown or does not take the arguments, or an
         evaluation that is of none of them or cannot be read.
     """
-    names = list(dict.fromkeys(name for name, _ in command_line.requests(options)))
+    names = list(dict.fromkeys(each.name for each in command_line.requests(options)))
     files = command_line.parse_pairs("evaluations", options["evaluations"])
     for name in files:
         if name not in names:
             raise UserError(f"--evaluations: {unknown_name('model', name, names)}")
     arguments = command_line.parse_arguments(options["set"])
-    dtype = options["dtype"]
+    dtype = options["dtype"][0]
     subjects = {}
     for name in names:
         module, size = measure.build(name, arguments, dtype, options["image_size"])
@@ -209,6 +208,7 @@ def draw(
         }
         for row in rows
         if row.batch_size == batch_size and subjects[row.model].top1 is not None
+        if row.latency
     ]
     images = "1 image" if batch_size == 1 else f"{batch_size} images"
     label = f"latency of {images} (ms, median ± std) on {rows[0].device}"

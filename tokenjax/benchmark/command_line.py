@@ -3,35 +3,28 @@
 import ast
 import pathlib
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from absl import flags
-from tqdm import tqdm
 
-from tokenjax.benchmark import latency, measure, sdtps, table
+from tokenjax.benchmark import measure, sdtps
+from tokenjax.benchmark.session import SEARCHED, Request
 from tokenjax.errors import UserError
 
-
-class Request(NamedTuple):
-    """One row to measure."""
-
-    name: str
-    batch_size: int
+PEERS = ("torch", "torch_eager")  # torch: torch.compile too
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines the flags; call it once, before they are parsed."""
+    """Defines what all commands share; call it once, before the flags are parsed."""
     options: Any = {"flag_values": values}
     flags.DEFINE_string("model", None, "Model to measure.", **options)
     flags.DEFINE_list("models", [], "Models to measure: vdpa,vit.", **options)
     flags.DEFINE_integer(
         "image_size", 0, "Pixels a side; 0: the model's own.", 0, **options
     )
-    flags.DEFINE_list("batch_size", ["1"], "Images per call: 1,8.", **options)
-    flags.DEFINE_enum(
-        "dtype", "float32", measure.DTYPES, "Computation dtype.", **options
-    )
+    flags.DEFINE_list("batch_size", ["1"], "Images per call: 1,8; or auto.", **options)
+    flags.DEFINE_list("dtype", ["float32"], "float32,bfloat16,int8.", **options)
     flags.DEFINE_integer(
         "warmup", 10, "Calls before the first timed one.", 0, **options
     )
@@ -45,10 +38,31 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     )
     flags.register_validator(
         "batch_size",
-        lambda sizes: all(re.fullmatch(r"0*[1-9]\d*", size) for size in sizes),
-        "must be positive integers, such as 1,8",
+        lambda sizes: all(
+            size == "auto" or re.fullmatch(r"0*[1-9]\d*", size) for size in sizes
+        ),
+        "must be positive integers, such as 1,8, or auto",
         flag_values=values,
     )
+    flags.register_validator(
+        "dtype",
+        lambda dtypes: dtypes and set(dtypes) <= set(measure.DTYPES),
+        f"must be some of {', '.join(measure.DTYPES)}",
+        flag_values=values,
+    )
+
+
+def define_bench_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Those of `define_flags`, and bench.py's own."""
+    define_flags(values)
+    options: Any = {"flag_values": values}
+    flags.DEFINE_bool("train", False, "Time a step of the optimiser.", **options)
+    flags.DEFINE_enum(
+        "peer", None, PEERS, "Also time PyTorch's, in turns with ours.", **options
+    )
+    flags.DEFINE_string("json", None, "Write everything to this file.", **options)
+    flags.DEFINE_string("figure", None, "Draw latency over FLOPs: PNG.", **options)
+    flags.DEFINE_string("compare", None, "Say what changed since a --json.", **options)
 
 
 def parse_arguments(texts: Sequence[str]) -> dict[str, Any]:
@@ -78,19 +92,19 @@ def parse_pairs(flag: str, texts: Sequence[str]) -> dict[str, str]:
     Raises:
       UserError: a piece that is not name=path, or a name given twice.
     """
-    pairs: dict[str, str] = {}
+    found: dict[str, str] = {}
     for text in texts:
         name, _, path = (part.strip() for part in text.partition("="))
         if not name or not path:
             raise UserError(f"--{flag} takes name=path[,name=path], got {text!r}")
-        if name in pairs:
+        if name in found:
             raise UserError(f"--{flag} names {name!r} twice")
-        pairs[name] = path
-    return pairs
+        found[name] = path
+    return found
 
 
 def requests(options: Mapping[str, Any]) -> list[Request]:
-    """The rows asked for, each model with each batch size; with `sdtps` also `demo`.
+    """The rows asked for, each model with each dtype and batch size; see `sdtps`.
 
     Raises:
       UserError: no model.
@@ -104,9 +118,14 @@ def requests(options: Mapping[str, Any]) -> list[Request]:
 
 
 def by_batch_size(names: Sequence[str], options: Mapping[str, Any]) -> list[Request]:
-    """Each name with each batch size that is asked for."""
-    sizes = [int(size) for size in options["batch_size"]]
-    return [Request(name, size) for name in names for size in dict.fromkeys(sizes)]
+    """Each name with each dtype and batch size that is asked for."""
+    sizes = [SEARCHED if s == "auto" else int(s) for s in options["batch_size"]]
+    return [
+        Request(name, size, dtype, bool(options.get("train")))
+        for name in names
+        for dtype in dict.fromkeys(options["dtype"])
+        for size in dict.fromkeys(sizes)
+    ]
 
 
 def check_file(flag: str, path: str | None) -> None:
@@ -127,73 +146,3 @@ def check_no_arguments(argv: Sequence[str]) -> None:
     """Raises: UserError if anything but flags was given."""
     if len(argv) > 1:
         raise UserError(f"unexpected argument {argv[1]!r}: every option is a flag")
-
-
-def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
-    """Measures what the flags ask for and prints the table.
-
-    Raises:
-      UserError: a flag, model or argument that does not fit; before any measuring.
-    """
-    check_no_arguments(argv)
-    options = values.flag_values_dict()
-    wanted = requests(options)
-    arguments = parse_arguments(options["set"])
-    check_file("csv", options["csv"])
-    dtype, image_size = options["dtype"], options["image_size"]
-    for name in dict.fromkeys(name for name, _ in wanted):
-        measure.build(name, arguments, dtype, image_size)
-    sizes = [size for name, size in wanted if name == sdtps.NAME]
-    if sizes:
-        sdtps.check(arguments, dtype, image_size)
-
-    def measure_one(request: Request, timing: latency.Timing) -> measure.Row:
-        name, batch_size = request
-        return measure.measure_model(
-            name, arguments, batch_size, dtype, image_size, timing
-        )
-
-    rows = measure_all(wanted, measure_one, options)
-    print(table.format_table(rows, options["warmup"]))
-    if sizes:
-        print("\n" + sdtps.format_stages(_measure_stages(rows, sizes, options)))
-
-
-def _measure_stages(
-    rows: Sequence[measure.Row], sizes: Sequence[int], options: Mapping[str, Any]
-) -> list[sdtps.StageRow]:
-    """The stages at each batch size; the CSV has them after the rows, when finished."""
-    arguments = parse_arguments(options["set"])
-    timing = latency.Timing(
-        options["warmup"], options["repeats"], options["max_seconds"]
-    )
-    stages: list[sdtps.StageRow] = []
-    for size in sizes:
-        stages += sdtps.measure_stages(
-            arguments, size, options["dtype"], options["image_size"], timing
-        )
-        if options["csv"]:
-            table.write_csv([*rows, *stages], options["csv"], sdtps.COLUMNS)
-    return stages
-
-
-def measure_all(
-    wanted: Sequence[Request],
-    measure_one: Callable[[Request, latency.Timing], measure.Row],
-    options: Mapping[str, Any],
-    columns: Sequence[table.Column] = table.COLUMNS,
-) -> list[measure.Row]:
-    """Measures row after row under a progress bar; the CSV has every finished row."""
-    calls = options["warmup"] + options["repeats"]
-    rows: list[measure.Row] = []
-    with tqdm(total=calls * len(wanted), unit="call") as bar:
-        timing = latency.Timing(
-            options["warmup"], options["repeats"], options["max_seconds"], bar.update
-        )
-        for request in wanted:
-            bar.set_description(f"{request.name}, batch {request.batch_size}")
-            rows.append(measure_one(request, timing))
-            bar.update(calls * len(rows) - bar.n)  # the time budget may skip calls
-            if options["csv"]:
-                table.write_csv(rows, options["csv"], columns)
-    return rows

@@ -17,6 +17,33 @@ def describe() -> str:
     return ", ".join(f"{count} x {kind}" for kind, count in kinds.items())
 
 
+# 10^12 operations a second of dense products, by the makers' data sheets: (bfloat16,
+# float32). float32 on NVIDIA is TF32, which JAX uses for products by default; TPUs run
+# float32 products at bfloat16 precision by default.
+_PEAKS = {
+    "H200": (989.4, 494.7),
+    "H100 PCIe": (756.0, 378.0),
+    "H100": (989.4, 494.7),
+    "A100": (312.0, 156.0),
+    "L4": (121.0, 60.0),
+    "TPU v4": (275.0, 275.0),
+    "TPU v5 lite": (197.0, 197.0),
+    "TPU v5e": (197.0, 197.0),
+    "TPU v5p": (459.0, 459.0),
+    "TPU v5": (459.0, 459.0),
+    "TPU v6 lite": (918.0, 918.0),
+    "TPU v6e": (918.0, 918.0),
+}
+
+
+def peak_flops(device_kind: str, dtype: str) -> float | None:
+    """The most FLOPs a second of one device, None where no data sheet tells."""
+    for name, (half, single) in _PEAKS.items():
+        if name in device_kind:
+            return 1e12 * (half if dtype == "bfloat16" else single)
+    return None
+
+
 def _processor() -> str:
     """The processor's own name on Linux; elsewhere what Python knows of it."""
     try:

@@ -1,14 +1,8 @@
-"""One row of the benchmark: what one model costs at one batch size and precision.
-
-Measured is inference up to the model's first output: its logits, or the feature that
-retrieval searches by. Whatever only feeds the others, such as attention maps to look
-at, is dropped inside the jitted function, so that neither the compiler nor the FLOP
-count keeps it.
-"""
+"""One row of the benchmark: what one model costs at one batch size and precision."""
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -16,10 +10,18 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax import models
-from tokenjax.benchmark import flops, inputs, latency, memory
+from tokenjax.benchmark import (
+    hardware,
+    inputs,
+    latency,
+    memory,
+    program,
+    quantization,
+)
 from tokenjax.errors import UserError, unknown_name
 
-DTYPES = ("float32", "bfloat16")
+DTYPES = ("float32", "bfloat16", "int8")  # int8: weights alone, in inference
+INFERENCE, TRAINING = "inference", "training"
 SDTPS = "sdtps"  # a module within `demo` and no model of its own
 
 
@@ -28,22 +30,33 @@ class Row:
     """One measurement; FLOPs and latency are those of the whole batch.
 
     `inputs` are the shapes of the arguments, batch included; `device` is its kind.
+    Where something went wrong, `problem` says what, and the numbers are missing.
     """
 
     model: str
-    parameters: int
+    parameters: int | None
     batch_size: int
     inputs: str
-    flops: int
-    latency: latency.Latency
-    memory: memory.Memory
+    flops: int | None
+    latency: latency.Latency | None
+    memory: memory.Memory | None
     dtype: str
     device: str
+    mode: str = INFERENCE
+    problem: str = ""
 
     @property
-    def images_per_second(self) -> float:
+    def images_per_second(self) -> float | None:
         """Batch size over median latency."""
-        return self.batch_size / self.latency.median
+        return self.batch_size / self.latency.median if self.latency else None
+
+    @property
+    def utilization(self) -> float | None:
+        """FLOPs per second over the most that the device can do; None if unknown."""
+        peak = hardware.peak_flops(self.device, self.dtype)
+        if not (peak and self.flops and self.latency):
+            return None
+        return self.flops / self.latency.median / peak
 
 
 def names() -> list[str]:
@@ -69,7 +82,8 @@ def build(
         model: Any = build("demo", model_kwargs, dtype, image_size)[0]
         return model.make_sdtps(), 0
     valid = models.argument_names(name)
-    arguments = {"dtype": getattr(jnp, dtype)} if "dtype" in valid else {}
+    computed = jnp.bfloat16 if dtype == "bfloat16" else jnp.float32
+    arguments: dict[str, Any] = {"dtype": computed} if "dtype" in valid else {}
     if image_size and "img_size" in valid:
         arguments["img_size"], image_size = image_size, 0
     elif image_size and "image_size" in valid:
@@ -89,6 +103,19 @@ def _check_image_size(model: nn.Module, name: str, image_size: int) -> None:
         raise UserError(f"--image_size {image_size}, {name}: {error}") from error
 
 
+def check(name: str, module: nn.Module, dtype: str, train: bool) -> None:
+    """What `prepare` would refuse, without compiling.
+
+    Raises: UserError.
+    """
+    if train:
+        program.check_trainable(name, module)
+        if dtype == "int8":
+            raise UserError("int8 weights are for inference: leave out --train or int8")
+    elif dtype == "int8":
+        quantization.check_installed()
+
+
 def measure_model(
     name: str,
     model_kwargs: Mapping[str, Any] | None = None,
@@ -96,6 +123,7 @@ def measure_model(
     dtype: str = "float32",
     image_size: int = 0,
     timing: latency.Timing | None = None,
+    train: bool = False,
 ) -> Row:
     """Measures a model of `tokenjax.models` by its name.
 
@@ -103,16 +131,18 @@ def measure_model(
       name: one of `models.names()`.
       model_kwargs: constructor arguments other than `dtype`.
       batch_size: examples per call.
-      dtype: computation dtype, "float32" or "bfloat16"; parameters stay float32.
+      dtype: computation dtype; parameters stay float32, but of "int8" the weights.
       image_size: height and width in pixels, 0 for the model's own. Given to the
         constructor as `img_size` where it has one, otherwise to the inputs alone.
       timing: warm-up and repeats.
+      train: a whole step of the optimiser in place of inference.
 
     Raises:
-      UserError: an unknown name or argument, or a batch too big for the device.
+      UserError: an unknown name or argument, or a batch too big for the device
+        (`memory.OutOfMemory`).
     """
     module, image_size = build(name, model_kwargs or {}, dtype, image_size)
-    return measure_module(module, name, batch_size, dtype, image_size, timing)
+    return measure_module(module, name, batch_size, dtype, image_size, timing, train)
 
 
 def measure_module(
@@ -122,78 +152,88 @@ def measure_module(
     dtype: str = "float32",
     image_size: int = 0,
     timing: latency.Timing | None = None,
+    train: bool = False,
 ) -> Row:
     """Measures a module that has `example_inputs(batch_size)`; see `measure_model`.
 
     `label` and `dtype` go into the row as they are.
     """
+    device = jax.devices()[0]
+    check(label, module, dtype, train)
     with fitting(label, batch_size):
-        return _measure(
-            module, label, batch_size, dtype, image_size, timing or latency.Timing()
+        made = prepare(module, batch_size, dtype, image_size, train)
+        peak_before = memory.device_peak(device)
+        seconds = latency.time_calls(
+            made.function, made.calls, timing or latency.Timing()
         )
+    return make_row(label, made, batch_size, dtype, train, seconds, peak_before)
+
+
+def prepare(
+    module: nn.Module, batch_size: int, dtype: str, image_size: int, train: bool
+) -> program.Program:
+    """Compiled, for one batch; of what `check` does not refuse."""
+    if train:
+        return program.training(module, batch_size, image_size)
+    return program.inference(module, batch_size, image_size, int8=dtype == "int8")
+
+
+def make_row(
+    label: str,
+    made: program.Program,
+    batch_size: int,
+    dtype: str,
+    train: bool,
+    seconds: Any,
+    peak_before: int | None = None,
+) -> Row:
+    """A row of the seconds of every timed call (repeats,)."""
+    device = jax.devices()[0]
+    return Row(
+        model=label,
+        parameters=made.parameters,
+        batch_size=batch_size,
+        inputs=made.inputs,
+        flops=made.flops,
+        latency=latency.summarize(seconds, made.compile_seconds),
+        memory=memory.peak_memory(made.compiled, device, peak_before),
+        dtype=dtype,
+        device=device.device_kind,
+        mode=TRAINING if train else INFERENCE,
+    )
+
+
+def failed_row(
+    label: str, batch_size: int, dtype: str, train: bool, problem: str
+) -> Row:
+    """The row of what could not be measured."""
+    return Row(
+        model=label,
+        parameters=None,
+        batch_size=batch_size,
+        inputs="",
+        flops=None,
+        latency=None,
+        memory=None,
+        dtype=dtype,
+        device=jax.devices()[0].device_kind,
+        mode=TRAINING if train else INFERENCE,
+        problem=problem,
+    )
 
 
 @contextlib.contextmanager
 def fitting(label: str, batch_size: int) -> Iterator[None]:
-    """Raises: UserError for a batch that does not fit into the device's memory."""
+    """Raises: memory.OutOfMemory for a batch that does not fit into the device's."""
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+    except (jax.errors.JaxRuntimeError, memory.OutOfMemory) as error:
+        ours = isinstance(error, memory.OutOfMemory)
+        if not ours and "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        raise UserError(
+        raise memory.OutOfMemory(
             f"{label} with batch size {batch_size} does not fit into the memory of "
-            f"{jax.devices()[0].device_kind}: use a smaller --batch_size"
+            f"{jax.devices()[0].device_kind}"
+            + (f" ({error})" if ours else "")
+            + ": use a smaller --batch_size"
         ) from error
-
-
-def _measure(
-    module: nn.Module,
-    label: str,
-    batch_size: int,
-    dtype: str,
-    image_size: int,
-    timing: latency.Timing,
-) -> Row:
-    device = jax.devices()[0]
-    examples = inputs.distinct_inputs(module, batch_size, image_size)
-    key = jax.random.key(0, impl="rbg")  # compiles faster; the values do not matter
-    variables = jax.jit(module.init)(key, *examples[0])
-    arguments = [(variables, *example) for example in examples]
-    jax.block_until_ready(arguments)
-    function = first_output(module)
-    compiled, compile_seconds = latency.compile_function(function, arguments[0])
-    peak_before = memory.device_peak(device)
-    seconds = latency.time_calls(compiled, arguments, timing)
-    return Row(
-        model=label,
-        parameters=count_parameters(variables),
-        batch_size=batch_size,
-        inputs=inputs.shapes(examples[0]),
-        flops=flops.count_flops(function, *arguments[0]),
-        latency=latency.summarize(seconds, compile_seconds),
-        memory=memory.peak_memory(compiled, device, peak_before),
-        dtype=dtype,
-        device=device.device_kind,
-    )
-
-
-def first_output(module: nn.Module) -> Callable[..., Any]:
-    """(variables, *inputs) -> the model's first output, in inference.
-
-    Of a model for retrieval, which returns a dict, that is the feature to search by.
-    """
-
-    def function(variables: Any, *arguments: Any) -> Any:
-        outputs = module.apply(variables, *arguments, train=False)
-        if isinstance(outputs, dict):
-            return outputs["features"]["concat"]
-        return outputs[0] if isinstance(outputs, tuple) else outputs
-
-    return function
-
-
-def count_parameters(variables: Mapping[str, Any]) -> int:
-    """Trained numbers: those of the collection "params"."""
-    leaves = jax.tree.leaves(variables.get("params", {}))
-    return sum(int(leaf.size) for leaf in leaves)

@@ -6,9 +6,13 @@ believed only where it rose while the function ran; otherwise the compiler's pla
 """
 
 import dataclasses
+import pathlib
+import re
 from typing import Any
 
 import jax
+
+from tokenjax.errors import UserError
 
 DEVICE = "device peak of the process"
 COMPILER = "arguments + outputs + temporaries of the compiled program"
@@ -42,11 +46,45 @@ def peak_memory(
     peak = device_peak(device)
     if peak is not None and (peak_before is None or peak > peak_before):
         return Memory(peak, DEVICE)
+    return Memory(planned(compiled), COMPILER)
+
+
+def planned(compiled: jax.stages.Compiled) -> int:
+    """Bytes of arguments, outputs and temporaries, by the compiler's plan."""
     plan: Any = compiled.memory_analysis()
-    total = (
+    return int(
         plan.argument_size_in_bytes
         + plan.output_size_in_bytes
         + plan.temp_size_in_bytes
         - plan.alias_size_in_bytes  # outputs that live in donated arguments
     )
-    return Memory(int(total), COMPILER)
+
+
+class OutOfMemory(UserError):
+    """A batch that the device's memory does not hold."""
+
+
+def check_fits(compiled: jax.stages.Compiled, device: jax.Device) -> None:
+    """Refuses on a CPU what no accelerator would allocate either.
+
+    There an allocation does not fail: the operating system ends the process later.
+
+    Raises:
+      OutOfMemory: the plan is larger than the memory that is free.
+    """
+    free = available() if device.platform == "cpu" else None
+    needed = planned(compiled)
+    if free is not None and needed > free:
+        raise OutOfMemory(
+            f"needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free"
+        )
+
+
+def available() -> int | None:
+    """Bytes of main memory that a process can still have, None where unknown."""
+    try:
+        text = pathlib.Path("/proc/meminfo").read_text()
+    except OSError:
+        return None
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
+    return int(found.group(1)) * 1024 if found else None

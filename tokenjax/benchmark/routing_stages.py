@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tokenjax.benchmark import flops, inputs, latency, measure
+from tokenjax.benchmark import flops, inputs, latency, measure, program
 from tokenjax.benchmark.turns import Contestant
 from tokenjax.models.routing import AttentionRouting
 from tokenjax.models.routing_baselines import CheapCompute, FullCompute
@@ -154,7 +154,7 @@ def _baseline(
         logits, aux = model.apply(variables, images, train=False)
         return logits, aux["attention_scores"]
 
-    function = logits_and_scores if with_scores else measure.first_output(model)
+    function = logits_and_scores if with_scores else program.first_output(model)
     cost = flops.count_flops(function, *calls[0]) / len(calls[0][1])
     kept = with_scores or model.aggregator == "attention"  # which weighs by score
     used = str(encoder) if kept else "dropped by jit"
@@ -171,7 +171,7 @@ def _routing(
         encoder=str(encoder),
         share=float(np.mean([aux["routing_ratio"] for aux in looks])),
         flops=float(np.mean([aux["actual_flops"] for aux in looks])),
-        function=_compile(measure.first_output(model), calls),
+        function=_compile(program.first_output(model), calls),
         calls=calls,
     )
 

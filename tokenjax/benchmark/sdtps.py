@@ -19,7 +19,7 @@ NAME, MODEL = measure.SDTPS, "demo"
 MOST_WARMUP = 3  # rounds before the first timed one
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class StageRow(measure.Row):
     """A stage, and what it takes compared with the backbone."""
 
@@ -139,7 +139,9 @@ def _time(
 
 def format_stages(rows: Sequence[StageRow]) -> str:
     """The table of the stages, how it was found, and what SDTPS adds."""
-    rounds = "-".join(map(str, sorted({row.latency.repeats for row in rows})))
+    rounds = "-".join(
+        map(str, sorted({row.latency.repeats for row in rows if row.latency}))
+    )
     both = [row for row in rows if row.model == f"{MODEL}: {sdtps_stages.BOTH}"]
     lines = [
         f"Stages of {MODEL} in inference, each compiled apart and timed in turns "

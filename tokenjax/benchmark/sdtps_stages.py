@@ -25,7 +25,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tokenjax.benchmark import flops, inputs, latency, measure
+from tokenjax.benchmark import flops, inputs, latency, program
 from tokenjax.models.demo import DeMo
 from tokenjax.models.sdtps import Selection, TokenSparse
 
@@ -146,7 +146,7 @@ def make_stages(
     if control:
         module = Fusion(**_fields(control))
         maker.add("HDM + ATMoE", module.apply, _init(module, pairs[0]), pairs)
-    maker.add("whole", measure.first_output(model), maker.variables, examples)
+    maker.add("whole", program.first_output(model), maker.variables, examples)
     return maker.made
 
 
@@ -192,7 +192,7 @@ class _Maker:
         compiled, seconds = latency.compile_function(run, calls[0])
         stage = Stage(
             name=name,
-            parameters=measure.count_parameters({"params": read} if read else owned),
+            parameters=program.count_parameters({"params": read} if read else owned),
             inputs=inputs.shapes(calls[0][1:]),
             flops=flops.count_flops(run, *calls[0]),
             compiled=compiled,

@@ -6,6 +6,7 @@ FLOPs are given per image and latency per batch, whatever the batch size.
 import csv
 import os
 import pathlib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -23,26 +24,85 @@ class Column(NamedTuple):
     """
 
     heading: str
-    value: Callable[[Row], str | int | float | None]
+    value: Callable[[Any], str | int | float | None]
     form: str
+
+
+def _latency(name: str, factor: float = 1e3) -> Callable[[Any], float | None]:
+    return lambda row: row.latency and getattr(row.latency, name) * factor
+
+
+def _per_image(unit: float) -> Callable[[Any], float | None]:
+    return lambda row: row.flops and row.flops / row.batch_size / unit
 
 
 COLUMNS = (
     Column("Model", lambda row: row.model, "s"),
-    Column("Params(M)", lambda row: row.parameters / 1e6, ".2f"),
+    Column("Params(M)", lambda row: row.parameters and row.parameters / 1e6, ".2f"),
     Column("Batch", lambda row: row.batch_size, "d"),
-    Column("GFLOPs", lambda row: row.flops / row.batch_size / 1e9, ".3f"),
-    Column("GMACs", lambda row: row.flops / row.batch_size / 2e9, ".3f"),
-    Column("Latency_mean(ms)", lambda row: row.latency.mean * 1e3, ".2f"),
-    Column("Latency_median(ms)", lambda row: row.latency.median * 1e3, ".2f"),
-    Column("Latency_std(ms)", lambda row: row.latency.std * 1e3, ".2f"),
-    Column("Latency_p90(ms)", lambda row: row.latency.p90 * 1e3, ".2f"),
+    Column("GFLOPs", _per_image(1e9), ".3f"),
+    Column("GMACs", _per_image(2e9), ".3f"),
+    Column("Latency_mean(ms)", _latency("mean"), ".2f"),
+    Column("Latency_median(ms)", _latency("median"), ".2f"),
+    Column("Latency_std(ms)", _latency("std"), ".2f"),
+    Column("Latency_p90(ms)", _latency("p90"), ".2f"),
     Column("Images/s", lambda row: row.images_per_second, ".1f"),
-    Column("Memory(MiB)", lambda row: row.memory.bytes / 2**20, ".1f"),
-    Column("Compile(s)", lambda row: row.latency.compile_seconds, ".2f"),
+    Column("Memory(MiB)", lambda row: row.memory and row.memory.bytes / 2**20, ".1f"),
+    Column("Compile(s)", _latency("compile_seconds", 1.0), ".2f"),
     Column("Dtype", lambda row: row.dtype, "s"),
     Column("Device", lambda row: row.device, "s"),
 )
+PEAK = Column("Peak(%)", lambda row: row.utilization and 100 * row.utilization, ".1f")
+MODE = Column("Mode", lambda row: row.mode, "s")
+PROBLEM = Column("Problem", lambda row: row.problem, "s")
+
+
+def columns_for(rows: Sequence[Row]) -> list[Column]:
+    """COLUMNS, and those that say something of these rows alone."""
+    columns = list(COLUMNS)
+    if any(row.utilization for row in rows):
+        columns.append(PEAK)
+    if any(row.mode != rows[0].mode or row.mode != "inference" for row in rows):
+        columns.append(MODE)
+    if any(row.problem for row in rows):
+        columns.append(PROBLEM)
+    return columns
+
+
+def columns_of_the_original(rows: Sequence[Row]) -> list[Column]:
+    """The CSV's last columns, named as those of VDPA's own benchmark.
+
+    A row has the latency at its own precision, and that of the same model and batch in
+    bfloat16, if measured. FLOPs are ours: 2 per multiply-add.
+    """
+    half = {
+        (row.model, row.batch_size, row.mode): row
+        for row in rows
+        if row.dtype == "bfloat16"
+    }
+
+    def single(name: str) -> Callable[[Any], float | None]:
+        return lambda row: _latency(name)(row) if row.dtype == "float32" else None
+
+    def mixed(row: Row) -> float | None:
+        same = half.get((row.model, row.batch_size, row.mode))
+        return _latency("median")(same) if same else None
+
+    sides = {side for row in rows if (side := image_side(row))}
+    square = f"@{sides.pop()}^2" if len(sides) == 1 else ""
+    return [
+        Column("Latency_FP32_mean(ms)", single("mean"), ".2f"),
+        Column("Latency_FP32_median(ms)", single("median"), ".2f"),
+        Column("Latency_FP32_std(ms)", single("std"), ".2f"),
+        Column("Latency_AMP_median(ms)", mixed, ".2f"),
+        *([Column(f"GFLOPs{square}", _per_image(1e9), ".3f")] if square else []),
+    ]
+
+
+def image_side(row: Row) -> int | None:
+    """Pixels of the square images that a row was measured with, None for others."""
+    found = re.match(r"\d+x(\d+)x(\d+)x\d+", row.inputs)
+    return int(found[1]) if found and found[1] == found[2] else None
 
 
 def chosen_columns(*headings: str) -> list[Column]:
@@ -54,7 +114,7 @@ def chosen_columns(*headings: str) -> list[Column]:
 def format_table(
     rows: Sequence[Row],
     warmup: int,
-    columns: Sequence[Column] = COLUMNS,
+    columns: Sequence[Column] | None = None,
     notes: Sequence[str] = (),
 ) -> str:
     """The table, and under it how its numbers were found.
@@ -63,6 +123,7 @@ def format_table(
     right. `warmup` is the number of untimed calls, for the note; `notes` are lines to
     put before it.
     """
+    columns = columns_for(rows) if columns is None else columns
     lines = format_rows(rows, columns)
     headings = [column.heading for column in columns]
     found = _notes(rows, warmup, "Memory(MiB)" in headings)
@@ -95,16 +156,18 @@ def _line(
 
 
 def _notes(rows: Sequence[Row], warmup: int, with_memory: bool) -> list[str]:
-    repeats = sorted({row.latency.repeats for row in rows})
+    repeats = sorted({row.latency.repeats for row in rows if row.latency})
     calls = "-".join(map(str, {repeats[0]: 0, repeats[-1]: 0})) if repeats else "no"
-    sizes = dict.fromkeys(f"{row.model} {row.inputs}" for row in rows)
-    methods = dict.fromkeys(row.memory.method for row in rows)
+    sizes = dict.fromkeys(f"{row.model} {row.inputs}" for row in rows if row.inputs)
+    methods = dict.fromkeys(row.memory.method for row in rows if row.memory)
+    peak = any(row.utilization for row in rows)
     return [
         "FLOPs: 2 per multiply-add, per image, products and convolutions only; "
         f"latency: one batch, {calls} calls after at most {warmup} to warm up, "
         "compilation excluded.",
         f"Inputs: {'; '.join(sizes)}.",
-        *([f"Memory: {'; '.join(methods)}."] if with_memory else []),
+        *([f"Memory: {'; '.join(methods)}."] if with_memory and methods else []),
+        *(["Peak: of the device's dense products, by its data sheet."] if peak else []),
         f"Hardware: {hardware.describe()}; jax {jax.__version__}.",
     ]
 
@@ -112,14 +175,16 @@ def _notes(rows: Sequence[Row], warmup: int, with_memory: bool) -> list[str]:
 def write_csv(
     rows: Iterable[Row],
     path: str | os.PathLike[str],
-    columns: Sequence[Column] = COLUMNS,
+    columns: Sequence[Column] | None = None,
 ) -> None:
     """Writes the columns of the table, numbers to six digits, replacing the file whole.
 
     Raises:
       OSError: the directory does not exist or cannot be written.
     """
-    path = pathlib.Path(path)
+    path, rows = pathlib.Path(path), list(rows)
+    if columns is None:
+        columns = [*COLUMNS, PEAK, MODE, PROBLEM, *columns_of_the_original(rows)]
     with storage.replacing(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(column.heading for column in columns)

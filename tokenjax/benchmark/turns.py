@@ -86,9 +86,9 @@ def compare(
 
 
 def time_in_turns(
-    contestants: Sequence[Contestant], timing: latency.Timing
+    contestants: Sequence[Contestant], timing: latency.Timing, pause: float = 0.0
 ) -> np.ndarray:
-    """Seconds of each call, (rounds, contestants).
+    """Seconds of each call, (rounds, contestants), with a pause before each.
 
     Of `timing`, warm-ups and repeats are rounds, and `on_call` is called after each
     timed one. They stop after `max_seconds`, but not before `latency.FEWEST_REPEATS`.
@@ -102,6 +102,7 @@ def time_in_turns(
         seconds = []
         for contestant in contestants:
             call = contestant.calls[len(rounds) % len(contestant.calls)]
+            time.sleep(pause)
             start = time.perf_counter()
             jax.block_until_ready(contestant.function(*call))
             seconds.append(time.perf_counter() - start)

@@ -7,6 +7,13 @@ import flax.linen as nn
 
 from tokenjax.errors import UserError, unknown_name
 from tokenjax.models import camera_vit, t2t_vit
+from tokenjax.models.baselines import convnext_v2, swin, vision_transformer, vmamba
+from tokenjax.models.baselines.convnext_v2 import ConvNeXtV2
+from tokenjax.models.baselines.maxvit import MaxViT
+from tokenjax.models.baselines.resnet import ResNet
+from tokenjax.models.baselines.swin import SwinTransformer
+from tokenjax.models.baselines.vision_transformer import ImageNetViT
+from tokenjax.models.baselines.vmamba import VMamba
 from tokenjax.models.camera_vit import CameraViT
 from tokenjax.models.clip_vit import ClipVisionTransformer
 from tokenjax.models.demo import DeMo
@@ -46,8 +53,17 @@ _REGISTRY: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "clip_vit": (ClipVisionTransformer, {}),
     "camera_vit": (CameraViT, {}),
     **{name: (CameraViT, preset) for name, preset in camera_vit.PRESETS.items()},
+    "maxvit_tiny": (MaxViT, {}),
+    "resnet50": (ResNet, {}),
+    **{name: (SwinTransformer, preset) for name, preset in swin.PRESETS.items()},
+    **{name: (ConvNeXtV2, preset) for name, preset in convnext_v2.PRESETS.items()},
     "t2t_vit": (T2TViT, {}),
     **{name: (T2TViT, preset) for name, preset in t2t_vit.PRESETS.items()},
+    **{name: (VMamba, preset) for name, preset in vmamba.PRESETS.items()},
+    **{
+        name: (ImageNetViT, preset)
+        for name, preset in vision_transformer.PRESETS.items()
+    },
 }
 
 

@@ -5,6 +5,7 @@ Nothing here knows a model, a data set or a run; whoever has the arrays passes t
 
 from tokenjax.plots.classification import confusion_matrix, predictions
 from tokenjax.plots.comparison import accuracy_bars
+from tokenjax.plots.cost import latency_over_flops
 from tokenjax.plots.looks import draw_looks
 from tokenjax.plots.loss_curves import gradient_norms, loss_curves
 from tokenjax.plots.modalities import (
@@ -38,6 +39,7 @@ __all__ = [
     "gradient_norms",
     "kept_by_modality",
     "kept_patches",
+    "latency_over_flops",
     "loss_curves",
     "patch_scores",
     "pooling_weights",

@@ -14,7 +14,7 @@ import numpy as np
 
 from tokenjax import benchmark, experiment
 from tokenjax.benchmark.latency import compile_function, time_calls
-from tokenjax.benchmark.measure import count_parameters
+from tokenjax.benchmark.program import count_parameters
 from tokenjax.data import Dataset, Split
 from tokenjax.errors import UserError
 from tokenjax.training.checkpoints import load_initial_variables

@@ -7,17 +7,29 @@ import flax.linen as nn
 from tokenjax.convert.mapping import Table
 from tokenjax.convert.tables.camera_vit import camera_vit_table
 from tokenjax.convert.tables.clip_vit import clip_vit_table
+from tokenjax.convert.tables.convnext_v2 import convnext_v2_table
 from tokenjax.convert.tables.demo import demo_table
+from tokenjax.convert.tables.imagenet_vit import imagenet_vit_table
+from tokenjax.convert.tables.maxvit import maxvit_table
 from tokenjax.convert.tables.modality_fusion import modality_fusion_table
+from tokenjax.convert.tables.resnet import resnet_table
 from tokenjax.convert.tables.sdtps import (
     sdtps_table,
     token_aggregation_table,
     token_sparse_table,
 )
+from tokenjax.convert.tables.swin import swin_table
 from tokenjax.convert.tables.t2t_vit import t2t_vit_table
 from tokenjax.convert.tables.vdpa import vdpa_table
 from tokenjax.convert.tables.vit import dynamic_vit_table, vit_table
+from tokenjax.convert.tables.vmamba import vmamba_table
 from tokenjax.errors import ConversionError
+from tokenjax.models.baselines.convnext_v2 import ConvNeXtV2
+from tokenjax.models.baselines.maxvit import MaxViT
+from tokenjax.models.baselines.resnet import ResNet
+from tokenjax.models.baselines.swin import SwinTransformer
+from tokenjax.models.baselines.vision_transformer import ImageNetViT
+from tokenjax.models.baselines.vmamba import VMamba
 from tokenjax.models.camera_vit import CameraViT
 from tokenjax.models.clip_vit import ClipVisionTransformer
 from tokenjax.models.demo import DeMo
@@ -37,6 +49,12 @@ _TABLES: dict[type[nn.Module], Callable[..., Table]] = {
     GeneralFusion: modality_fusion_table,
     ClipVisionTransformer: clip_vit_table,
     CameraViT: camera_vit_table,
+    MaxViT: maxvit_table,
+    ImageNetViT: imagenet_vit_table,
+    ResNet: resnet_table,
+    VMamba: vmamba_table,
+    SwinTransformer: swin_table,
+    ConvNeXtV2: convnext_v2_table,
     T2TViT: t2t_vit_table,
     TokenSparse: token_sparse_table,
     TokenAggregation: token_aggregation_table,

@@ -3,6 +3,7 @@
 TFDS itself spends 200 s on retries when there is no network, and says nothing before.
 """
 
+import importlib.util
 import os
 import queue
 import socket
@@ -47,6 +48,11 @@ def open_builder(name: str, data_dir: str, download: bool) -> Any:
     # Before TensorFlow is imported, by TFDS or by us; otherwise it logs a page.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    if importlib.util.find_spec("tensorflow_datasets") is None:
+        raise DatasetError(
+            f"tfds: {name!r} is read with tensorflow-datasets, which is not installed: "
+            "pip install tensorflow-datasets"
+        )
     import tensorflow_datasets
 
     where = str(Path(data_dir).expanduser()) if data_dir else None

@@ -1,0 +1,88 @@
+"""Ours and PyTorch's program of one model, side by side."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+from small_models import DEMO, ROUTED, SMALL
+
+from tokenjax import benchmark, models
+from tokenjax.benchmark import pairs, torch_peers
+from tokenjax.errors import UserError
+
+TIMING = benchmark.Timing(warmup=1, repeats=5)
+NAMES = {name: SMALL[name] for name in ("vdpa", "vit", "dynamic_vit")}
+# Weights large enough that no rounding decides which token is kept.
+NAMES["dynamic_vit"] = NAMES["dynamic_vit"] | {"initialization": "xavier"}
+NAMES |= {"attention_routing": ROUTED, "demo": DEMO | {"sie_camera": True}}
+
+
+def measure(name, dtype="float32", train=False):
+    model = models.create(name, **NAMES[name])
+    pairs.check(name, model, dtype)
+    return pairs.measure_pairs(
+        name, model, 2, dtype, 0, TIMING, train, with_compiled=False
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_compute_the_same(name):
+    pytest.importorskip("torch")
+    row, (pair,) = measure(name)
+    assert pair.difference < 1e-5
+    assert (pair.peer, pair.model, pair.mode) == ("eager", name, "inference")
+    assert pair.low <= pair.ratio <= pair.high
+    assert row.latency.repeats == pair.theirs.repeats == 5
+    text = pairs.format_pairs([pair])
+    assert f"{name}: tests/references/pytorch_" in text
+
+
+def test_bfloat16_is_autocast():
+    pytest.importorskip("torch")
+    _, (pair,) = measure("vdpa", "bfloat16")
+    assert 1e-5 < pair.difference < 0.05
+
+
+@pytest.mark.parametrize("name", ["vdpa", "demo"])
+def test_training_steps(name):
+    pytest.importorskip("torch")
+    row, (pair,) = measure(name, train=True)
+    assert (row.mode, pair.difference) == ("training", None)
+    assert pair.theirs.median > 0
+
+
+def test_a_step_of_theirs_trains():
+    torch = pytest.importorskip("torch")
+    model = models.create("vit", **NAMES["vit"])
+    made = benchmark.program.inference(model, 2)
+    peer = torch_peers.build("vit", model, made.variables)
+    before = [p.detach().clone() for p in peer.module.parameters()]
+    step = torch_peers.training(peer, "float32", compiled=False)
+    call = peer.convert(made.calls[0][1:])
+    losses = [float(step(*call)) for _ in range(30)]
+    assert losses[-1] < losses[0]
+    assert not any(map(torch.equal, before, peer.module.parameters()))
+
+
+def test_images_are_turned():
+    pytest.importorskip("torch")
+    model = models.create("vit", **NAMES["vit"])
+    made = benchmark.program.inference(model, 2)
+    peer = torch_peers.build("vit", model, made.variables)
+    images = np.arange(2 * 16 * 16 * 3, dtype=np.float32).reshape(2, 16, 16, 3)
+    (turned,) = peer.convert((images,))
+    np.testing.assert_array_equal(turned.numpy(), images.transpose(0, 3, 1, 2))
+
+
+def test_what_has_no_equivalent(monkeypatch):
+    linear = models.create("linear_vit", **SMALL["linear_vit"])
+    vdpa = models.create("vdpa", **SMALL["vdpa"])
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: there("json"))
+    with pytest.raises(UserError, match="linear_vit has no PyTorch equivalent"):
+        pairs.check("linear_vit", linear, "float32")
+    with pytest.raises(UserError, match="not int8"):
+        pairs.check("vdpa", vdpa, "int8")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install torch timm"):
+        pairs.check("vdpa", vdpa, "float32")

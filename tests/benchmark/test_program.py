@@ -1,0 +1,92 @@
+"""Training steps and int8 weights as the benchmark runs them; what it refuses."""
+
+import importlib.util
+
+import jax
+import numpy as np
+import pytest
+from small_models import DEMO, SMALL
+
+from tokenjax import benchmark, models
+from tokenjax.benchmark import flops, measure, memory, program
+from tokenjax.errors import UserError
+
+TIMING = benchmark.Timing(warmup=1, repeats=5)
+NAMES = {"vdpa": SMALL["vdpa"], "dynamic_vit": SMALL["dynamic_vit"], "demo": DEMO}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_training_step_moves_everything(name):
+    model = models.create(name, **NAMES[name])
+    made = program.training(model, 2)
+    before = jax.device_get(made.variables["params"])
+    for call in made.calls[:2]:
+        state = made.function(*call)
+    after, _, _, steps = jax.device_get(state)
+    assert int(steps) == 2
+    moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), before, after)
+    still = [path for path, m in jax.tree.leaves_with_path(moved) if not m]
+    # The necks' biases are held at 0; weight decay moves no zeros.
+    assert all("bottleneck" in str(path) for path in still), still
+    for leaf in jax.tree.leaves(after):
+        assert np.isfinite(leaf).all()
+
+
+def test_a_training_step_costs_about_three_forward_passes():
+    model = models.create("vit", **SMALL["vit"])
+    forward = program.inference(model, 2).flops
+    assert 2.7 * forward < program.training(model, 2).flops < 3.1 * forward
+
+
+def test_the_row_of_a_training_step():
+    row = benchmark.measure_model("vit", SMALL["vit"], 2, timing=TIMING, train=True)
+    assert row.mode == measure.TRAINING
+    assert row.latency.low <= row.latency.median <= row.latency.high
+
+
+def test_what_does_not_fit_is_not_run(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 1000)
+    with pytest.raises(memory.OutOfMemory, match="use a smaller --batch_size"):
+        benchmark.measure_model("vit", SMALL["vit"], 2, timing=TIMING)
+
+
+def test_memory_that_is_free():
+    free = memory.available()
+    assert free is None or 2**20 < free < 2**50
+
+
+def test_int8_without_its_library(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install qwix"):
+        measure.check("vit", models.create("vit", **SMALL["vit"]), "int8", False)
+
+
+def test_int8_weights():
+    pytest.importorskip("qwix")
+    model = models.create("vit", **SMALL["vit"])
+    whole, small = (program.inference(model, 2, int8=int8) for int8 in (False, True))
+    types = {leaf.dtype for leaf in jax.tree.leaves(small.calls[0][0])}
+    assert np.dtype("int8") in types
+    exact = whole.function(*whole.calls[0])
+    rounded = small.function(small.calls[0][0], *whole.calls[0][1:])
+    error = np.linalg.norm(exact - rounded) / np.linalg.norm(exact)
+    assert 1e-6 < error < 0.1
+    assert small.flops == whole.flops
+    assert memory.planned(small.compiled) < memory.planned(whole.compiled)
+
+
+def test_flops_of_a_peer_are_those_published():
+    """Of each image, GMACs; the counting rule is papers' own."""
+    published = {
+        "resnet50": 4.11,
+        "vit_base_patch16": 17.58,
+        "swin_base": 15.47,
+        "convnextv2_tiny": 4.47,
+        "maxvit_tiny": 5.60,
+    }
+    for name, giga in published.items():
+        model = models.create(name)
+        example = jax.eval_shape(lambda model=model: model.example_inputs(1))
+        variables = jax.eval_shape(model.init, jax.random.key(0), *example)
+        counted = flops.count_flops(program.first_output(model), variables, *example)
+        assert counted / 2e9 == pytest.approx(giga, rel=0.011), name

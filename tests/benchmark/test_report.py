@@ -1,0 +1,150 @@
+"""Runs as JSON, what has changed since one, and the search for the best batch."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenjax import benchmark
+from tokenjax.benchmark import latency, measure, memory, report, session, table
+from tokenjax.errors import UserError
+
+WHERE = {"hardware": "here", "jax": "1", "reference_product_ms": 10.0}
+
+
+def row(median=0.1, spread=0.001, model="a", batch_size=1, dtype="float32", **more):
+    timed = benchmark.Latency(
+        *(1.0, median, median, spread, median, median, 50),
+        low=median - spread,
+        high=median + spread,
+    )
+    made = benchmark.Row(
+        model=model,
+        parameters=1000,
+        batch_size=batch_size,
+        inputs=f"{batch_size}x512x512x3",
+        flops=2 * 10**9 * batch_size,
+        latency=timed,
+        memory=memory.Memory(1, memory.COMPILER),
+        dtype=dtype,
+        device="cpu",
+    )
+    return dataclasses.replace(made, **more)
+
+
+def written(tmp_path, rows, **where):
+    path = tmp_path / "run.json"
+    report.write(path, rows, [], {"model": "a"}, {**WHERE, **where})
+    return report.read(path)
+
+
+def test_what_is_written(tmp_path):
+    run = written(
+        tmp_path, [row(), measure.failed_row("b", 64, "float32", False, "no")]
+    )
+    assert run["settings"] == {"model": "a"}
+    assert run["environment"]["hardware"] == "here"
+    assert run["rows"][0]["latency"]["median"] == 0.1
+    assert run["rows"][1]["problem"] == "no"
+    environment = report.environment()
+    assert environment["reference_product_ms"] > 0
+    json.dumps(environment)
+
+
+def test_changes_beyond_the_noise(tmp_path):
+    old = written(tmp_path, [row(), row(model="b"), row(model="c", spread=0.05)])
+    new = [row(0.12), row(0.102, model="b"), row(0.12, spread=0.05, model="c")]
+    *found, last = report.changes(old, new, WHERE)
+    assert found == [
+        "a inference float32 batch 1: median 100.00 -> 120.00 ms (1.20 times)"
+    ]
+    assert last.startswith("3 of 3 rows are in both runs; of 2 nothing changed")
+
+
+def test_changes_of_what_is_counted_and_of_the_machine(tmp_path):
+    old = written(tmp_path, [row()], reference_product_ms=8.0, jax="0")
+    more = row(flops=3 * 10**9)
+    gone = dataclasses.replace(
+        row(model="b"), latency=None, memory=None, problem="too large"
+    )
+    found = report.changes(old, [more, gone], WHERE)
+    assert found[:3] == [
+        "jax was 0, is 1",
+        "the machine itself: a plain product takes 1.25 times as long",
+        "a inference float32 batch 1: flops 2000000000 -> 3000000000",
+    ]
+    assert found[3].startswith("1 of 2 rows are in both runs; of 0 nothing changed")
+    old = written(tmp_path, [row(model="b")])
+    assert "b inference float32 batch 1: too large" in report.changes(
+        old, [gone], WHERE
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"format": 0, "rows": []}', '{"format": 1, "rows": [{}]}']
+)
+def test_a_file_of_another_kind(tmp_path, text):
+    path = tmp_path / "run.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"run\.json"):
+        report.read(path)
+
+
+def test_the_interval_holds_the_median():
+    generator = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        low, high = latency.median_interval(generator.exponential(size=30))
+        held += low <= np.log(2) <= high
+    assert 0.93 <= held / 400 <= 0.99
+
+
+@given(st.lists(st.floats(0, 1e3), min_size=1, max_size=40))
+def test_the_interval_is_of_values_and_in_order(values):
+    low, high = latency.median_interval(np.array(values))
+    assert low <= np.median(values) <= high
+    assert low in values
+    assert high in values
+
+
+@pytest.mark.parametrize(
+    ("per_second", "tried"),
+    [
+        ([10, 20, 40, 41, 40.5, 60], 5),  # twice next to nothing
+        ([10, 20, None], 3),  # does not fit
+        ([10, 10.1, 20, 20, 20], 5),  # once is no reason to stop
+    ],
+)
+def test_the_search_for_a_batch(per_second, tried):
+    def at(batch_size):
+        speed = per_second[batch_size.bit_length() - 1]
+        if speed is None:
+            return measure.failed_row("a", batch_size, "float32", False, "too large")
+        return row(batch_size / speed, batch_size=batch_size)
+
+    rows = list(session.search(at))
+    assert [each.batch_size for each in rows] == [2**i for i in range(tried)]
+    best = max(speed for speed in per_second[:tried] if speed)
+    (sentence,) = session.best_batches(rows)
+    assert f"({best:.1f} images/s)" in sentence
+
+
+def test_the_columns_of_the_original():
+    rows = [row(0.1), row(0.05, dtype="bfloat16"), row(0.2, batch_size=8)]
+    columns = {c.heading: c for c in table.columns_of_the_original(rows)}
+    assert [columns["Latency_FP32_median(ms)"].value(each) for each in rows] == [
+        *(100, None, 200)
+    ]
+    mixed = [columns["Latency_AMP_median(ms)"].value(each) for each in rows]
+    assert mixed == [50, 50, None]
+    assert columns["GFLOPs@512^2"].value(rows[2]) == 2.0
+
+
+def test_the_part_of_the_peak():
+    made = row(0.001, flops=10**12, device="NVIDIA H200", dtype="bfloat16")
+    assert made.utilization == pytest.approx(1e15 / 989.4e12)
+    assert row().utilization is None
+    assert table.PEAK in table.columns_for([made])

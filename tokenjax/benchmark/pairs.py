@@ -1,0 +1,160 @@
+"""Ours and PyTorch's program of one model, timed in turns: A B C A B C ...
+
+The same weights, inputs, batch and precision. Each ratio is the median over the rounds
+of ours over theirs within a round, so that what else the machine does hits both. In
+inference the outputs are compared too: a pair that computes something else would prove
+nothing.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+
+from tokenjax.benchmark import latency, measure, program, table, torch_peers, turns
+from tokenjax.errors import UserError
+
+PAUSE = 0.01  # seconds between calls: idle threads of the other library spin a while
+MOST_WARMUP = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Ours against one PyTorch program.
+
+    Attributes:
+      model, batch_size, dtype, mode: of both.
+      peer: "eager" or "compiled".
+      source: what the other is.
+      ours, theirs: seconds per call.
+      ratio: ours over theirs, median over the rounds; `low`, `high` its 95 % interval.
+      difference: of the outputs, relative in the 2-norm; None in training.
+    """
+
+    model: str
+    batch_size: int
+    dtype: str
+    mode: str
+    peer: str
+    source: str
+    ours: latency.Latency
+    theirs: latency.Latency
+    ratio: float
+    low: float
+    high: float
+    difference: float | None
+
+
+def check(name: str, module: nn.Module, dtype: str) -> None:
+    """Raises: UserError for what has no PyTorch equivalent here."""
+    if dtype == "int8":
+        raise UserError("--peer torch compares float32 and bfloat16, not int8")
+    torch_peers.check(name, module)
+
+
+def measure_pairs(
+    name: str,
+    module: nn.Module,
+    batch_size: int,
+    dtype: str,
+    image_size: int,
+    timing: latency.Timing,
+    train: bool,
+    with_compiled: bool,
+) -> tuple[measure.Row, list[Pair]]:
+    """A row of ours, and its pairs; of `timing`, warm-ups and repeats are rounds.
+
+    Raises:
+      UserError: a batch too big for the device.
+    """
+    with measure.fitting(name, batch_size):
+        made = measure.prepare(module, batch_size, dtype, image_size, train)
+        kinds = ["eager", *(["compiled"] if with_compiled else [])]
+        contestants = [_contestant(name, made.function, made.calls, made.flops)]
+        differences: list[float | None] = []
+        peer = torch_peers.build(name, module, made.variables)
+        examples = made.calls if train else [call[1:] for call in made.calls]
+        calls = [peer.convert(example) for example in examples]
+        make = torch_peers.training if train else torch_peers.inference
+        for kind in kinds:
+            function = make(peer, dtype, kind == "compiled")
+            contestants.append(_contestant(kind, function, calls, made.flops))
+            difference = None if train else _difference(made, function, calls[0])
+            differences.append(difference)
+        rounds = dataclasses.replace(timing, warmup=min(timing.warmup, MOST_WARMUP))
+        seconds = turns.time_in_turns(contestants, rounds, PAUSE)
+    row = measure.make_row(name, made, batch_size, dtype, train, seconds[:, 0])
+    return row, [
+        _pair(row, kind, peer.source, seconds[:, 0], seconds[:, index], difference)
+        for index, (kind, difference) in enumerate(
+            zip(kinds, differences, strict=True), start=1
+        )
+    ]
+
+
+def _contestant(
+    name: str, function: Any, calls: Sequence[tuple[Any, ...]], flops: int
+) -> turns.Contestant:
+    return turns.Contestant(name, "", 1.0, flops, function, calls)
+
+
+def _difference(made: program.Program, function: Any, call: tuple[Any, ...]) -> float:
+    ours = np.asarray(made.function(*made.calls[0]), np.float64)
+    theirs = function(*call).float().cpu().numpy()
+    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+
+
+def _pair(
+    row: measure.Row,
+    kind: str,
+    source: str,
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    difference: float | None,
+) -> Pair:
+    ratios = ours / theirs  # (rounds,)
+    low, high = latency.median_interval(ratios)
+    return Pair(
+        model=row.model,
+        batch_size=row.batch_size,
+        dtype=row.dtype,
+        mode=row.mode,
+        peer=kind,
+        source=source,
+        ours=latency.summarize(ours, 0.0),
+        theirs=latency.summarize(theirs, 0.0),
+        ratio=float(np.median(ratios)),
+        low=low,
+        high=high,
+        difference=difference,
+    )
+
+
+COLUMNS = (
+    table.Column("Model", lambda pair: pair.model, "s"),
+    table.Column("Batch", lambda pair: pair.batch_size, "d"),
+    table.Column("Mode", lambda pair: pair.mode, "s"),
+    table.Column("Dtype", lambda pair: pair.dtype, "s"),
+    table.Column("PyTorch", lambda pair: pair.peer, "s"),
+    table.Column("Ours(ms)", lambda pair: 1e3 * pair.ours.median, ".2f"),
+    table.Column("Theirs(ms)", lambda pair: 1e3 * pair.theirs.median, ".2f"),
+    table.Column("Ours/theirs", lambda pair: pair.ratio, ".3f"),
+    table.Column("95%", lambda pair: f"{pair.low:.3f}-{pair.high:.3f}", "s"),
+    table.Column("Difference", lambda pair: pair.difference, ".1e"),
+)
+
+
+def format_pairs(pairs: Sequence[Pair]) -> str:
+    """The table, and under it what was compared."""
+    sources = dict.fromkeys(f"{pair.model}: {pair.source}" for pair in pairs)
+    return "\n".join(
+        [
+            *table.format_rows(pairs, COLUMNS),
+            "",
+            "Ours/theirs: median over the rounds of the ratio of times within a round; "
+            "below 1 ours is faster. Difference: of the outputs, relative.",
+            f"PyTorch: {'; '.join(sources)}.",
+        ]
+    )

@@ -1,0 +1,193 @@
+"""A model compiled for one batch, ready to be timed: inference or a training step.
+
+Inference runs up to the model's first output: its logits, or the feature that retrieval
+searches by. Whatever only feeds the others, such as attention maps to look at, is
+dropped inside the jitted function, so that neither the compiler nor the FLOP count
+keeps it.
+
+A training step is whole: forward pass with dropout and noise, mean cross entropy of
+every score plus the model's auxiliary losses, gradients, AdamW; its state is donated.
+Tokens without a classifier have no such step.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from tokenjax.benchmark import flops, inputs, latency, memory, quantization
+from tokenjax.errors import UserError
+
+LEARNING_RATE, WEIGHT_DECAY = 1e-4, 0.05  # numbers alone; they cost nothing
+
+
+@dataclasses.dataclass
+class Program:
+    """What `latency` times.
+
+    Attributes:
+      parameters: trained numbers.
+      flops: of one call, 2 per multiply-add.
+      inputs: shapes, in words.
+      compiled: by XLA; its plan of memory can be asked for.
+      compile_seconds: to trace, lower and compile.
+      function: one call, to be waited for; a training step keeps its own state.
+      calls: arguments for it, to be taken in turn.
+      variables: of the model, as it was initialised.
+    """
+
+    parameters: int
+    flops: int
+    inputs: str
+    compiled: jax.stages.Compiled
+    compile_seconds: float
+    function: Callable[..., Any]
+    calls: Sequence[tuple[Any, ...]]
+    variables: Any
+
+
+def inference(
+    module: nn.Module, batch_size: int, image_size: int = 0, int8: bool = False
+) -> Program:
+    """The first output of a module that has `example_inputs(batch_size)`."""
+    variables, examples = _start(module, batch_size, image_size)
+    if int8:
+        module, variables = quantization.with_int8_weights(module, variables, examples)
+    calls = [(variables, *example) for example in examples]
+    function = first_output(module)
+    compiled, seconds = _compile(function, calls[0])
+    return Program(
+        parameters=count_parameters(variables),
+        flops=flops.count_flops(function, *calls[0]),
+        inputs=inputs.shapes(examples[0]),
+        compiled=compiled,
+        compile_seconds=seconds,
+        function=compiled,
+        calls=calls,
+        variables=variables,
+    )
+
+
+def training(module: nn.Module, batch_size: int, image_size: int = 0) -> Program:
+    """A step of a model that `check_trainable` takes."""
+    variables, examples = _start(module, batch_size, image_size)
+    optimizer = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    params = variables["params"]
+    others = {name: value for name, value in variables.items() if name != "params"}
+
+    def step(state: Any, *example: Any) -> Any:
+        params, others, moments, number = state
+        gradients, others = jax.grad(_loss(module, others, number), has_aux=True)(
+            params, *example
+        )
+        updates, moments = optimizer.update(gradients, moments, params)
+        return optax.apply_updates(params, updates), others, moments, number + 1
+
+    state = (params, others, jax.jit(optimizer.init)(params), jnp.zeros((), jnp.int32))
+    state = jax.tree.map(jnp.copy, state)  # the step donates it
+    counted = flops.count_flops(step, state, *examples[0])
+    compiled, seconds = _compile(step, (state, *examples[0]), donate=True)
+    return Program(
+        parameters=count_parameters(variables),
+        flops=counted,
+        inputs=inputs.shapes(examples[0]),
+        compiled=compiled,
+        compile_seconds=seconds,
+        function=_Stepper(compiled, state),
+        calls=examples,
+        variables=variables,
+    )
+
+
+def check_trainable(name: str, module: Any) -> None:
+    """Raises: UserError for a model that gives no scores to learn from."""
+    outputs, _ = jax.eval_shape(
+        module.init_with_output, jax.random.key(0), *module.example_inputs(1)
+    )
+    if isinstance(outputs, dict):
+        trainable = "scores" in outputs
+    else:
+        trainable = getattr(outputs[0], "ndim", 0) == 2  # (b, classes)
+    if not trainable:
+        raise UserError(f"--train: {name} has no classifier whose loss could be taken")
+
+
+class _Stepper:
+    """Calls a compiled step over and over, each on the state that the last one left."""
+
+    def __init__(self, compiled: jax.stages.Compiled, state: Any):
+        self.compiled, self.state = compiled, state
+
+    def __call__(self, *example: Any) -> Any:
+        self.state = self.compiled(self.state, *example)
+        return self.state
+
+
+def _start(
+    module: nn.Module, batch_size: int, image_size: int
+) -> tuple[Any, list[tuple[Any, ...]]]:
+    examples = inputs.distinct_inputs(module, batch_size, image_size)
+    key = jax.random.key(0, impl="rbg")  # compiles faster; the values do not matter
+    variables = jax.jit(module.init)(key, *examples[0])
+    return variables, jax.block_until_ready(examples)
+
+
+def _compile(
+    function: Callable[..., Any], arguments: Sequence[Any], donate: bool = False
+) -> tuple[jax.stages.Compiled, float]:
+    """Raises: OutOfMemory for a program that a CPU's memory cannot hold."""
+    compiled, seconds = latency.compile_function(function, arguments, donate)
+    memory.check_fits(compiled, jax.devices()[0])
+    return compiled, seconds
+
+
+def _loss(module: nn.Module, others: Any, number: jax.Array) -> Callable[..., Any]:
+    """(params, *inputs) -> (loss, the new other variables)."""
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(0), number), 2)
+
+    def loss(params: Any, *example: Any) -> tuple[jax.Array, Any]:
+        outputs, changed = module.apply(
+            {"params": params, **others},
+            *example,
+            train=True,
+            rngs={"dropout": keys[0], "gumbel": keys[1]},
+            mutable=list(others),
+        )
+        if isinstance(outputs, Mapping):
+            scores = list(outputs["scores"].values())
+            auxiliary = outputs["aux"]["losses"]
+        else:
+            scores, auxiliary = [outputs[0]], outputs[1]["losses"]
+        total = sum(jax.tree.leaves(auxiliary), start=jnp.zeros(()))
+        for each in scores:
+            labels = jnp.arange(len(each)) % each.shape[-1]  # (b,)
+            entropy = optax.softmax_cross_entropy_with_integer_labels
+            total += entropy(each.astype(jnp.float32), labels).mean()
+        return total, changed
+
+    return loss
+
+
+def first_output(module: nn.Module) -> Callable[..., Any]:
+    """(variables, *inputs) -> the model's first output, in inference.
+
+    Of a model for retrieval, which returns a dict, that is the feature to search by.
+    """
+
+    def function(variables: Any, *arguments: Any) -> Any:
+        outputs = module.apply(variables, *arguments, train=False)
+        if isinstance(outputs, dict):
+            return outputs["features"]["concat"]
+        return outputs[0] if isinstance(outputs, tuple) else outputs
+
+    return function
+
+
+def count_parameters(variables: Mapping[str, Any]) -> int:
+    """Trained numbers: those of the collection "params"."""
+    leaves = jax.tree.leaves(variables.get("params", {}))
+    return sum(int(leaf.size) for leaf in leaves)

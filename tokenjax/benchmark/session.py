@@ -1,0 +1,108 @@
+"""Row after row under a progress bar: what fails is said, and the rest goes on."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tqdm import tqdm
+
+from tokenjax.benchmark import latency, measure, memory, table
+from tokenjax.errors import UserError
+
+SEARCHED = 0  # as a batch size: 1, 2, 4, ... as long as it pays
+PAYS = 1.03  # images a second over the best so far
+MOST_DOUBLINGS = 14
+
+
+class Request(NamedTuple):
+    """One row to measure, or all rows of a search for the best batch size."""
+
+    name: str
+    batch_size: int  # or SEARCHED
+    dtype: str = "float32"
+    train: bool = False
+
+
+Measure = Callable[[Request, latency.Timing], measure.Row]
+
+
+def measure_all(
+    wanted: Sequence[Request],
+    measure_one: Measure,
+    options: Mapping[str, Any],
+    columns: Sequence[table.Column] | None = None,
+) -> list[measure.Row]:
+    """Rows, those too large for the memory included; the CSV has every finished one.
+
+    Raises:
+      UserError: nothing fitted.
+    """
+    calls = options["warmup"] + options["repeats"]
+    rows: list[measure.Row] = []
+    with tqdm(total=calls * len(wanted), unit="call") as bar:
+        timing = latency.Timing(
+            options["warmup"], options["repeats"], options["max_seconds"], bar.update
+        )
+        for number, request in enumerate(wanted, start=1):
+            for row in _rows(request, measure_one, timing, bar):
+                rows.append(row)
+                if row.problem:
+                    bar.write(f"{row.problem}")
+                if options["csv"]:
+                    table.write_csv(rows, options["csv"], columns)
+            bar.total = max(bar.total, bar.n)
+            bar.update(calls * number - bar.n)  # a time budget may skip calls
+    if all(row.problem for row in rows):
+        raise UserError(rows[0].problem)
+    return rows
+
+
+def _rows(
+    request: Request, measure_one: Measure, timing: latency.Timing, bar: Any
+) -> Iterator[measure.Row]:
+    def at(batch_size: int) -> measure.Row:
+        exact = request._replace(batch_size=batch_size)
+        bar.set_description(f"{request.name}, batch {batch_size}, {request.dtype}")
+        try:
+            return measure_one(exact, timing)
+        except memory.OutOfMemory as error:
+            return measure.failed_row(
+                request.name, batch_size, request.dtype, request.train, str(error)
+            )
+
+    if request.batch_size != SEARCHED:
+        yield at(request.batch_size)
+        return
+    yield from search(at)
+
+
+def search(at: Callable[[int], measure.Row]) -> Iterator[measure.Row]:
+    """Doubles the batch until it does not fit, or twice in a row gains next to nothing.
+
+    `at` measures one batch size.
+    """
+    best, poor = 0.0, 0
+    for doublings in range(MOST_DOUBLINGS):
+        row = at(2**doublings)
+        yield row
+        if row.images_per_second is None:
+            return
+        poor = 0 if row.images_per_second > PAYS * best else poor + 1
+        best = max(best, row.images_per_second)
+        if poor == 2:
+            return
+
+
+def best_batches(rows: Iterable[measure.Row]) -> list[str]:
+    """Sentences on where each model's throughput is greatest."""
+    groups: dict[tuple[str, str, str], list[measure.Row]] = {}
+    for row in rows:
+        if row.latency:
+            groups.setdefault((row.model, row.dtype, row.mode), []).append(row)
+    sentences = []
+    for (name, dtype, mode), group in groups.items():
+        best = max(group, key=lambda row: row.images_per_second or 0.0)
+        sentences.append(
+            f"Best batch of {name}, {dtype}, {mode}: {best.batch_size} "
+            f"({best.images_per_second:.1f} images/s)."
+        )
+    return sentences
