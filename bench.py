@@ -2,7 +2,7 @@
 
     python bench.py --model vdpa
     python bench.py --models vdpa,resnet50,swin_base --image_size 512 --csv out.csv
-    python bench.py --model swin_tiny --batch_size auto --dtype float32,bfloat16,int8
+    python bench.py --model swin_tiny --batch_size auto --dtype float32,bfloat16
     python bench.py --model vdpa --train --batch_size 8 --set depth=4,embed_dim=256
     python bench.py --models vdpa,resnet50 --peer torch --json run.json --figure run.png
     python bench.py --models vdpa,resnet50 --compare run.json

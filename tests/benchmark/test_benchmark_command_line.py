@@ -89,7 +89,6 @@ def test_bad_flags(bad):
         (["--model=vdpa", "--compare=/no/such/run.json"], "is missing"),
         (["--model=vdpa", "--compare=requirements.txt"], "cannot be read"),
         (["--model=clip_vit", "--train"], "no classifier"),
-        (["--model=vdpa", "--train", "--dtype=int8"], "for inference"),
         (["--model=sdtps", "--train"], "take --model demo"),
         (["--model=sdtps", "--batch_size=auto"], "take --model demo"),
     ],

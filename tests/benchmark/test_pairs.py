@@ -19,7 +19,7 @@ NAMES |= {"attention_routing": ROUTED, "demo": DEMO | {"sie_camera": True}}
 
 def measure(name, dtype="float32", train=False):
     model = models.create(name, **NAMES[name])
-    pairs.check(name, model, dtype)
+    torch_peers.check(name, model)
     return pairs.measure_pairs(
         name, model, 2, dtype, 0, TIMING, train, with_compiled=False
     )
@@ -80,9 +80,7 @@ def test_what_has_no_equivalent(monkeypatch):
     there = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: there("json"))
     with pytest.raises(UserError, match="linear_vit has no PyTorch equivalent"):
-        pairs.check("linear_vit", linear, "float32")
-    with pytest.raises(UserError, match="not int8"):
-        pairs.check("vdpa", vdpa, "int8")
+        torch_peers.check("linear_vit", linear)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install torch timm"):
-        pairs.check("vdpa", vdpa, "float32")
+        torch_peers.check("vdpa", vdpa)

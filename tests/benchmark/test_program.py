@@ -1,6 +1,4 @@
-"""Training steps and int8 weights as the benchmark runs them; what it refuses."""
-
-import importlib.util
+"""Training steps as the benchmark runs them, and what does not fit."""
 
 import jax
 import numpy as np
@@ -9,7 +7,6 @@ from small_models import DEMO, SMALL
 
 from tokenjax import benchmark, models
 from tokenjax.benchmark import flops, measure, memory, program
-from tokenjax.errors import UserError
 
 TIMING = benchmark.Timing(warmup=1, repeats=5)
 NAMES = {"vdpa": SMALL["vdpa"], "dynamic_vit": SMALL["dynamic_vit"], "demo": DEMO}
@@ -53,26 +50,6 @@ def test_what_does_not_fit_is_not_run(monkeypatch):
 def test_memory_that_is_free():
     free = memory.available()
     assert free is None or 2**20 < free < 2**50
-
-
-def test_int8_without_its_library(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match="pip install qwix"):
-        measure.check("vit", models.create("vit", **SMALL["vit"]), "int8", False)
-
-
-def test_int8_weights():
-    pytest.importorskip("qwix")
-    model = models.create("vit", **SMALL["vit"])
-    whole, small = (program.inference(model, 2, int8=int8) for int8 in (False, True))
-    types = {leaf.dtype for leaf in jax.tree.leaves(small.calls[0][0])}
-    assert np.dtype("int8") in types
-    exact = whole.function(*whole.calls[0])
-    rounded = small.function(small.calls[0][0], *whole.calls[0][1:])
-    error = np.linalg.norm(exact - rounded) / np.linalg.norm(exact)
-    assert 1e-6 < error < 0.1
-    assert small.flops == whole.flops
-    assert memory.planned(small.compiled) < memory.planned(whole.compiled)
 
 
 def test_flops_of_a_peer_are_those_published():

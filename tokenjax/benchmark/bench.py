@@ -6,7 +6,17 @@ from typing import Any
 
 from absl import flags
 
-from tokenjax.benchmark import latency, measure, pairs, report, sdtps, session, table
+from tokenjax.benchmark import (
+    latency,
+    measure,
+    pairs,
+    program,
+    report,
+    sdtps,
+    session,
+    table,
+    torch_peers,
+)
 from tokenjax.benchmark.command_line import (
     check_file,
     check_no_arguments,
@@ -81,16 +91,17 @@ def _check(
     image_size = options["image_size"]
     for name, dtype in dict.fromkeys((r.name, r.dtype) for r in wanted):
         module, _ = measure.build(name, arguments, dtype, image_size)
-        measure.check(name, module, dtype, bool(options["train"]))
+        if options["train"]:
+            program.check_trainable(name, module)
         if options["peer"]:
-            pairs.check(name, module, dtype)
+            torch_peers.check(name, module)
     return old
 
 
 def _check_stages(wanted: Sequence[Request], options: Mapping[str, Any]) -> None:
     """The stages are one inference at given sizes."""
     searched = any(request.batch_size == SEARCHED for request in wanted)
-    several = len(set(options["dtype"])) > 1 or "int8" in options["dtype"]
+    several = len(set(options["dtype"])) > 1
     if options["train"] or options["peer"] or searched or several:
         raise UserError(
             "--model sdtps measures stages of inference, at given batch sizes and one "

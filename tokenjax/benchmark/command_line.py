@@ -24,7 +24,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         "image_size", 0, "Pixels a side; 0: the model's own.", 0, **options
     )
     flags.DEFINE_list("batch_size", ["1"], "Images per call: 1,8; or auto.", **options)
-    flags.DEFINE_list("dtype", ["float32"], "float32,bfloat16,int8.", **options)
+    flags.DEFINE_list("dtype", ["float32"], "float32,bfloat16.", **options)
     flags.DEFINE_integer(
         "warmup", 10, "Calls before the first timed one.", 0, **options
     )

@@ -16,11 +16,10 @@ from tokenjax.benchmark import (
     latency,
     memory,
     program,
-    quantization,
 )
 from tokenjax.errors import UserError, unknown_name
 
-DTYPES = ("float32", "bfloat16", "int8")  # int8: weights alone, in inference
+DTYPES = ("float32", "bfloat16")
 INFERENCE, TRAINING = "inference", "training"
 SDTPS = "sdtps"  # a module within `demo` and no model of its own
 
@@ -103,19 +102,6 @@ def _check_image_size(model: nn.Module, name: str, image_size: int) -> None:
         raise UserError(f"--image_size {image_size}, {name}: {error}") from error
 
 
-def check(name: str, module: nn.Module, dtype: str, train: bool) -> None:
-    """What `prepare` would refuse, without compiling.
-
-    Raises: UserError.
-    """
-    if train:
-        program.check_trainable(name, module)
-        if dtype == "int8":
-            raise UserError("int8 weights are for inference: leave out --train or int8")
-    elif dtype == "int8":
-        quantization.check_installed()
-
-
 def measure_model(
     name: str,
     model_kwargs: Mapping[str, Any] | None = None,
@@ -131,7 +117,7 @@ def measure_model(
       name: one of `models.names()`.
       model_kwargs: constructor arguments other than `dtype`.
       batch_size: examples per call.
-      dtype: computation dtype; parameters stay float32, but of "int8" the weights.
+      dtype: computation dtype; parameters stay float32.
       image_size: height and width in pixels, 0 for the model's own. Given to the
         constructor as `img_size` where it has one, otherwise to the inputs alone.
       timing: warm-up and repeats.
@@ -159,9 +145,10 @@ def measure_module(
     `label` and `dtype` go into the row as they are.
     """
     device = jax.devices()[0]
-    check(label, module, dtype, train)
+    if train:
+        program.check_trainable(label, module)
     with fitting(label, batch_size):
-        made = prepare(module, batch_size, dtype, image_size, train)
+        made = prepare(module, batch_size, image_size, train)
         peak_before = memory.device_peak(device)
         seconds = latency.time_calls(
             made.function, made.calls, timing or latency.Timing()
@@ -170,12 +157,11 @@ def measure_module(
 
 
 def prepare(
-    module: nn.Module, batch_size: int, dtype: str, image_size: int, train: bool
+    module: nn.Module, batch_size: int, image_size: int, train: bool
 ) -> program.Program:
-    """Compiled, for one batch; of what `check` does not refuse."""
-    if train:
-        return program.training(module, batch_size, image_size)
-    return program.inference(module, batch_size, image_size, int8=dtype == "int8")
+    """Compiled, for one batch."""
+    make = program.training if train else program.inference
+    return make(module, batch_size, image_size)
 
 
 def make_row(

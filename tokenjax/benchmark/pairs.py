@@ -14,7 +14,6 @@ import flax.linen as nn
 import numpy as np
 
 from tokenjax.benchmark import latency, measure, program, table, torch_peers, turns
-from tokenjax.errors import UserError
 
 PAUSE = 0.01  # seconds between calls: idle threads of the other library spin a while
 MOST_WARMUP = 3
@@ -47,13 +46,6 @@ class Pair:
     difference: float | None
 
 
-def check(name: str, module: nn.Module, dtype: str) -> None:
-    """Raises: UserError for what has no PyTorch equivalent here."""
-    if dtype == "int8":
-        raise UserError("--peer torch compares float32 and bfloat16, not int8")
-    torch_peers.check(name, module)
-
-
 def measure_pairs(
     name: str,
     module: nn.Module,
@@ -70,7 +62,7 @@ def measure_pairs(
       UserError: a batch too big for the device.
     """
     with measure.fitting(name, batch_size):
-        made = measure.prepare(module, batch_size, dtype, image_size, train)
+        made = measure.prepare(module, batch_size, image_size, train)
         kinds = ["eager", *(["compiled"] if with_compiled else [])]
         contestants = [_contestant(name, made.function, made.calls, made.flops)]
         differences: list[float | None] = []

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tokenjax.benchmark import flops, inputs, latency, memory, quantization
+from tokenjax.benchmark import flops, inputs, latency, memory
 from tokenjax.errors import UserError
 
 LEARNING_RATE, WEIGHT_DECAY = 1e-4, 0.05  # numbers alone; they cost nothing
@@ -50,13 +50,9 @@ class Program:
     variables: Any
 
 
-def inference(
-    module: nn.Module, batch_size: int, image_size: int = 0, int8: bool = False
-) -> Program:
+def inference(module: nn.Module, batch_size: int, image_size: int = 0) -> Program:
     """The first output of a module that has `example_inputs(batch_size)`."""
     variables, examples = _start(module, batch_size, image_size)
-    if int8:
-        module, variables = quantization.with_int8_weights(module, variables, examples)
     calls = [(variables, *example) for example in examples]
     function = first_output(module)
     compiled, seconds = _compile(function, calls[0])
