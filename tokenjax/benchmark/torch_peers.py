@@ -227,7 +227,7 @@ def _stand_in_for_torchvision() -> None:
     """timm asks torchvision for names in its data transforms, which no model needs."""
 
     class Anything:
-        BICUBIC = BILINEAR = NEAREST = NEAREST_EXACT = HAMMING = LANCZOS = BOX = 0
+        NEAREST, NEAREST_EXACT, BILINEAR, BICUBIC, BOX, HAMMING, LANCZOS = range(7)
 
         def __init__(self, *arguments: Any, **more: Any):
             pass
@@ -246,3 +246,6 @@ def _stand_in_for_torchvision() -> None:
         module.__spec__ = importlib.machinery.ModuleSpec(full, None, is_package=True)
         module.__path__ = []
         sys.modules[full] = module
+        parent, _, child = full.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], child, module)

@@ -12,6 +12,7 @@ from tokenjax.plots import figure_files as files
 from tokenjax.plots.dot_names import name_dots
 
 LARGEST, SMALLEST = 900.0, 30.0  # points^2, area of a dot
+_LINE: Any = {"linestyle": "--", "color": files.GREY, "linewidth": 1}
 
 
 @files.styled
@@ -70,19 +71,24 @@ def latency_over_flops(
 
 
 def _rates(axes: Any, rates: np.ndarray) -> None:
-    """Lines of equal GFLOPs per millisecond, least and greatest; no more than two."""
+    """Lines of equal GFLOPs per millisecond: the least, and the greatest."""
     left, right = axes.get_xlim()
     bottom, top = axes.get_ylim()
-    ends = np.array([left, right])
-    for rate in {float(rates.min()), float(rates.max())}:
-        axes.plot(ends, ends / rate, linestyle="--", color=files.GREY, linewidth=1)
-        x = min(right, top * rate) / 1.05
+    least, most = float(rates.min()), float(rates.max())
+    for rate in {least, most}:
+        axes.plot([left, right], [left / rate, right / rate], **_LINE)
+    ends = {least: min(right, top * least) / 1.05}
+    if most > least:
+        ends[most] = max(left, bottom * most) * 1.05
+    for rate, x in ends.items():
+        upper = rate == least
         axes.annotate(
             _rate(rate),
             (x, x / rate),
-            (-4, 4),
+            (-6, 0) if upper else (8, 0),
             textcoords="offset points",
-            ha="right",
+            ha="right" if upper else "left",
+            va="top" if upper else "bottom",
             fontsize=8.5,
             color=files.GREY,
             path_effects=files.HALO,
