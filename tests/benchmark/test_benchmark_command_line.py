@@ -65,7 +65,7 @@ def test_constructor_arguments():
         "--batch_size=0",
         "--batch_size=x",
         "--repeats=0",
-        "--dtype=int4",
+        "--dtype=int8",
         "--nme=a",
         "--peer=tf",
     ],

@@ -73,7 +73,7 @@ def test_bad_requests():
     with pytest.raises(UserError, match="dpth"):
         benchmark.measure_model("vdpa", {"dpth": 3}, timing=TIMING)
     with pytest.raises(UserError, match="float32, bfloat16"):
-        benchmark.measure_model("vdpa", dtype="int4", timing=TIMING)
+        benchmark.measure_model("vdpa", dtype="int8", timing=TIMING)
     with pytest.raises(UserError, match="--dtype"):
         benchmark.measure_model("vdpa", {"dtype": "bfloat16"}, timing=TIMING)
 

@@ -193,7 +193,7 @@ def test_bfloat16():
         (["--shares=nan"], "got 'nan'"),
         (["--batch_size=0"], "positive integers, got '0'"),
         (["--batch_size=1.5"], "got '1.5'"),
-        (["--dtype=int8"], "float32 or bfloat16"),
+        (["--dtype=int8"], "float32, bfloat16"),
         (["--encoders=lean"], "such as lean-32-2, got 'lean'"),
         (["--encoders=leen-4-2"], "encoder must be one of"),
         (["--encoders=lean-0-2"], "encoder_channels must be at least 1"),

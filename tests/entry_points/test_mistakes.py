@@ -81,7 +81,7 @@ def test_bad_config_file(tmp_path):
 def test_missing_datasets(tmp_path):
     flags = ["--workdir", tmp_path / "run"]
     tfds = ["--config", "configs/vdpa.py:cifar10", f"--config.data.data_dir={tmp_path}"]
-    finished = training_runs.run("train.py", *tfds, *flags, tensorflow=True)
+    finished = training_runs.run("train.py", *tfds, *flags, timeout=30, tensorflow=True)
     assert_one_sentence(finished, "cifar10", "tfds build")
     finished = training_runs.run("train.py", *tfds, *flags)
     assert_one_sentence(finished, "pip install tensorflow-datasets")

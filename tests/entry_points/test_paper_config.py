@@ -20,7 +20,6 @@ def test_one_step(tmp_path):
         *["--config", "configs/vdpa.py:paper", "--workdir", tmp_path / "run"],
         f"--config.data.directory={tmp_path / 'images'}",
         *["--config.steps=1", "--config.batch_size=1", "--config.model.remat=True"],
-        "--config.model.embed_dim=64",  # the rest as recorded: 512 pixels, ten blocks
         timeout=300,
     )
     assert finished.returncode == 0, finished.stderr

@@ -112,6 +112,8 @@ def test_one_compilation_per_shape_and_images_do_not_mix(name):
 
     alone = jnp.concatenate([apply(variables, images[i : i + 1]) for i in range(2)])
     np.testing.assert_allclose(apply(variables, images), alone, atol=1e-5)
+    for batch in (1, 2, 1, 2, 2):
+        apply(variables, images[:batch])
     assert len(traces) == 2
 
 

@@ -37,7 +37,7 @@ CASES = {
         "img_size": 20,
         "patch_grid": 4,
         "router": "top_k",
-        "temperature": 0.2,
+        "temperature": 0.7,
         "attention_layers": 2,
         "aggregator": "attention",
     },
@@ -117,10 +117,15 @@ def test_training(assert_close, name):
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return losses.mean(), (logits, aux["mask"], updated)
 
-    step = jax.jit(jax.grad(loss, has_aux=True))
+    # A bias whose gradient nearly cancels: as users compile it, not as the suite does.
+    well = {
+        "xla_backend_optimization_level": 3,
+        "xla_llvm_disable_expensive_passes": False,
+    }
+    step = jax.jit(jax.grad(loss, has_aux=True), compiler_options=well)
     gradients, (logits, mask, updated) = step(variables["params"])
-    program = reference(model, variables).train().double()  # its rounding left out
-    expected, expected_mask, _ = program(channels_first(images).double())
+    program = reference(model, variables).train()
+    expected, expected_mask, _ = program(channels_first(images))
     torch.nn.functional.cross_entropy(expected, torch.from_numpy(labels)).backward()
     assert 0 < mask.mean() < 1
     np.testing.assert_array_equal(mask, expected_mask.detach())

@@ -173,8 +173,6 @@ def check(
     for key in own:
         if key in arguments:
             raise UserError(f"--set {key}: it is this benchmark that sets it")
-    if dtype not in ("float32", "bfloat16"):
-        raise UserError(f"--dtype is float32 or bfloat16 here, not {dtype!r}")
     measure.build("attention_routing", arguments, dtype, 0)
     for encoder in encoders:
         chosen = {**arguments, **encoder.arguments()}
