@@ -14,7 +14,10 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
+from tokenjax import disk_errors
+from tokenjax.config_files import BadConfigError, ConfigFileParser
 from tokenjax.errors import UserError
+from tokenjax.plain_values import check_plain
 
 
 def run(main: Callable[[list[str]], None]) -> None:
@@ -24,6 +27,7 @@ def run(main: Callable[[list[str]], None]) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     logging.get_absl_handler().addFilter(_Quiet())
+    sys.unraisablehook = _without_closed_loops
     app.run(lambda argv: _guard(main, argv), flags_parser=_parse_flags)
 
 
@@ -66,6 +70,10 @@ def config_name_and_variant(config_flag: flags.FlagHolder) -> tuple[str, str]:
 
 def print_summary(summary: dict[str, Any], workdir: pathlib.Path) -> None:
     """What a user wants to know first of an evaluation, and where the rest is."""
+    import jax
+
+    if jax.process_index() > 0:  # one of several says it
+        return
     if "mAP" in summary:
         _print_retrieval(summary)
     else:
@@ -126,14 +134,37 @@ class _Quiet(python_logging.Filter):
 
     def filter(self, record: python_logging.LogRecord) -> bool:
         library = any(name in record.pathname for name in ("/orbax/", "/jax/"))
-        return record.levelno >= python_logging.ERROR or not library
+        # What has a traceback is raised as well, and told where it is caught.
+        told = record.levelno < python_logging.ERROR or bool(record.exc_info)
+        return not (library and told)
+
+
+def _without_closed_loops(unraisable: Any) -> None:
+    """Prints what no caller can catch, but for the echo of a save that failed.
+
+    tensorstore's threads call back into an event loop that Orbax has closed when it
+    raised the failure itself.
+    """
+    error = unraisable.exc_value
+    if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+        sys.__unraisablehook__(unraisable)
 
 
 def _guard(main: Callable[[list[str]], None], argv: list[str]) -> None:
     try:
-        main(argv)
+        with disk_errors.said():
+            main(argv)
     except UserError as error:
         fail(str(error))
+    except Exception as error:  # numpy's and the device's have no class in common
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(
+            error
+        ):
+            raise
+        fail(
+            f"out of memory ({str(error).strip().partition(chr(10))[0]}): lower "
+            "batch_size, the images' size, data.cache_bytes or the model's size"
+        )
 
 
 def fail(message: str) -> NoReturn:
@@ -144,28 +175,40 @@ def fail(message: str) -> NoReturn:
 
 def _parse_flags(argv: list[str]) -> list[str]:
     try:
-        rest = flags.FLAGS(argv)
-        _check_config_files()
-        return rest
-    except (UserError, flags.Error) as error:
-        fail(_without_class(str(error)))
-    except (AttributeError, KeyError) as error:  # of ml_collections: no such key
-        fail(f"--config: {_unknown_key(error)}")
-    except (OSError, ValueError, TypeError, SyntaxError) as error:
-        fail(f"--config: {_without_class(str(error))}")
+        return parse(flags.FLAGS, argv)
+    except UserError as error:
+        fail(str(error))
 
 
-def _check_config_files() -> None:
-    """ml_collections would tell of a missing file only when the value is read.
+def parse(values: flags.FlagValues, argv: list[str]) -> list[str]:
+    """Sets the flags, reads the configuration that they name, and checks its values.
+
+    Returns: what is left of argv.
 
     Raises: UserError.
     """
-    for name in flags.FLAGS:
-        flag: Any = flags.FLAGS[name]
-        if hasattr(flag, "override_values"):  # a config file's flag
-            path = flag.config_filename.partition(":")[0]
-            if not pathlib.Path(path).is_file():
-                raise UserError(f"--{name}: no file {path}")
+    configs: list[Any] = [
+        values[name]
+        for name in values
+        if hasattr(type(values[name]), "override_values")
+    ]
+    for flag in configs:
+        flag.parser = ConfigFileParser()
+    try:
+        rest = values(argv)
+        for flag in configs:
+            check_plain(flag.value.to_dict() if flag.value is not None else {})
+        return rest
+    except UserError:
+        raise
+    except BadConfigError as error:
+        raise UserError(str(error)) from error
+    except flags.Error as error:
+        raise UserError(_without_class(str(error))) from error
+    except (AttributeError, KeyError) as error:  # of ml_collections: no such key
+        raise UserError(f"--config: {_unknown_key(error)}") from error
+    except Exception as error:  # its parsers raise whatever the text led to
+        raise UserError(f"--config: {_without_class(str(error))}") from error
 
 
 def _unknown_key(error: Exception) -> str:
@@ -177,11 +220,6 @@ def _unknown_key(error: Exception) -> str:
 
 
 def _without_class(message: str) -> str:
-    """The line that says what is wrong, without an exception's class in front.
-
-    ml_collections puts the whole traceback of a config file into its message; the last
-    line is the error.
-    """
+    """The line that says what is wrong, without an exception's class in front."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    line = lines[-1] if "Error whilst parsing" in message else lines[0]
-    return re.sub(r"^(FATAL )?([\w.]*Error: )?", "", line)
+    return re.sub(r"^(FATAL )?([\w.]*Error: )?", "", lines[0] if lines else message)

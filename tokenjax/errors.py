@@ -17,8 +17,16 @@ class DatasetError(UserError):
     """A dataset is missing, not prepared, or holds files that cannot be read."""
 
 
+class BrokenImageError(DatasetError):
+    """What a file holds is no whole image; the file itself could be read."""
+
+
 class CheckpointError(UserError):
     """A checkpoint is missing, damaged, or belongs to another model."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """Files of a checkpoint are missing, changed or unreadable."""
 
 
 class ConversionError(UserError):
@@ -31,3 +39,12 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
     nearest = difflib.get_close_matches(name, options, n=1)
     hint = f", did you mean {nearest[0]!r}?" if nearest else "."
     return f"unknown {kind} {name!r}{hint} Valid: {', '.join(options)}"
+
+
+def shown(name: object) -> str:
+    """A name or path for a sentence: quoted, with escapes, where it is not plain text.
+
+    A file's name may hold line ends, control characters and bytes that are no UTF-8.
+    """
+    text = str(name)
+    return text if text.isprintable() else repr(text)

@@ -12,11 +12,12 @@ import jax
 
 from tokenjax import data, models, storage
 from tokenjax.errors import UserError
-from tokenjax.training import devices, loop
+from tokenjax.training import cluster, devices, loop
 from tokenjax.training.checkpoints import load_initial_variables
 from tokenjax.training.classification import Classification
 from tokenjax.training.evaluate import final_evaluation
 from tokenjax.training.initialize import check_variables
+from tokenjax.training.progress import say
 from tokenjax.training.pruning import Pruning
 from tokenjax.training.reid import Reidentification
 from tokenjax.training.routing import Routing
@@ -44,8 +45,7 @@ def build(config: Any, teacher: pathlib.Path | None = None) -> Experiment:
     Raises: UserError.
     """
     settings = Settings.from_config(config)
-    if settings.distributed:
-        jax.distributed.initialize()
+    cluster.join(settings)
     # The quick mistakes first, before any data is loaded or a file written.
     models.argument_names(settings.model["name"])
     devices.make_mesh(settings)
@@ -89,6 +89,11 @@ def train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
 
     Raises: UserError.
     """
+    with cluster.member(Settings.from_config(config)):
+        return _train(config, workdir)
+
+
+def _train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
     settings = Settings.from_config(config)
     hyperparameters = config.to_dict()
     given = settings.distillation.teacher
@@ -99,10 +104,10 @@ def train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
     open_workdir(workdir, hyperparameters)
     if settings.task == "pruning" and not given:
         if not (teacher / "evaluation.json").exists():
-            print(f"first its teacher, the same network unpruned, in {teacher}")
-            if train(teacher_config(config), teacher) is None:
+            say(f"first its teacher, the same network unpruned, in {teacher}")
+            if _train(teacher_config(config), teacher) is None:
                 return None
-        print(f"now the network that prunes, in {workdir}")
+        say(f"now the network that prunes, in {workdir}")
     summary = loop.train(
         built.settings, built.task, built.dataset, workdir, hyperparameters
     )
@@ -167,6 +172,13 @@ def evaluate(
 
     Raises: UserError.
     """
+    with cluster.member(Settings.from_config(config)):
+        return _evaluate(config, source, split_name, output)
+
+
+def _evaluate(
+    config: Any, source: pathlib.Path, split_name: str, output: pathlib.Path
+) -> dict[str, Any]:
     settings = Settings.from_config(config)
     which = settings.checkpoint.evaluate
     variables = load_initial_variables(source, which)

@@ -3,6 +3,10 @@
 Orbax restores an array with a flipped bit in silence, so whatever this library saves
 has the sha256 of every file beside it, checked on load. Everything is written under
 another name and renamed.
+
+A checkpoint carries the number of its format, `FORMAT`. An earlier one is read, one
+without a number (of before there were numbers) too; a later one is refused. 1 is the
+layout told here and in `tokenjax.training.checkpoint_files`.
 """
 
 import contextlib
@@ -14,8 +18,9 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
-from tokenjax.errors import CheckpointError
+from tokenjax.errors import CheckpointError, DamagedCheckpointError
 
+FORMAT = 1
 CHECKSUMS = "checksums.json"
 METADATA = "metadata.json"
 VARIABLES = "variables"
@@ -47,28 +52,58 @@ def read_json(path: pathlib.Path) -> Any:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing") from error
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
-def directory_checksums(directory: pathlib.Path) -> dict[str, str]:
-    """Relative path -> sha256 of every file below a directory."""
+def check_format(number: Any, where: pathlib.Path) -> None:
+    """Raises: CheckpointError for a format that is not known here."""
+    if not isinstance(number, int) or number < 0:
+        raise DamagedCheckpointError(f"{where} is damaged: its format is {number!r}")
+    if number > FORMAT:
+        raise CheckpointError(
+            f"{where} has checkpoint format {number}, this tokenjax reads up to "
+            f"{FORMAT}: a newer tokenjax made it, install that one"
+        )
+
+
+def directory_checksums(directory: pathlib.Path, sync: bool = False) -> dict[str, str]:
+    """Relative path -> sha256 of every file below a directory.
+
+    Args:
+      directory: what to hash.
+      sync: also waits until every file is on the disk, not in its cache alone.
+    """
     checksums = {}
     for path in sorted(directory.rglob("*")):
         if path.is_file():
             with open(path, "rb") as file:
+                if sync:
+                    os.fsync(file.fileno())
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             checksums[str(path.relative_to(directory))] = digest
     return checksums
 
 
-def verify_directory(directory: pathlib.Path, checksums: dict[str, str]) -> None:
-    """Raises: CheckpointError naming the files that are missing or changed."""
-    found = directory_checksums(directory)
+def verify_directory(directory: pathlib.Path, checksums: Any) -> None:
+    """Holds a directory to what `directory_checksums` gave, read from a file.
+
+    Raises: DamagedCheckpointError naming the files that are missing or changed.
+    """
+    if not isinstance(checksums, dict) or not checksums:
+        raise DamagedCheckpointError(
+            f"{directory} is damaged: its checksums hold no names of files"
+        )
+    try:
+        found = directory_checksums(directory)
+    except OSError as error:
+        raise DamagedCheckpointError(
+            f"{directory} is damaged: {error.filename}: {error.strerror}"
+        ) from error
     bad = [name for name, digest in checksums.items() if found.get(name) != digest]
     if bad:
         shown = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if bad[3:] else "")
-        raise CheckpointError(
+        raise DamagedCheckpointError(
             f"{directory} is damaged: {shown} changed or gone since it was saved"
         )
 
@@ -91,20 +126,32 @@ def save_variables(directory: pathlib.Path, variables: Any, metadata: dict) -> N
         raise CheckpointError(f"{directory} exists and is no checkpoint of ours")
     temporary = directory.with_name(directory.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        checkpointer.save(temporary / VARIABLES, variables)
-    write_json(temporary / METADATA, metadata)
-    write_json(temporary / CHECKSUMS, directory_checksums(temporary))
+    try:
+        temporary.mkdir(parents=True)
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            checkpointer.save(temporary / VARIABLES, variables)
+        write_json(temporary / METADATA, {"format": FORMAT, **metadata})
+        checksums = directory_checksums(temporary, sync=True)
+        write_json(temporary / CHECKSUMS, checksums)
+        _swap(temporary, directory)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _swap(new: pathlib.Path, directory: pathlib.Path) -> None:
+    """Renames, with whatever was there gone only when the new one is in place."""
+    before = directory.with_name(directory.name + ".before")
+    shutil.rmtree(before, ignore_errors=True)
     if directory.exists():
-        shutil.rmtree(directory)
-    temporary.rename(directory)
+        directory.rename(before)
+    new.rename(directory)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def load_variables(directory: pathlib.Path) -> tuple[Any, dict]:
     """Reads what `save_variables` wrote: (variables as numpy arrays, metadata).
 
-    Raises: CheckpointError if it is missing, damaged or something else.
+    Raises: CheckpointError if it is missing, damaged, newer or something else.
     """
     directory = directory.absolute()
     if not (directory / CHECKSUMS).is_file():
@@ -113,7 +160,11 @@ def load_variables(directory: pathlib.Path) -> tuple[Any, dict]:
             "`python -m tokenjax.convert` writes one"
         )
     verify_directory(directory, read_json(directory / CHECKSUMS))
-    return read_arrays(directory / VARIABLES), read_json(directory / METADATA)
+    metadata = read_json(directory / METADATA)
+    if not isinstance(metadata, dict):
+        raise DamagedCheckpointError(f"{directory / METADATA} is damaged: no object")
+    check_format(metadata.get("format", 0), directory)
+    return read_arrays(directory / VARIABLES), metadata
 
 
 def read_arrays(path: pathlib.Path) -> Any:

@@ -165,6 +165,19 @@ def test_evaluation_covers_every_example_once(count, batch_size):
         assert (padding == count - 1).all()
 
 
+@pytest.mark.parametrize("weights", [None, np.arange(11.0)])
+def test_processes_gather_their_own_rows_of_the_same_batches(weights):
+    split = split_of(11)
+    whole = list(train_batches(split, 5, 4, 2, 9, weights))
+    evaluated = list(evaluation_batches(split, 4))
+    for rows in (np.array([0, 3]), np.array([1, 2])):
+        own = list(train_batches(split, 5, 4, 2, 9, weights, rows))
+        own += evaluation_batches(split, 4, rows)
+        for part, batch in zip(own, whole + evaluated, strict=True):
+            assert all(len(array) == 2 for array in part.values())
+            assert all(np.array_equal(part[key], batch[key][rows]) for key in batch)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.integers(0, 4), min_size=1, max_size=80),

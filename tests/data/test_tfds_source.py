@@ -1,6 +1,7 @@
 """TFDS without a network: sets built here from digits, and those that cannot be had."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -168,3 +169,16 @@ def test_unknown_names_are_refused(tmp_path):
         load(str(tmp_path), name="cifar11")
     with pytest.raises(DatasetError, match="cannot be opened"):
         load(str(tmp_path), name="cifar10/unknown")
+
+
+def test_damaged_records_are_named(prepared, tmp_path):
+    _, folder = prepared
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    records = next(copy.rglob("*-train.*record*"))
+    content = bytearray(records.read_bytes())
+    content[len(content) // 2 - 60 : len(content) // 2 + 60] = b"\xff" * 120
+    records.write_bytes(content)
+    # At load, or when an example is asked for: never other pixels, never a traceback.
+    with pytest.raises(DatasetError, match=r"example \d+ of split 'train' of .* ca"):
+        load(str(copy))

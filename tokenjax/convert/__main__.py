@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import jax
 
-from tokenjax import models, storage
+from tokenjax import disk_errors, models, storage
 from tokenjax.convert import from_torch
 from tokenjax.convert.checkpoint_files import read_state_dict
 from tokenjax.convert.pretrained import is_backbone, load_pretrained
@@ -50,7 +50,8 @@ def main(arguments: list[str]) -> None:
         variables = from_torch(model, state_dict)
     metadata = {"model": {"name": known.model, **model_arguments}}
     output = pathlib.Path(known.output)
-    storage.save_variables(output, variables, metadata)
+    with disk_errors.said(output.parent):
+        storage.save_variables(output, variables, metadata)
     print(f"wrote {output}: {known.model}, from {known.checkpoint}")
 
 
@@ -67,7 +68,7 @@ def _model_arguments(rest: list[str]) -> dict[str, Any]:
             raise UserError(f"{token} needs a value")
         try:
             arguments[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
             arguments[name] = value
     return arguments
 

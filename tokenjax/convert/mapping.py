@@ -17,6 +17,7 @@ import numpy as np
 from tokenjax.errors import ConversionError
 
 Path = tuple[str, ...]
+_NUMPYS = ("torch.float16", "torch.float32", "torch.float64")  # its floating types
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +123,8 @@ def apply_table(
 ) -> dict[str, Any]:
     """Flax variables from a state_dict.
 
-    Raises: ConversionError that lists all missing, unexpected and misshapen keys.
+    Raises: ConversionError that lists all missing, unexpected and misshapen keys, and
+    those that hold NaN or infinite numbers.
     """
     arrays = as_arrays(state_dict)
     shapes = _flax_shapes(table, model)
@@ -154,13 +156,25 @@ def apply_table(
             )
         else:
             whole = variables.setdefault(entry.path, np.empty(shape, np.float32))
-            entry.of(whole)[...] = entry.layout.to_flax(array)
+            with np.errstate(over="ignore"):  # of float64; told below
+                entry.of(whole)[...] = entry.layout.to_flax(array)
+            problems += _not_finite(entry.torch_key, array, entry.of(whole))
     if problems:
         raise ConversionError(
             f"the state_dict does not fit {type(model).__name__} "
             f"({len(problems)} keys at fault):\n  " + "\n  ".join(problems)
         )
     return flax.traverse_util.unflatten_dict(variables)
+
+
+def _not_finite(key: str, array: np.ndarray, converted: np.ndarray) -> list[str]:
+    """The sentence for weights that are no numbers: a network of them computes none."""
+    bad = converted.size - int(np.isfinite(converted).sum())
+    if not bad:
+        return []
+    if np.isfinite(array).all():
+        return [f"too large for float32: {bad} of {converted.size} numbers of {key}"]
+    return [f"not finite (NaN or infinite): {bad} of {converted.size} numbers of {key}"]
 
 
 def invert_table(table: Table, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -213,8 +227,18 @@ def _flax_shapes(table: Table, model: nn.Module) -> dict[Path, tuple[int, ...]]:
 
 
 def as_arrays(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The numpy arrays of a state_dict, wrappers' prefixes taken off its keys."""
-    return {_strip(key): _to_numpy(value) for key, value in state_dict.items()}
+    """The numpy arrays of a state_dict, wrappers' prefixes taken off its keys.
+
+    Raises: ConversionError for two keys that differ in prefixes alone, and for what is
+    no ordinary tensor.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for key, value in state_dict.items():
+        name = _strip(key)
+        if name in arrays:
+            raise ConversionError(f"the state_dict holds {name} twice, once as {key}")
+        arrays[name] = _to_numpy(key, value)
+    return arrays
 
 
 def _strip(key: str) -> str:
@@ -224,10 +248,15 @@ def _strip(key: str) -> str:
     return key
 
 
-def _to_numpy(value: Any) -> np.ndarray:
-    if hasattr(value, "detach"):  # a torch tensor, without importing torch
-        value = value.detach().cpu()
-        value = (value.float() if value.is_floating_point() else value).numpy()
-    array = np.asarray(value)
+def _to_numpy(key: str, value: Any) -> np.ndarray:
+    try:
+        if hasattr(value, "detach"):  # a torch tensor, without importing torch
+            value = value.detach().cpu()
+            unknown = str(value.dtype) not in _NUMPYS and value.is_floating_point()
+            value = (value.float() if unknown else value).numpy()
+        array = np.asarray(value)
+    except Exception as error:  # sparse, quantised or without data: torch names it
+        reason = str(error).strip().partition("\n")[0]
+        raise ConversionError(f"{key} is no ordinary tensor: {reason}") from error
     # numpy does not count it among its floating types
     return array.astype(np.float32) if array.dtype == jnp.bfloat16 else array

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from tokenjax.errors import ConversionError
+from tokenjax.errors import ConversionError, shown
 
 _DTYPES = {
     "FloatStorage": np.dtype("<f4"),
@@ -48,16 +48,16 @@ class _Tensor(NamedTuple):
     stride: tuple[int, ...]
 
 
-def is_archive(path: pathlib.Path) -> bool:
-    """Whether a file is a TorchScript archive; `torch.save` writes no constants."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+def is_archive(names: list[str]) -> bool:
+    """Whether a zip file of these names is one; `torch.save` writes no constants."""
+    return any(name.endswith("/constants.pkl") for name in names)
 
 
 def read_archive(path: pathlib.Path) -> dict[str, np.ndarray]:
     """key -> array, the parameters and buffers of the module.
+
+    Args:
+      path: of a file that `zip_files.check` has passed.
 
     Raises: ConversionError for a damaged file and for one whose pickle holds more.
     """
@@ -69,17 +69,23 @@ def read_archive(path: pathlib.Path) -> dict[str, np.ndarray]:
             with archive.open(f"{root}data.pkl") as file:
                 unpickler = _Unpickler(file)
                 module = unpickler.load()
-            return {
-                key: _read_tensor(archive, root, tensor)
-                for key, tensor in _tensors(module, unpickler.module_class)
-            }
+            storages = _Storages(archive, root, 4 * path.stat().st_size)
+            state: dict[str, np.ndarray] = {}
+            for key, tensor in _tensors(module, unpickler.module_class):
+                if key in state:
+                    raise ValueError(f"{key!r} twice")
+                state[key] = storages.read(tensor)
+            return state
     except _Refused as error:
         raise ConversionError(
-            f"{path}: refused, the pickle names {error} and could run code on loading"
+            f"{shown(path)}: refused, the pickle names {error} and could run code on "
+            "loading"
         ) from error
     except Exception as error:  # unpickling raises whatever the damage led to
+        reason = str(error).partition("\n")[0]
         raise ConversionError(
-            f"{path}: not a whole TorchScript archive: {type(error).__name__} {error}"
+            f"{shown(path)}: not a whole TorchScript archive: {type(error).__name__} "
+            f"{reason}"
         ) from error
 
 
@@ -89,7 +95,8 @@ def _check_byte_order(archive: zipfile.ZipFile, root: str) -> None:
         raise ValueError("big-endian numbers")
 
 
-class _Unpickler(pickle.Unpickler):
+# Python's own: C's takes from a hostile pickle how much memory it sets aside.
+class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
     def __init__(self, file: Any) -> None:
         super().__init__(file)
 
@@ -132,16 +139,30 @@ def _tensors(root: Any, module_class: type) -> Iterator[tuple[str, _Tensor]]:
                 waiting.append((f"{prefix}{name}.", value))
 
 
-def _read_tensor(archive: zipfile.ZipFile, root: str, tensor: _Tensor) -> np.ndarray:
-    storage, offset, size, stride = tensor
-    raw = archive.read(f"{root}data/{storage.record}")
-    flat = np.frombuffer(raw, _DTYPES[storage.dtype])
-    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
-    count = math.prod(size)
-    outside = count > 0 and max(last + 1, count) > flat.size
-    if outside or min((offset, *size, *stride)) < 0:
-        raise ValueError(f"a tensor {size} of stride {stride} in {flat.size} numbers")
-    if not count:
-        return np.zeros(size, flat.dtype)
-    steps = [step * flat.itemsize for step in stride]
-    return np.lib.stride_tricks.as_strided(flat[offset:], size, steps).copy()
+class _Storages:
+    """The numbers of an archive, each storage read once; `limit` bytes in all."""
+
+    def __init__(self, archive: zipfile.ZipFile, root: str, limit: int) -> None:
+        self.archive, self.root, self.left = archive, root, limit
+        self.cache: dict[_Storage, np.ndarray] = {}
+
+    def read(self, tensor: _Tensor) -> np.ndarray:
+        storage, offset, size, stride = tensor
+        if storage not in self.cache:
+            raw = self.archive.read(f"{self.root}data/{storage.record}")
+            self.cache[storage] = np.frombuffer(raw, _DTYPES[storage.dtype])
+        flat = self.cache[storage]
+        last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+        count = math.prod(size)
+        outside = count > 0 and max(last + 1, count) > flat.size
+        if outside or min((offset, *size, *stride)) < 0:
+            raise ValueError(
+                f"a tensor {size} of stride {stride} in {flat.size} numbers"
+            )
+        self.left -= count * flat.itemsize
+        if self.left < 0:
+            raise ValueError("its tensors claim far more numbers than it holds")
+        if not count:
+            return np.zeros(size, flat.dtype)
+        steps = [step * flat.itemsize for step in stride]
+        return np.lib.stride_tricks.as_strided(flat[offset:], size, steps).copy()

@@ -11,6 +11,8 @@ from typing import Any
 
 from tokenjax.data.augmentation import Augmentation, augment, normalize
 from tokenjax.data.batches import (
+    ALL_ROWS,
+    Rows,
     evaluation_batches,
     prefetch,
     train_batches,
@@ -42,6 +44,7 @@ from tokenjax.data.sources import SOURCES
 from tokenjax.errors import DatasetError, unknown_name
 
 __all__ = [
+    "ALL_ROWS",
     "ArraySplit",
     "Augmentation",
     "Dataset",
@@ -50,6 +53,7 @@ __all__ = [
     "Mixed",
     "ReidInfo",
     "ReidSplit",
+    "Rows",
     "Split",
     "Subset",
     "augment",
@@ -87,7 +91,7 @@ def load(config: Mapping[str, Any]) -> Dataset:
     source = arguments.pop("source", None)
     if source is None:
         raise DatasetError(f"data has no 'source'. Valid: {', '.join(names())}")
-    if source not in SOURCES:
+    if not isinstance(source, str) or source not in SOURCES:
         raise DatasetError(unknown_name("data source", str(source), SOURCES))
     parameters = inspect.signature(SOURCES[source]).parameters
     for name, value in arguments.items():

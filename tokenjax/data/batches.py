@@ -5,6 +5,7 @@ or, given weights, as many draws with replacement; batch `step` is its slice
 [step * batch_size, (step + 1) * batch_size). There is no iterator state: a run resumed
 at step i sees exactly what the uninterrupted run saw.
 Evaluation passes over every example once and masks what pads the last batch.
+A process of several gathers the rows of a batch that its devices hold, and no others.
 """
 
 import threading
@@ -22,6 +23,8 @@ from tokenjax.errors import DatasetError
 
 Item = TypeVar("Item")
 Batch = dict[str, np.ndarray]
+Rows = np.ndarray | slice  # numbers (n,) of rows of a batch
+ALL_ROWS = slice(None)
 
 
 @lru_cache(maxsize=4)
@@ -107,26 +110,30 @@ def train_batches(
     start_step: int,
     stop_step: int,
     weights: np.ndarray | None = None,
+    rows: Rows = ALL_ROWS,
 ) -> Iterator[Batch]:
     """Training batches number start_step to stop_step - 1, of `batch_size` examples.
 
-    `weights` (examples of the split,): as in `train_indices`.
+    `weights` (examples of the split,): as in `train_indices`. `rows`: of every batch,
+    those that are gathered.
     """
     for step in range(start_step, stop_step):
         indices = train_indices(seed, step, batch_size, len(split), weights)
-        yield split.gather(indices)
+        yield split.gather(indices[rows])
 
 
-def evaluation_batches(split: Split, batch_size: int) -> Iterator[Batch]:
+def evaluation_batches(
+    split: Split, batch_size: int, rows: Rows = ALL_ROWS
+) -> Iterator[Batch]:
     """Every example once, in order, in batches of one size.
 
     "mask" (batch_size,) bool is False on the rows that pad the last batch, which
-    repeat the last example.
+    repeat the last example. `rows`: of every batch, those that are gathered.
     """
     if batch_size < 1:
         raise DatasetError(f"batch_size must be 1 or more, got {batch_size}")
     for start in range(0, len(split), batch_size):
-        indices = np.arange(start, start + batch_size)
+        indices = np.arange(start, start + batch_size)[rows]
         batch = split.gather(np.minimum(indices, len(split) - 1))
         yield batch | {"mask": indices < len(split)}
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from tokenjax.data.batches import Batch
+from tokenjax.data.batches import ALL_ROWS, Batch, Rows
 from tokenjax.data.dataset import Split
 from tokenjax.data.partition import generator
 from tokenjax.errors import DatasetError
@@ -124,8 +124,12 @@ def identity_batches(
     instances: int,
     start_step: int,
     stop_step: int,
+    rows: Rows = ALL_ROWS,
 ) -> Iterator[Batch]:
-    """Training batches number start_step to stop_step - 1, see `identity_indices`."""
+    """Training batches number start_step to stop_step - 1, see `identity_indices`.
+
+    `rows`: of every batch, those that are gathered.
+    """
     for step in range(start_step, stop_step):
         indices = identity_indices(split.labels, seed, step, batch_size, instances)
-        yield split.gather(indices)
+        yield split.gather(indices[rows])

@@ -1,24 +1,129 @@
-"""Folders of image files: what is in them, and work on all of them at once."""
+"""Folders of image files: what is in them, and work on all of them at once.
 
+Hidden files and folders and what archives and systems leave behind (`JUNK`) are passed
+over. Links are followed where they stay below the root. A link that leaves it,
+leads nowhere or into itself, a folder that cannot be listed and a pipe or device with
+an image's name are problems, all of which are gathered for one error.
+"""
+
+import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tokenjax.data.dataset import thread_count
-from tokenjax.errors import DatasetError
+from tokenjax.errors import BrokenImageError, DatasetError, shown
 
 EXTENSIONS = {".jpg", ".jpeg", ".png"}
+JUNK = {"__MACOSX", "@eaDir", "lost+found", "Thumbs.db", "desktop.ini"}
 ERRORS_NAMED = 10
+MOST_THREADS = 1024
 
 
-def class_folders(folder: Path) -> list[Path]:
-    """Its sub-folders by name, without hidden ones."""
-    return sorted(
-        entry
-        for entry in folder.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".")
-    )
+@dataclass(frozen=True)
+class ImageTree:
+    """Lists folders and images below `root`, and collects what is wrong with them."""
+
+    root: Path
+    outside_links: bool = False  # whether links may leave the root
+    problems: dict[str, None] = field(default_factory=dict)  # each sentence once
+    passed_over: Counter[str] = field(default_factory=Counter)  # by extension
+
+    def check(self, name: str) -> None:
+        """Raises: DatasetError with all problems found, for source `name`."""
+        if self.problems:
+            raise DatasetError(f"{name}: {abridged(list(self.problems))}")
+
+    def folders(self, folder: Path) -> list[Path]:
+        """Its sub-folders by name."""
+        return self._list(folder, images=False)[0]
+
+    def files(self, folder: Path) -> list[Path]:
+        """The image files right in `folder`, by name."""
+        return self._list(folder)[1]
+
+    def all_files(self, folder: Path) -> list[Path]:
+        """The image files in `folder` and below it, by path."""
+        found = []
+        waiting = [(folder, frozenset([_identity(folder)]))]
+        while waiting:  # a hostile tree is deeper than Python's recursion goes
+            current, above = waiting.pop()
+            folders, files = self._list(current)
+            found += files
+            for path in folders:
+                identity = _identity(path)
+                if identity in above:
+                    self._problem(f"{shown(path)} is a link to a folder around it")
+                else:
+                    waiting.append((path, above | {identity}))
+        return sorted(found)
+
+    def is_folder(self, path: Path) -> bool:
+        """Whether there is such a folder, and no link forbids entering it."""
+        return path.is_dir() and (not path.is_symlink() or self._may_follow(path))
+
+    def _list(self, folder: Path, images: bool = True) -> tuple[list[Path], list[Path]]:
+        """Sub-folders and, if they are asked for, images right in `folder`."""
+        try:
+            with os.scandir(folder) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
+        except OSError as error:
+            self._problem(f"{shown(folder)} cannot be listed: {error.strerror}")
+            return [], []
+        found: tuple[list[Path], list[Path]] = [], []
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name in JUNK:
+                continue
+            path = folder / entry.name
+            # Not the entry's own tests: they raise for a link to itself.
+            is_folder, is_image = path.is_dir(), path.suffix.lower() in EXTENSIONS
+            lost = not is_folder and entry.is_symlink() and not path.exists()
+            matters = is_folder or (images if is_image else lost)
+            if matters and entry.is_symlink() and not self._may_follow(path):
+                continue
+            if is_folder:
+                found[0].append(path)
+            elif images and not is_image:
+                self.passed_over[path.suffix.lower()] += 1
+            elif images and path.is_file():
+                found[1].append(path)
+            elif images:
+                self._problem(f"{shown(path)} is no regular file")
+        return found
+
+    def _problem(self, sentence: str) -> None:
+        self.problems[sentence] = None
+
+    def _may_follow(self, link: Path) -> bool:
+        try:
+            target = link.resolve(strict=True)
+        except (OSError, RuntimeError):  # nothing there; a loop, before Python 3.13
+            self._problem(f"{shown(link)} is a link that leads nowhere")
+            return False
+        if self.outside_links or target.is_relative_to(self.root.resolve()):
+            return True
+        self._problem(
+            f"{shown(link)} is a link out of {shown(self.root)}, to {shown(target)} "
+            "(data.outside_links=True allows such links)"
+        )
+        return False
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def check_threads(source: str, num_threads: int) -> None:
+    """Raises: DatasetError for a number of threads that no machine has."""
+    if not 0 <= num_threads <= MOST_THREADS:
+        raise DatasetError(
+            f"{source}: num_threads is 0 or more, up to {MOST_THREADS}, got "
+            f"{num_threads}"
+        )
 
 
 def abridged(lines: list[str]) -> str:
@@ -28,23 +133,41 @@ def abridged(lines: list[str]) -> str:
 
 
 def run_all(
-    function: Callable[[int], Any], count: int, num_threads: int, description: str
-) -> None:
-    """function(0..count - 1) by threads, under a bar; one error for all that failed."""
+    function: Callable[[int], Any],
+    count: int,
+    num_threads: int,
+    description: str,
+    broken: str = "refuse",
+) -> dict[int, str]:
+    """function(0..count - 1) by threads, under a bar.
+
+    Returns: index -> sentence of those whose image is broken, with broken="skip".
+
+    Raises: DatasetError, one for all that failed.
+    """
     from tqdm import tqdm
 
-    def attempt(index: int) -> str | None:
+    def attempt(index: int) -> DatasetError | None:
         try:
             function(index)
         except DatasetError as error:
-            return str(error)
+            return error
         return None
 
     with ThreadPoolExecutor(thread_count(num_threads)) as pool:
-        outcomes: Iterable[str | None] = pool.map(attempt, range(count))
+        outcomes: Iterable[DatasetError | None] = pool.map(attempt, range(count))
         bar = tqdm(outcomes, description, count, unit="image", delay=1, leave=False)
-        errors = [error for error in bar if error is not None]
-    if errors:
+        errors = {i: error for i, error in enumerate(bar) if error is not None}
+    # A file that could not be opened today may be tomorrow: never a reason to skip it,
+    # or a resumed run would see other data.
+    skipped = {
+        index: str(error)
+        for index, error in errors.items()
+        if broken == "skip" and isinstance(error, BrokenImageError)
+    }
+    refused = [str(error) for i, error in errors.items() if i not in skipped]
+    if refused:
         raise DatasetError(
-            f"{len(errors)} of {count} images cannot be read: {abridged(errors)}"
+            f"{len(refused)} of {count} images cannot be read: {abridged(refused)}"
         )
+    return skipped

@@ -7,6 +7,7 @@ import flax.linen as nn
 
 from tokenjax.errors import UserError, unknown_name
 from tokenjax.models import camera_vit, t2t_vit
+from tokenjax.models.argument_checks import check_arguments
 from tokenjax.models.baselines import convnext_v2, swin, vision_transformer, vmamba
 from tokenjax.models.baselines.convnext_v2 import ConvNeXtV2
 from tokenjax.models.baselines.maxvit import MaxViT
@@ -94,4 +95,5 @@ def create(name: str, **kwargs: Any) -> nn.Module:
         if key not in valid:
             raise UserError(unknown_name(f"argument of {name}", key, valid))
     model_class, preset = _REGISTRY[name]
+    check_arguments(name, model_class, kwargs)
     return model_class(**{**preset, **kwargs})

@@ -1,31 +1,48 @@
 """Checkpoints of a run: the newest few and the best, asynchronous, checksummed.
 
-    workdir/checkpoints/<step>/             Orbax: the state
-    workdir/checkpoints/checksums/<step>    sha256 of every file of it
+`checkpoint_files` tells what lies where, `checkpoint_damage` what becomes of damage.
+Orbax (0.12) writes; these of its traps are closed here: `best_fn` with `max_to_keep`
+deletes the newest checkpoint when it is not among the best, so two preservation
+policies are joined; a flipped bit is restored in silence, so every restore is preceded
+by a check; one unreadable file of any checkpoint stops its manager, which is therefore
+made late, when such checkpoints are out of its way.
 
-Two Orbax traps are closed here (0.12): `best_fn` with `max_to_keep` deletes the newest
-checkpoint when it is not among the best, so two preservation policies are joined; and a
-flipped bit is restored in silence, so every restore is preceded by a check. A process
-killed between Orbax's commit and ours leaves a whole checkpoint without checksums,
-which is accepted.
+Of two equally good checkpoints the newer one is the best. With several processes,
+process 0 alone looks, renames and deletes, and all follow it.
 """
 
+import contextlib
+import os
 import pathlib
-import shutil
-import threading
-import time
+from types import TracebackType
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from tokenjax import storage
+from tokenjax import disk_errors, storage
 from tokenjax.errors import CheckpointError
+from tokenjax.training import checkpoint_damage
+from tokenjax.training.agreement import agreed, all_processes
+from tokenjax.training.checkpoint_files import (
+    DELETED,
+    FORMAT_KEY,
+    METRIC,
+    NOT_EVALUATED,
+    CheckpointFiles,
+)
 
 FOLDER = "checkpoints"
-_METRIC = "best_metric"
-_NOT_EVALUATED = -1.0
+
+
+class _Manager(ocp.CheckpointManager):
+    """Orbax's, without a counting of steps that would upset `signals.StopRequest`'s."""
+
+    def reached_preemption(self, step: int) -> bool:
+        """The loop asks for itself."""
+        del step
+        return False
 
 
 class Checkpoints:
@@ -33,47 +50,52 @@ class Checkpoints:
 
     def __init__(self, workdir: pathlib.Path, keep: int = 2, writable: bool = True):
         self.root = workdir.absolute() / FOLDER
+        self._files, self._keep = CheckpointFiles(self.root), keep
+        self._manager: ocp.CheckpointManager | None = None
+        self._saving: int | None = None  # the step that is on its way to the disk
         if not writable and not self.root.is_dir():
             raise CheckpointError(f"{workdir} holds no checkpoints: train there first")
         if writable:
-            # Orbax would do both from threads that outlive a quick end of the program.
-            self.root.mkdir(parents=True, exist_ok=True)
-            if jax.process_index() == 0:
-                for leftover in self.root.glob("*.orbax-checkpoint-tmp*"):
-                    shutil.rmtree(leftover, ignore_errors=True)
-        policies = [
-            checkpoint_managers.LatestN(keep),
-            checkpoint_managers.BestN(get_metric_fn=_metric, n=1),
-        ]
-        self._manager = ocp.CheckpointManager(
-            self.root,
-            options=ocp.CheckpointManagerOptions(
-                best_fn=_metric,
-                best_mode="max",
-                create=False,
-                cleanup_tmp_directories=False,
-                read_only=not writable,
-                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-            ),
-        )
-        self._hashing: threading.Thread | None = None
+            with disk_errors.said(self.root):
+                self.root.mkdir(parents=True, exist_ok=True)
+                if jax.process_index() == 0:
+                    self._files.clear()
+        # As long as it is open, nothing that is made anew can be taken for it.
+        self._handle = os.open(self.root, os.O_RDONLY)
 
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.wait()
-        self._manager.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.wait()
+        except CheckpointError:
+            if error is None:  # else the first trouble is the one to tell
+                raise
+        finally:
+            os.close(self._handle)
+            if self._manager is not None:
+                self._manager.close()
 
     def steps(self) -> list[int]:
         """Steps on disk, ascending."""
-        return sorted(self._manager.all_steps())
+        self.wait()
+        return self._files.steps()
 
     def pick(self, which: str) -> int | None:
-        """The step of the "last" or "best" checkpoint; None without any."""
+        """The step of the "last" or "best" checkpoint; None without any.
+
+        Raises: CheckpointError if which one is best cannot be told for damage.
+        """
+        steps = self.steps()
         if which == "best":
-            return self._manager.best_step()
-        return self._manager.latest_step()
+            return checkpoint_damage.pick_best(self._files)
+        return steps[-1] if steps else None
 
     def save(self, step: int, state: Any, metric: float | None) -> None:
         """Starts saving; a step that is there already is left alone.
@@ -82,97 +104,172 @@ class Checkpoints:
           step: updates done.
           state: the tree to save.
           metric: what "best" is judged by, larger is better; None if not evaluated.
+
+        Raises: CheckpointError if this one, or the one before it, cannot be written.
         """
-        if step in self._manager.all_steps():
+        if step in self.steps():
             return
-        self.wait()
-        value = _NOT_EVALUATED if metric is None else float(metric)
+        value = NOT_EVALUATED if metric is None else float(metric)
         args = ocp.args.Composite(state=ocp.args.PyTreeSave(state))
-        self._manager.save(step, args=args, metrics={_METRIC: value})
-        if jax.process_index() == 0:
-            self._hashing = threading.Thread(target=self._hash, args=(step,))
-            self._hashing.start()
+        agreed(self._prepare)
+        if self._manager is None:
+            self._manager = self._open_manager()
+        self._saving = step
+        try:
+            self._manager.save(
+                step,
+                args=args,
+                metrics={METRIC: value},
+                custom_metadata={FORMAT_KEY: storage.FORMAT},
+            )
+        except Exception as error:
+            self._give_up(error)
+            raise
 
     def wait(self) -> None:
-        """Returns when everything that was started is on disk, checksums included."""
-        self._manager.wait_until_finished()
-        if self._hashing is not None:
-            self._hashing.join()
-            self._hashing = None
-            self._drop_old_checksums()
+        """Returns when everything that was started is on disk, checksums included.
+
+        Raises: CheckpointError if it could not be written.
+        """
+        if self._saving is None or self._manager is None:
+            return
+        try:
+            self._manager.wait_until_finished()
+            if self._is_gone():
+                raise CheckpointError(disk_errors.deleted(self.root))
+        except Exception as error:
+            self._give_up(error)
+            raise
+        self._saving = None
+        if jax.process_index() == 0:
+            self._files.clear()
+
+    def restore_last(self, like: Any, sharding: Any) -> Any:
+        """The newest whole state, as `restore` reads it; None without any checkpoint.
+
+        Damaged ones that are newer are named on stderr and set aside, not deleted.
+
+        Raises: CheckpointError if none is whole, or if the newest whole one belongs to
+          another model.
+        """
+        self.wait()
+        damaged: dict[int, str] = {}
+        while True:
+            step, checked = agreed(
+                lambda: checkpoint_damage.newest_whole(self._files, damaged)
+            )
+            if step is None:
+                return None
+            where, state, error = self._files.directory(step), None, None
+            try:
+                state = checkpoint_damage.read_state(where, like, sharding)
+            except CheckpointError as caught:
+                error = caught
+            if all_processes(error is None):
+                break
+            if checked or all_processes(checkpoint_damage.is_readable(where)):
+                raise error or CheckpointError(f"another process cannot read {where}")
+            damaged[step] = f"{where} is damaged: Orbax cannot read it"
+        agreed(lambda: checkpoint_damage.settle(self._files, step, checked, damaged))
+        return state
 
     def restore(self, step: int, like: Any, sharding: Any) -> Any:
         """Reads a state with the structure, shapes and types of `like`.
 
         Raises: CheckpointError if it is damaged or belongs to another model.
         """
-        self._verify(step)
-        abstract = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like
-        )
-        arguments = ocp.checkpoint_utils.construct_restore_args(abstract)
-        return self._read(
-            step, ocp.args.PyTreeRestore(abstract, restore_args=arguments)
-        )
+        self.wait()
+        agreed(lambda: checkpoint_damage.check(self._files, step))
+        where = self._files.directory(step)
+        return checkpoint_damage.read_state(where, like, sharding)
 
     def restore_variables(self, step: int) -> dict[str, Any]:
         """The evaluated variables as numpy arrays, whatever model made them.
 
         Raises: CheckpointError if the checkpoint is damaged.
         """
-        self._verify(step)
-        state = storage.read_arrays(self.root / str(step) / "state")
+        self.wait()
+        agreed(lambda: checkpoint_damage.check(self._files, step))
+        where = self._files.directory(step)
+        state = storage.read_arrays(where / "state")
+        if not isinstance(state, dict) or not {"params", "model_state"} <= set(state):
+            raise CheckpointError(f"{where} holds no parameters of a run of tokenjax")
         averaged = state.get("ema_params")
         params = state["params"] if averaged is None else averaged
         return {"params": params, **(state["model_state"] or {})}
 
-    def _verify(self, step: int) -> None:
-        sidecar = self._sidecar(step)
-        if not sidecar.exists():
+    def _open_manager(self) -> ocp.CheckpointManager:
+        policies = [
+            checkpoint_managers.LatestN(self._keep),
+            checkpoint_managers.LatestN(1),
+        ]
+        after = ocp.options.AsyncOptions(post_finalization_callback=self._sign)
+        return _Manager(
+            self.root,
+            options=ocp.CheckpointManagerOptions(
+                best_fn=_metric,
+                best_mode="max",
+                # Orbax would do both from threads that outlive a quick end.
+                create=False,
+                cleanup_tmp_directories=False,
+                # A kill while it deletes would leave half a checkpoint in the list.
+                todelete_subdir=DELETED,
+                async_options=after,
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+            ),
+        )
+
+    def _prepare(self) -> None:
+        """Looks for trouble before Orbax starts threads, which outlive a failure.
+
+        Raises: UserError.
+        """
+        if self._is_gone():  # Orbax would make it again
+            raise CheckpointError(disk_errors.deleted(self.root))
+        disk_errors.probe(self.root)
+        if self._manager is None:
+            checkpoint_damage.set_unlistable_aside(self._files)
+
+    def _sign(self) -> None:
+        """Orbax calls it when all files are written, and before it renames them."""
+        if self._saving is not None:
+            self._files.write_checksums(self._saving)
+
+    def _give_up(self, error: Exception) -> None:
+        """Removes what is half-written, and says what the disk refused.
+
+        Raises: CheckpointError, unless the disk is not to blame.
+        """
+        step, self._saving = self._saving, None
+        if self._is_gone():
+            raise CheckpointError(disk_errors.deleted(self.root)) from error
+        if step is None:
             return
-        directory = self.root / str(step)
+        reason = disk_errors.trouble(error)
+        if reason is None and isinstance(error, OSError):  # what came of it, perhaps
+            reason = str(error)
+        if reason is None:
+            return
+        if jax.process_index() == 0:
+            with contextlib.suppress(OSError):
+                self._files.clear()
+        whole = [str(other) for other in self._files.steps()]
+        saved = f"saved are {', '.join(whole)}" if whole else "none is saved yet"
+        where = self._files.directory(step)
+        raise CheckpointError(
+            f"{where} could not be saved: {reason} ({saved})"
+        ) from error
+
+    def _is_gone(self) -> bool:
+        """Whether the directory that was opened is no longer the one of this name."""
         try:
-            storage.verify_directory(directory, storage.read_json(sidecar))
-        except CheckpointError as error:
-            raise CheckpointError(f"{error}; {self._advice(step)}") from error
-
-    def _read(self, step: int, item: ocp.args.PyTreeRestore) -> Any:
-        try:
-            args = ocp.args.Composite(state=item)
-            return self._manager.restore(step, args=args).state
-        except Exception as error:  # Orbax raises whatever the difference led to
-            reason = str(error).strip().splitlines()[0][:300] if str(error) else ""
-            raise CheckpointError(
-                f"{self.root / str(step)} cannot be read into this model "
-                f"({type(error).__name__}: {reason}): another configuration made it, "
-                f"or it is damaged; {self._advice(step)}"
-            ) from error
-
-    def _advice(self, step: int) -> str:
-        return f"delete {self.root / str(step)} to go on from an earlier one"
-
-    def _sidecar(self, step: int) -> pathlib.Path:
-        return self.root / "checksums" / f"{step}.json"
-
-    def _drop_old_checksums(self) -> None:
-        """Of steps that Orbax has deleted, which it does after saving the newest."""
-        for sidecar in self._sidecar(0).parent.glob("*.json"):
-            if not (self.root / sidecar.stem).exists():
-                sidecar.unlink(missing_ok=True)
-
-    def _hash(self, step: int) -> None:
-        directory = self.root / str(step)
-        while not directory.exists():  # Orbax renames it here when it is whole
-            if not self._manager.is_saving_in_progress():
-                return
-            time.sleep(0.02)
-        sidecar = self._sidecar(step)
-        sidecar.parent.mkdir(exist_ok=True)
-        storage.write_json(sidecar, storage.directory_checksums(directory))
+            return not os.path.samestat(os.fstat(self._handle), os.stat(self.root))
+        except FileNotFoundError:
+            return True
 
 
 def _metric(metrics: dict[str, float]) -> float:
-    return metrics[_METRIC]
+    return metrics[METRIC]
 
 
 def load_initial_variables(directory: pathlib.Path, which: str = "best") -> Any:

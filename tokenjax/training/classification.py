@@ -196,7 +196,7 @@ class Classification(task.Task):
             return {"prediction": jnp.argmax(logits, -1), **found}
 
         found = []
-        for batch in task.take(batches, INSPECTED_IMAGES, self.settings.batch_size):
+        for batch in task.take(batches, INSPECTED_IMAGES):
             keep = np.asarray(batch["mask"])
             looks = look(variables, batch["image"])
             looks |= {key: batch[key] for key in GIVEN if key in batch}

@@ -19,20 +19,25 @@ from tokenjax.training.task import Task
 
 def device_batches(split: Split, batch_size: int, mesh: Mesh) -> Iterator[dict]:
     """The split in order on the devices, a few batches ahead; "mask" marks padding."""
-    place = functools.partial(devices.put_batch, sharding=devices.split_by_rows(mesh))
-    return prefetch(evaluation_batches(split, batch_size), 2, place)
+    sharding = devices.split_by_rows(mesh)
+    rows = devices.own_rows(sharding, batch_size)
+    place = functools.partial(
+        devices.put_batch, sharding=sharding, batch_size=batch_size
+    )
+    return prefetch(evaluation_batches(split, batch_size, rows), 2, place)
 
 
 def make_predict(task: Task, mesh: Mesh) -> Callable:
     """(variables, batch) -> outputs per example; jitted, whole on every process."""
-    predict = jax.jit(
-        lambda variables, batch: {
-            **task.predict(variables, batch),
-            "mask": batch["mask"],
-        },
-        out_shardings=devices.replicated(mesh),
-    )
-    return devices.under_mesh(mesh, predict)
+    everywhere = devices.replicated(mesh)
+
+    def predict(variables: Any, batch: Any) -> dict[str, jax.Array]:
+        whole = jax.lax.with_sharding_constraint(
+            variables, everywhere
+        )  # fsdp's are not
+        return {**task.predict(whole, batch), "mask": batch["mask"]}
+
+    return devices.under_mesh(mesh, jax.jit(predict, out_shardings=everywhere))
 
 
 def run_split(
@@ -66,6 +71,7 @@ def final_evaluation(
     """Evaluates a split, writes evaluation.json and the figures, returns the summary.
 
     A split other than "test" goes to evaluation-<split>.json and figures-<split>/.
+    With several processes the first one writes, the others return less.
     """
     outputs = run_split(make_predict(task, mesh), variables, split, batch_size, mesh)
     report = task.summarize(outputs)
@@ -73,15 +79,19 @@ def final_evaluation(
         predict = make_predict(other, mesh)
         found = run_split(predict, variables, split, batch_size, mesh)
         report.setdefault("conditions", {})[name] = other.scalars(found)
-    batches = device_batches(split, batch_size, mesh)
-    with jax.set_mesh(mesh):
+    summary = {"split": split_name, **about, **report}
+    own = devices.own_mesh()
+    variables = devices.on_own_devices(variables, mesh, own)
+    if jax.process_index() > 0:  # looking and drawing are for one process
+        return summary
+    batches = device_batches(split, batch_size // jax.process_count(), own)
+    with jax.set_mesh(own):
         looks = task.inspect(variables, batches, split)
     means = {key: looks[key].mean(1).tolist() for key in PER_BLOCK if key in looks}
-    summary = {"split": split_name, **about, **report, "model": means}
-    if jax.process_index() == 0:
-        suffix = "" if split_name == "test" else f"-{split_name}"
-        storage.write_json(workdir / f"evaluation{suffix}.json", summary)
-        figures = workdir / f"figures{suffix}"
-        figures.mkdir(parents=True, exist_ok=True)
-        task.figures(figures, report, looks, outputs, split)
+    summary["model"] = means
+    suffix = "" if split_name == "test" else f"-{split_name}"
+    storage.write_json(workdir / f"evaluation{suffix}.json", summary)
+    figures = workdir / f"figures{suffix}"
+    figures.mkdir(parents=True, exist_ok=True)
+    task.figures(figures, report, looks, outputs, split)
     return summary

@@ -14,13 +14,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from tokenjax import data
+from tokenjax import data, disk_errors
 from tokenjax.errors import UserError
-from tokenjax.training import devices, evaluate
+from tokenjax.training import cluster, devices, evaluate
+from tokenjax.training.agreement import agreed
 from tokenjax.training.checkpoints import Checkpoints, load_initial_variables
 from tokenjax.training.initialize import with_variables
 from tokenjax.training.metric_log import MetricLog
-from tokenjax.training.progress import Progress
+from tokenjax.training.observer import Observer
+from tokenjax.training.progress import Progress, say
 from tokenjax.training.settings import Settings
 from tokenjax.training.signals import StopRequest
 from tokenjax.training.state import TrainState, make_init, make_train_step
@@ -43,12 +45,17 @@ class Run:
         self.total_steps = settings.total_steps(self.num_examples)
         self.mesh = devices.make_mesh(settings)
         self.everywhere = devices.replicated(self.mesh)
+        self.rows = devices.split_by_rows(self.mesh)
         optimizer, schedule = task.optimizer()
         self._init = make_init(task, optimizer, settings)
+        self._like = jax.eval_shape(self._init, jax.random.key(settings.seed))
+        fsdp = settings.fsdp
+        self.sharding = devices.state_sharding(self.mesh, self._like, fsdp)
+        split = self.sharding if fsdp else None
         step = jax.jit(
-            make_train_step(task, optimizer, schedule, settings),
-            in_shardings=(self.everywhere, devices.split_by_rows(self.mesh)),
-            out_shardings=self.everywhere,
+            make_train_step(task, optimizer, schedule, settings, split),
+            in_shardings=(self.sharding, self.rows),
+            out_shardings=(self.sharding, self.everywhere),
             donate_argnums=0,
         )
         self.train_step = devices.under_mesh(self.mesh, step)
@@ -61,26 +68,28 @@ class Run:
         return int(self.state.step)
 
     def _restore_or_start(self) -> TrainState:
+        state = self.checkpoints.restore_last(self._like, self.sharding)
+        if state is not None:
+            return state
         key = jax.random.key(self.settings.seed)
-        last = self.checkpoints.pick("last")
-        if last is not None:
-            like = jax.eval_shape(self._init, key)
-            return self.checkpoints.restore(last, like, self.everywhere)
-        state = jax.jit(self._init, out_shardings=self.everywhere)(key)
+        state = jax.jit(self._init, out_shardings=self.sharding)(key)
         if self.settings.init_from:
             source = pathlib.Path(self.settings.init_from)
             which = self.settings.checkpoint.evaluate
             variables = load_initial_variables(source, which)
             state = with_variables(state, variables, self.everywhere)
-        return self.task.start(state, self.everywhere)
+        state = self.task.start(state, self.everywhere)
+        return devices.place(state, self.sharding) if self.settings.fsdp else state
 
     def batches(self) -> Any:
         """Training batches on the devices, from where the state stands to the end."""
+        batch_size = self.settings.batch_size
         place = functools.partial(
-            devices.put_batch, sharding=devices.split_by_rows(self.mesh)
+            devices.put_batch, sharding=self.rows, batch_size=batch_size
         )
+        own = devices.own_rows(self.rows, batch_size)
         split, first = self.dataset.train, self.step
-        stream = self.task.train_batches(split, first, self.total_steps)
+        stream = self.task.train_batches(split, first, self.total_steps, own)
         return data.prefetch(stream, 2, place)
 
     def validate(self) -> dict[str, float]:
@@ -116,20 +125,23 @@ def train(
     Raises: UserError if the loss is no longer finite, or for a damaged checkpoint.
     """
     with (
+        disk_errors.said(workdir),
         StopRequest() as stop,
         Checkpoints(workdir, settings.checkpoint.keep) as checkpoints,
+        cluster.ending_with_its_peers(),
     ):
         run = Run(settings, task, dataset, checkpoints)
         log = MetricLog(workdir, run.step)
         try:
             if run.step < run.total_steps:
-                _train_steps(run, log, stop, config)
+                if not stop.reached():
+                    _train_steps(run, log, stop, config)
             else:
-                print(f"training is complete at step {run.step}; evaluating it again")
+                say(f"training is complete at step {run.step}; evaluating it again")
         finally:
             log.close()
         if run.step < run.total_steps:
-            print(f"stopped and saved at step {run.step}; the same command goes on")
+            say(f"stopped and saved at step {run.step}; the same command goes on")
             return None
         return _finish(run, log, workdir)
 
@@ -138,43 +150,57 @@ def _train_steps(run: Run, log: MetricLog, stop: StopRequest, config: dict) -> N
     """Steps, with a log row, an evaluation and a checkpoint when they are due."""
     settings, checkpoints = run.settings, run.checkpoints
     evaluate_every = _every(settings.evaluate_every_epochs, run)
-    save_every = _every(settings.checkpoint.every_epochs, run)
+    saving = settings.checkpoint
+    save_every = saving.every_steps or _every(saving.every_epochs, run)
     first = run.step
     pending: list[dict[str, jax.Array]] = []
     batches = run.batches()
     progress = Progress(first, run.total_steps, settings.batch_size)
+    observer = Observer(settings, log.workdir, first)
     tensorboard = _open_tensorboard(run, log, config)
     try:
         for step in itertools.count(first + 1):
-            batch = next(batches)
-            with jax.transfer_guard("disallow"):
-                run.state, scalars = run.train_step(run.state, batch)
+            with observer.step(step):
+                batch = observer.next_batch(batches)
+                with jax.transfer_guard("disallow"):
+                    run.state, scalars = run.train_step(run.state, batch)
+            observer.dispatched(scalars)
             pending.append(scalars)
             if step == first + 1:
                 jax.block_until_ready(scalars)
                 progress.first_step()
-            last = step == run.total_steps or stop.requested
+                observer.first_step()
+            last = stop.reached() or step == run.total_steps
             due_evaluation = step % evaluate_every == 0 or step == run.total_steps
             due_save = step % save_every == 0 or last
             if step % settings.log_every_steps == 0 or due_evaluation or due_save:
                 row = _mean_of_finite(pending, step)
                 pending = []
-                tensorboard.join()
-                log.write(step, progress.update(step, row))
+                performance = observer.row()
+                with observer.part("logging"):
+                    tensorboard.join()
+                    log.write_performance(step, performance)
+                    shown = progress.update(step, row, observer.input_share)
+                    log.write(step, shown)
             metric = None
             if due_evaluation:
-                validation = run.validate()
+                with observer.part("evaluation"):
+                    validation = run.validate()
                 metric = validation[run.task.best_metric]
-                due_save |= metric > log.best(f"validation/{run.task.best_metric}")
+                best = log.best(f"validation/{run.task.best_metric}")
+                # Processes that read different logs would not save alike.
+                due_save |= agreed(lambda: bool(metric > best))  # noqa: B023
                 log.write(step, {f"validation/{k}": v for k, v in validation.items()})
                 progress.validated(validation)
             if due_save:
-                checkpoints.save(step, run.state, metric)
+                with observer.part("checkpoint"):
+                    checkpoints.save(step, run.state, metric)
             if last:
                 break
     finally:
         tensorboard.join()
         progress.close()
+        observer.close()
         batches.close()
 
 
@@ -185,7 +211,7 @@ def _finish(run: Run, log: MetricLog, workdir: pathlib.Path) -> dict[str, Any]:
     step = run.checkpoints.pick(which)
     state = run.state
     if step is not None and step != run.step:
-        state = run.checkpoints.restore(step, state, run.everywhere)
+        state = run.checkpoints.restore(step, state, run.sharding)
     if jax.process_index() == 0:
         (workdir / "figures").mkdir(exist_ok=True)
         run.task.curves(log.rows(), workdir / "figures")
@@ -227,6 +253,8 @@ def _open_tensorboard(run: Run, log: MetricLog, config: dict) -> threading.Threa
     """Imports TensorFlow beside the first step's compilation; join before writing."""
 
     def start() -> None:
+        if jax.process_index() > 0:
+            return
         examples = run.task.augmented_examples(run.dataset.train, 8)
         log.start_tensorboard(config, examples)
 

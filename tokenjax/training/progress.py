@@ -1,10 +1,27 @@
-"""The progress bar and the speed that the log records."""
+"""The progress bar, the speed that the log records, and lines said beside the bar."""
 
 import sys
 import time
 
 import jax
 import tqdm
+
+HIGH_INPUT_SHARE = 0.05  # from here on the bar shows how much of the time data costs
+
+
+def say(sentence: str) -> None:
+    """A line on stdout that leaves the bar whole; the first process says it."""
+    if jax.process_index() > 0:
+        return
+    tqdm.tqdm.write(sentence, file=sys.stdout)
+    sys.stdout.flush()
+
+
+def warn(sentence: str) -> None:
+    """A line on stderr that leaves the bar whole, and names the process if many run."""
+    who = f"process {jax.process_index()}: " if jax.process_count() > 1 else ""
+    tqdm.tqdm.write(f"warning: {who}{sentence}", file=sys.stderr)
+    sys.stderr.flush()
 
 
 class Progress:
@@ -27,8 +44,13 @@ class Progress:
         """Starts the clock: what came before was compilation."""
         self._step, self._time = self._step + 1, time.perf_counter()
 
-    def update(self, step: int, row: dict[str, float]) -> dict[str, float]:
-        """Shows a row of means; returns it as log scalars, speed included."""
+    def update(
+        self, step: int, row: dict[str, float], input_share: float = 0.0
+    ) -> dict[str, float]:
+        """Shows a row of means; returns it as log scalars, speed included.
+
+        `input_share` of the time went into waiting for data; shown if it is high.
+        """
         now = time.perf_counter()
         seconds, steps = now - self._time, step - self._step
         scalars = {f"train/{key}": value for key, value in row.items()}
@@ -40,6 +62,8 @@ class Progress:
             speed = steps * self._batch_size / seconds
             scalars["train/images_per_second"] = speed
             shown += f"  {speed:,.0f} images/s"
+        if input_share >= HIGH_INPUT_SHARE:
+            shown += f"  {input_share:.0%} waiting for data"
         self._bar.set_postfix_str(shown + self._validation, refresh=False)
         self._step, self._time = step, now
         return scalars

@@ -83,8 +83,10 @@ class Reidentification(task.Task):
         """A learning rate for every group of parameters; the base's is logged."""
         return reid_optimizer(self.settings, self.num_examples)
 
-    def train_batches(self, split: Split, start: int, stop: int) -> Iterator[dict]:
-        """Batches of `instances` samples of each of some identities."""
+    def train_batches(
+        self, split: Split, start: int, stop: int, rows: data.Rows = data.ALL_ROWS
+    ) -> Iterator[dict]:
+        """Batches of `instances` samples of each of some identities; these rows."""
         settings = self.settings
         return data.identity_batches(
             split,
@@ -93,6 +95,7 @@ class Reidentification(task.Task):
             settings.reid.instances,
             start,
             stop,
+            rows,
         )
 
     def augmented_examples(self, split: Split, count: int) -> np.ndarray:

@@ -11,6 +11,8 @@ from typing import Any
 
 from tokenjax.data import Augmentation
 from tokenjax.errors import UserError, unknown_name
+from tokenjax.plain_values import check_plain
+from tokenjax.training.setting_limits import LARGEST_COUNT, limit_problems
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Checkpoint:
     """`checkpoint`: what is kept. The best one (validation top-1) always is."""
 
     every_epochs: float = 10.0
+    every_steps: int = 0  # instead of epochs, if above 0
     keep: int = 2  # the newest so many
     evaluate: str = (
         "last"  # which one the final evaluation and eval.py read: last | best
@@ -119,6 +122,31 @@ class Reid:
 
 
 @dataclasses.dataclass(frozen=True)
+class Observation:
+    """`observation`: what a run says of its own running (docs/observability.md)."""
+
+    profile_after: int = 10  # steps of this start before those that `profile` traces
+    profile_steps: int = 5
+    input_wait_warning: float = 0.2  # warn if data costs a larger share of the time
+    stalled_seconds: float = 30.0  # say so when no batch comes for so long; 0: never
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """`cluster`: of `distributed`, where the processes meet (docs/clusters.md).
+
+    What is left alone a TPU pod, SLURM, Open MPI or Kubernetes says, or else the
+    environment: JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID.
+    """
+
+    coordinator_address: str = ""  # host:port, a free port of process 0's host
+    num_processes: int = 0
+    process_id: int = -1  # 0, 1, ...: of this process
+    join_seconds: int = 300  # how long a process waits for the others
+    heartbeat_seconds: int = 100  # silent for so long, a process counts as dead
+
+
+@dataclasses.dataclass(frozen=True)
 class Settings:
     """A run."""
 
@@ -131,13 +159,17 @@ class Settings:
     gradient_accumulation: int = 1  # a step's batch in so many parts
     gradient_clip: float = 0.0  # global L2 norm; 0: off
     ema_decay: float = 0.0  # of the parameters that are evaluated; 0: off
-    distributed: bool = False  # jax.distributed.initialize before anything else
+    distributed: bool = False  # one of several processes, see `cluster`
+    fsdp: bool = False  # parameters and optimiser state split over the devices
     init_from: str = ""  # a converted checkpoint or another run's workdir
     log_every_steps: int = 20
+    profile: bool = False  # trace some steps into workdir/profile
     evaluate_every_epochs: float = 10.0
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     checkpoint: Checkpoint = Checkpoint()
+    cluster: Cluster = Cluster()
+    observation: Observation = Observation()
     imbalance: Imbalance = Imbalance()
     distillation: Distillation = Distillation()
     routing: Routing = Routing()
@@ -156,19 +188,28 @@ class Settings:
     def from_config(cls, config: Mapping[str, Any]) -> "Settings":
         """Raises: UserError for an unknown key or a value out of range."""
         config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+        check_plain(config)
         settings = _from_mapping(cls, config, "")
-        for wrong, sentence in _problems(settings):
+        for wrong, sentence in [*_problems(settings), *limit_problems(settings)]:
             if wrong:
                 raise UserError(f"config: {sentence}")
         return settings
 
     def total_steps(self, num_examples: int) -> int:
-        """Optimiser steps of the run."""
-        return self.steps or max(1, self.in_steps(self.epochs, num_examples))
+        """Optimiser steps of the run.
+
+        Raises: UserError for more than can be counted.
+        """
+        steps = self.steps or max(1, self.in_steps(self.epochs, num_examples))
+        if not self.steps and steps >= LARGEST_COUNT:
+            raise UserError(
+                f"config: {self.epochs:g} epochs are {LARGEST_COUNT} steps or more"
+            )
+        return steps
 
     def in_steps(self, epochs: float, num_examples: int) -> int:
         """Epochs as a whole number of optimiser steps."""
-        return round(epochs * num_examples / self.batch_size)
+        return round(min(epochs * num_examples / self.batch_size, LARGEST_COUNT))
 
 
 def default_config() -> Any:
@@ -197,6 +238,8 @@ def _from_mapping(cls: Any, values: Mapping[str, Any], where: str) -> Any:
             kind = f"configuration key{f' in {where}' if where else ''}"
             raise UserError(unknown_name(kind, key, fields))
         expected: Any = fields[key].type
+        if dataclasses.is_dataclass(expected) and not isinstance(value, Mapping):
+            raise UserError(f"config: {key} must be a section, got {value!r}")
         if expected is Augmentation:
             arguments[key] = Augmentation.from_config(value)
         elif dataclasses.is_dataclass(expected):
@@ -212,6 +255,9 @@ def _checked(value: Any, expected: Any, where: str) -> Any:
     origin = getattr(expected, "__origin__", expected)
     if origin is tuple and isinstance(value, list):  # as config.json has it
         value = tuple(value)
+    if origin is tuple and isinstance(value, tuple):
+        item = expected.__args__[0]
+        return tuple(_checked(each, item, where) for each in value)
     if not isinstance(value, origin) or (expected is int and isinstance(value, bool)):
         raise UserError(f"config: {where} must be {origin.__name__}, got {value!r}")
     return value
@@ -285,6 +331,19 @@ def _problems(s: Settings) -> list[tuple[bool, str]]:
         at_least(s.gradient_accumulation, 1, "gradient_accumulation"),
         at_least(s.log_every_steps, 1, "log_every_steps"),
         at_least(checkpoint.keep, 1, "checkpoint.keep"),
+        at_least(checkpoint.every_steps, 0, "checkpoint.every_steps"),
+        (
+            not s.distributed and s.cluster != Cluster(),
+            "cluster is read with distributed=True alone",
+        ),
+        at_least(s.cluster.num_processes, 0, "cluster.num_processes"),
+        at_least(s.cluster.process_id, -1, "cluster.process_id"),
+        at_least(s.cluster.join_seconds, 1, "cluster.join_seconds"),
+        at_least(s.cluster.heartbeat_seconds, 1, "cluster.heartbeat_seconds"),
+        at_least(s.observation.profile_after, 0, "observation.profile_after"),
+        at_least(s.observation.profile_steps, 1, "observation.profile_steps"),
+        at_least(s.observation.stalled_seconds, 0, "observation.stalled_seconds"),
+        at_least(s.observation.input_wait_warning, 0, "observation.input_wait_warning"),
         at_least(s.steps, 0, "steps"),
         at_least(s.gradient_clip, 0, "gradient_clip"),
         at_least(optimizer.learning_rate, 0, "optimizer.learning_rate"),

@@ -1,21 +1,37 @@
-"""SIGTERM and SIGINT as a wish to stop, taken up between two steps."""
+"""A wish to stop, by signal or by the cluster, taken up between two steps.
+
+One process notes SIGTERM and SIGINT itself. Of several processes whichever is told to
+go tells the others through JAX's preemption service, which has all of them stop after
+the same step: the first that none has reached yet.
+"""
 
 import signal
 from types import FrameType
+from typing import ClassVar
+
+import jax
+from jax.experimental import multihost_utils
 
 
 class StopRequest:
-    """Context manager; `requested` turns true with the first signal.
+    """Context manager; ask `reached()` once after every step.
 
     A second signal acts as usual, so an impatient Ctrl-C still ends the program.
     """
 
+    # The service wants one row of numbers without gaps for the life of a process, alike
+    # in all processes. Steps are none: a run that goes on does not begin at 1.
+    _asked: ClassVar[int] = 0
+
     def __init__(self) -> None:
-        self.requested = False
+        self._alone = jax.process_count() == 1
+        self._requested = False
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "StopRequest":
-        for number in (signal.SIGTERM, signal.SIGINT):
+        # Of several processes the service catches SIGTERM.
+        numbers = (signal.SIGTERM, signal.SIGINT) if self._alone else (signal.SIGINT,)
+        for number in numbers:
             self._previous[number] = signal.signal(number, self._note)
         return self
 
@@ -23,6 +39,15 @@ class StopRequest:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
+    def reached(self) -> bool:
+        """Whether the run stops here; with several processes all of them must ask."""
+        if self._alone:
+            return self._requested
+        StopRequest._asked += 1
+        return multihost_utils.reached_preemption_sync_point(StopRequest._asked)
+
     def _note(self, number: int, _: FrameType | None) -> None:
-        self.requested = True
+        self._requested = True
         signal.signal(number, self._previous[number])  # type: ignore[arg-type]
+        if not self._alone:
+            signal.raise_signal(signal.SIGTERM)

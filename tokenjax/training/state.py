@@ -72,24 +72,29 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
     settings: Settings,
+    sharding: TrainState | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
     """(state, batch) -> (state, scalars); to be jitted with the state donated.
 
     The step's randomness is a function of (seed, step), so a resumed run repeats it.
+    `sharding`: of a state that is split over the devices, see `devices`.
     """
     parts = settings.gradient_accumulation
     gradient = jax.value_and_grad(task.loss, has_aux=True)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict]:
         key = jax.random.fold_in(jax.random.key(settings.seed), state.step)
+        read = _gathered(state, sharding)
         if parts == 1:
             (loss, (model_state, scalars)), gradients = gradient(
-                state.params, state.model_state, state.frozen, batch, key, state.step
+                read.params, read.model_state, read.frozen, batch, key, read.step
             )
         else:
             loss, model_state, scalars, gradients = _accumulate(
-                gradient, state, batch, key, parts
+                gradient, read, batch, key, parts
             )
+        if sharding is not None:  # from here on each device works on its pieces
+            gradients = jax.lax.with_sharding_constraint(gradients, sharding.params)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = state.ema_params
@@ -113,6 +118,16 @@ def make_train_step(
         return state, scalars
 
     return step
+
+
+def _gathered(state: TrainState, sharding: TrainState | None) -> TrainState:
+    """The state with what the loss reads whole on every device."""
+    if sharding is None:
+        return state
+    params, frozen = jax.lax.with_sharding_constraint(
+        (state.params, state.frozen), sharding.step
+    )
+    return dataclasses.replace(state, params=params, frozen=frozen)
 
 
 def _accumulate(

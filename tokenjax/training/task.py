@@ -1,6 +1,5 @@
 """What the loop and the evaluation ask of every task, with what most of them answer."""
 
-import itertools
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -50,8 +49,10 @@ class Task:
         schedule = make_schedule(self.settings, self.num_examples)
         return make_optimizer(self.settings, schedule), schedule
 
-    def train_batches(self, split: Split, start: int, stop: int) -> Iterator[dict]:
-        """Training batches number start to stop - 1."""
+    def train_batches(
+        self, split: Split, start: int, stop: int, rows: data.Rows = data.ALL_ROWS
+    ) -> Iterator[dict]:
+        """Training batches number start to stop - 1; of every batch these rows."""
         return data.train_batches(
             split,
             self.settings.seed,
@@ -59,6 +60,7 @@ class Task:
             start,
             stop,
             self.sampling_weights,
+            rows,
         )
 
     def augmented_examples(self, split: Split, count: int) -> np.ndarray:
@@ -127,9 +129,13 @@ def first_examples(split: Split, seed: int, count: int) -> dict[str, np.ndarray]
     return split.gather(data.train_indices(seed, 0, count, len(split)))
 
 
-def take(batches: Iterable[Batch], examples: int, batch_size: int) -> Iterator[Batch]:
+def take(batches: Iterable[Batch], examples: int) -> Iterator[Batch]:
     """So many batches that they hold `examples` or more."""
-    return itertools.islice(batches, -(-examples // batch_size))
+    for batch in batches:
+        yield batch
+        examples -= len(batch["mask"])
+        if examples <= 0:
+            return
 
 
 def in_unit_range(images: np.ndarray) -> jax.Array:

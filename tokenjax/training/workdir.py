@@ -7,15 +7,20 @@ from typing import Any
 import jax
 
 from tokenjax import storage
-from tokenjax.errors import UserError
+from tokenjax.errors import CheckpointError, UserError
 from tokenjax.training.settings import Settings
 
-# What may change when a run goes on: none of it alters the parameters.
+# What may change when a run goes on: none of it alters the parameters (`fsdp` does by
+# rounding, as another number of devices does).
 _FREE = (
     "log_every_steps",
     "evaluate_every_epochs",
     "checkpoint",
+    "profile",
+    "observation",
     "distributed",
+    "cluster",
+    "fsdp",
     "ablation",
     "compare",
 )
@@ -31,11 +36,23 @@ def open_workdir(workdir: pathlib.Path, config: dict[str, Any]) -> None:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            _refuse_another(workdir, storage.read_json(path), config)
+            _refuse_another(workdir, _read_config(path), config)
         if jax.process_index() == 0:
             storage.write_json(path, config)
     except OSError as error:
         raise UserError(f"{workdir} cannot be written: {error.strerror}") from error
+
+
+def _read_config(path: pathlib.Path) -> dict[str, Any]:
+    """Raises: UserError if it is no longer what a run wrote."""
+    hint = "delete it if the checkpoints beside it are of this configuration"
+    try:
+        config = storage.read_json(path)
+    except CheckpointError as error:
+        raise UserError(f"{error}; {hint}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path} holds no configuration; {hint}")
+    return config
 
 
 def _refuse_another(workdir: pathlib.Path, old: dict, new: dict) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tokenjax.data.dataset import ArraySplit, Dataset, make_dataset
+from tokenjax.data.images import check_side
 from tokenjax.data.partition import stratified_split
 from tokenjax.errors import DatasetError
 
@@ -69,8 +70,7 @@ def digits(
     test_fraction: float = 0.2,
 ) -> Dataset:
     """The digits at (image_size, image_size, 1), split by class under `split_seed`."""
-    if image_size < 1:
-        raise DatasetError(f"digits: image_size must be 1 or more, got {image_size}")
+    check_side("digits: image_size", image_size)
     images, labels = digit_arrays(image_size)
     train, validation, test = (
         ArraySplit(images[part][..., None], labels[part])

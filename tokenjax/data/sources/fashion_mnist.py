@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tokenjax.data.dataset import ArraySplit, Dataset, make_dataset
-from tokenjax.data.images import fit_array
+from tokenjax.data.images import check_side, fit_array
 from tokenjax.data.partition import stratified_split
 from tokenjax.data.sources.tfds import tfds
 from tokenjax.errors import DatasetError
@@ -31,13 +31,16 @@ CLASS_NAMES = (
     "Bag",
     "Ankle boot",
 )
+LARGEST = 2**30  # bytes of a file, unpacked: twenty times what the set's are
 
 
 def read_idx(path: Path) -> np.ndarray:
     """The uint8 array of a gzipped IDX file; `DatasetError` names a damaged one."""
     try:
         with gzip.open(path, "rb") as file:
-            content = file.read()
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise DatasetError(f"{path} unpacks to more than {LARGEST} bytes")
         zero, kind, dimensions = struct.unpack_from(">HBB", content)
         shape = struct.unpack_from(f">{dimensions}I", content, 4)
     except (OSError, EOFError, zlib.error, struct.error) as error:
@@ -58,7 +61,8 @@ def _read_part(
     image_path = directory / f"{part}-images-idx3-ubyte.gz"
     label_path = directory / f"{part}-labels-idx1-ubyte.gz"
     images, labels = read_idx(image_path), read_idx(label_path)
-    if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
+    fit = images.ndim == 3 and labels.ndim == 1 and len(images) == len(labels)
+    if not fit or not images.size:
         raise DatasetError(
             f"{image_path} and {label_path} do not belong together: shapes "
             f"{images.shape} and {labels.shape}"
@@ -84,8 +88,7 @@ def fashion_mnist(
     `directory` empty: where Debian's package dataset-fashion-mnist puts the files.
     Raises `DatasetError` when it is found nowhere, or a file is damaged.
     """
-    if image_size < 1:
-        raise DatasetError(f"image_size must be 1 or more, got {image_size}")
+    check_side("fashion_mnist: image_size", image_size)
     folder = Path(directory).expanduser() if directory else DEBIAN_DIRECTORY
     if not (folder / "train-images-idx3-ubyte.gz").is_file():
         return _from_tfds(

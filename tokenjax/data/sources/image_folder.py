@@ -4,14 +4,18 @@
     directory/{train,val|validation|test}/<class>/  divided as it lies
 
 A part that is not there is taken from the training one. What fits into `cache_bytes`
-is decoded at once; a larger set is decoded when it is asked for.
+is decoded at once; a larger set is decoded when it is asked for. How files are listed
+and links followed stands in `tokenjax.data.image_files`, what becomes of pictures of
+all kinds in `tokenjax.data.images`.
 """
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 
 from tokenjax.data.dataset import (
     ArraySplit,
@@ -20,121 +24,86 @@ from tokenjax.data.dataset import (
     Split,
     make_dataset,
 )
-from tokenjax.data.image_files import (
-    EXTENSIONS,
-    abridged,
-    class_folders,
-    run_all,
-)
-from tokenjax.data.images import check_header, read_rgb
-from tokenjax.data.partition import stratified_split
-from tokenjax.errors import DatasetError, unknown_name
-
-PART_FOLDERS = {
-    "train": ("train",),
-    "validation": ("val", "validation"),
-    "test": ("test",),
-}
-
-Files = list[tuple[Path, int]]  # each with its label
+from tokenjax.data.image_files import ImageTree, abridged, check_threads, run_all
+from tokenjax.data.image_opening import MAX_PIXELS
+from tokenjax.data.images import check_header, check_side, read_rgb
+from tokenjax.data.sources.class_folders import Files, find_parts
+from tokenjax.errors import DatasetError, shown
 
 
-def _list_files(folder: Path, class_names: list[str]) -> Files:
-    """Every image below `folder`, by class and name; an empty class is refused."""
-    files: Files = []
-    empty = []
-    for entry in class_folders(folder):
-        if entry.name not in class_names:
-            kind = f"class folder in {folder}"
-            raise DatasetError(unknown_name(kind, entry.name, class_names))
-        images = sorted(
-            path
-            for path in entry.rglob("*")
-            if path.suffix.lower() in EXTENSIONS
-            and path.is_file()
-            # macOS leaves "._name.jpg" beside the image: no image itself.
-            and not path.name.startswith(".")
-        )
-        if not images:
-            empty.append(str(entry))
-        files += [(path, class_names.index(entry.name)) for path in images]
-    if empty:
-        raise DatasetError(
-            f"no .jpg, .jpeg or .png file in {abridged(empty)}: remove the folder or "
-            "fill it"
-        )
-    return files
+@dataclass(frozen=True)
+class _Reading:
+    """How the files become arrays."""
+
+    image_size: int
+    cache_bytes: int
+    num_threads: int
+    broken: str
+    max_pixels: int
+
+    def __post_init__(self) -> None:
+        check_side("image_folder: image_size", self.image_size)
+        if self.cache_bytes < 0:
+            raise DatasetError(
+                f"image_folder: cache_bytes is 0 or more, got {self.cache_bytes}"
+            )
+        check_threads("image_folder", self.num_threads)
+        if self.max_pixels < 1:
+            raise DatasetError(
+                f"image_folder: max_pixels is 1 or more, got {self.max_pixels}"
+            )
+        if self.broken not in ("refuse", "skip"):
+            raise DatasetError(
+                f"image_folder: broken is 'refuse' or 'skip', got {self.broken!r}"
+            )
+
+    def read(self, path: Path) -> np.ndarray:
+        return read_rgb(path, self.image_size, self.max_pixels)
 
 
-def _find_parts(
-    root: Path, fractions: tuple[float, float], seed: int
-) -> tuple[list[str], dict[str, Files]]:
-    """Class names, and the files of train, validation and test."""
-    if not root.is_dir():
-        raise DatasetError(f"image_folder: {root} is not a directory")
-    folders = {
-        part: root / name
-        for part, names in PART_FOLDERS.items()
-        for name in names
-        if _has_classes(root / name)
-    }
-    # "train" alone may be a class of vehicles, unless nothing lies beside it.
-    alone = class_folders(root) == [root / "train"]
-    divided = "train" in folders and (alone or len(folders) > 1)
-    train_folder = folders["train"] if divided else root
-    class_names = [entry.name for entry in class_folders(train_folder)]
-    if not class_names:
-        raise DatasetError(f"image_folder: {root} has no sub-folder, one per class")
-    parts = {"train": _list_files(train_folder, class_names)}
-    if divided:
-        for part in folders.keys() - {"train"}:
-            parts[part] = _list_files(folders[part], class_names)
-    missing = [part for part in ("validation", "test") if part not in parts]
-    shares = dict(zip(("validation", "test"), fractions, strict=True))
-    files = parts["train"]
-    labels = np.array([label for _, label in files])
-    pieces = stratified_split(labels, tuple(shares[part] for part in missing), seed)
-    for part, indices in zip(["train", *missing], pieces, strict=True):
-        parts[part] = [files[index] for index in indices]
-    return class_names, parts
+def _make_splits(parts: dict[str, Files], reading: _Reading) -> dict[str, Split]:
+    """In memory when all of it fits, else on demand once every header is checked.
 
-
-def _has_classes(folder: Path) -> bool:
-    return folder.is_dir() and bool(class_folders(folder))
-
-
-def _make_splits(
-    parts: dict[str, Files], image_size: int, cache_bytes: int, num_threads: int
-) -> dict[str, Split]:
-    """In memory when all of it fits, else on demand once every header is checked."""
+    What is to be skipped is found by decoding everything here.
+    """
     files = [file for part in parts.values() for file in part]
     paths = [path for path, _ in files]
     labels = np.array([label for _, label in files], np.int32)
-    shape = (image_size, image_size, 3)
+    shape = (reading.image_size, reading.image_size, 3)
+    cached = len(files) * int(np.prod(shape)) <= reading.cache_bytes
+    images = np.empty((len(files), *shape), np.uint8) if cached else None
+
+    def visit(index: int) -> None:
+        if images is not None:
+            images[index] = reading.read(paths[index])
+        elif reading.broken == "skip":
+            reading.read(paths[index])
+        else:
+            check_header(paths[index], reading.max_pixels)
+
+    doing = "decoding" if cached or reading.broken == "skip" else "checking"
+    broken = run_all(visit, len(files), reading.num_threads, doing, reading.broken)
+    if broken:
+        logging.warning(
+            "image_folder: %d of %d images are broken and left out (broken='skip'): %s",
+            *(len(broken), len(files), abridged(list(broken.values()))),
+        )
+
+    def reader(rows: np.ndarray) -> Callable[[int], np.ndarray]:
+        return lambda index: reading.read(paths[rows[index]])
+
+    splits: dict[str, Split] = {}
     bounds = np.cumsum([0, *(len(part) for part in parts.values())])
-    ranges = dict(zip(parts, itertools.pairwise(bounds), strict=True))
-
-    if len(files) * int(np.prod(shape)) <= cache_bytes:
-        images = np.empty((len(files), *shape), np.uint8)
-
-        def decode(index: int) -> None:
-            images[index] = read_rgb(paths[index], image_size)
-
-        run_all(decode, len(files), num_threads, "decoding")
-        return {
-            part: ArraySplit(images[start:stop], labels[start:stop])
-            for part, (start, stop) in ranges.items()
-        }
-
-    run_all(lambda i: check_header(paths[i]), len(files), num_threads, "checking")
-
-    def reader(start: int) -> Callable[[int], np.ndarray]:
-        return lambda index: read_rgb(paths[start + index], image_size)
-
-    return {
-        part: LazySplit(reader(start), labels[start:stop], shape, num_threads)
-        for part, (start, stop) in ranges.items()
-    }
+    for part, (start, stop) in zip(parts, itertools.pairwise(bounds), strict=True):
+        rows = np.array([i for i in range(start, stop) if i not in broken], np.int64)
+        if images is None:
+            threads = reading.num_threads
+            splits[part] = LazySplit(reader(rows), labels[rows], shape, threads)
+        elif len(rows) == stop - start:
+            splits[part] = ArraySplit(images[start:stop], labels[rows])  # no copy
+        else:
+            splits[part] = ArraySplit(images[rows], labels[rows])
+    return splits
 
 
 def image_folder(
@@ -145,27 +114,35 @@ def image_folder(
     split_seed: int = 0,
     cache_bytes: int = 2**30,
     num_threads: int = 0,
+    broken: str = "refuse",
+    max_pixels: int = MAX_PIXELS,
+    outside_links: bool = False,
 ) -> Dataset:
     """Images (image_size, image_size, 3): shorter side resized, centre kept, upright.
 
-    The fractions are those of the parts that have no folder of their own. Raises
-    `DatasetError` for a directory without classes or images, an empty class, and
-    files that are damaged: all of them at once, or in a set too large for
-    `cache_bytes` those with a bad header at once and others when they are met.
+    The fractions are those of the parts that have no folder of their own. A file that
+    holds no whole image, or more than `max_pixels`, is refused, all such at once, or
+    with broken="skip" left out, and said; the division is as if they were there. In a
+    set too large for `cache_bytes` a bad header is refused at once and other damage
+    when it is met, while "skip" decodes all once at the start. A link that leaves
+    `directory` is refused unless `outside_links`.
+
+    Raises `DatasetError` for these, for files that cannot be opened, for a directory
+    without classes or images, and for an empty class.
     """
-    if image_size < 1 or num_threads < 0 or cache_bytes < 0:
-        raise DatasetError(
-            "image_folder: image_size is 1 or more, num_threads and cache_bytes 0 or "
-            f"more, got {image_size}, {num_threads} and {cache_bytes}"
-        )
+    reading = _Reading(image_size, cache_bytes, num_threads, broken, max_pixels)
     if not directory:
         raise DatasetError(
             "image_folder needs a directory: --config.data.directory=PATH"
         )
     root = Path(directory).expanduser()
+    if not root.is_dir():
+        raise DatasetError(f"image_folder: {shown(root)} is not a directory")
+    tree = ImageTree(root, outside_links)
     fractions = (validation_fraction, test_fraction)
-    class_names, parts = _find_parts(root, fractions, split_seed)
-    splits = _make_splits(parts, image_size, cache_bytes, num_threads)
+    class_names, parts = find_parts(tree, fractions, split_seed)
+    splits = _make_splits(parts, reading)
+    _check_classes(class_names, splits)
     return make_dataset(
         root.resolve().name,
         class_names,
@@ -174,3 +151,19 @@ def image_folder(
         splits["test"],
         statistics_examples=1000,
     )
+
+
+def _check_classes(class_names: list[str], splits: dict[str, Split]) -> None:
+    """Every class has something to train on; what a part lacks of them is said."""
+    for part, split in splits.items():
+        counts = np.bincount(split.labels, minlength=len(class_names))
+        lacking = [class_names[index] for index in np.flatnonzero(counts == 0)]
+        if lacking and part == "train":
+            raise DatasetError(
+                f"image_folder: no readable image to train on in {abridged(lacking)}"
+            )
+        if lacking and len(split):
+            logging.warning(
+                "image_folder: the %s part has no image of %d of %d classes: %s",
+                *(part, len(lacking), len(class_names), abridged(lacking)),
+            )

@@ -16,6 +16,8 @@ Common arguments of the sources:
     cache_bytes            images up to this size are decoded at once, larger sets when
                            they are asked for
     num_threads            that read images, 0: one per core
+    max_pixels             of a file; one with more is refused
+    outside_links          whether symbolic links may lead out of the folder
 
 Test splits hold the query samples and then the gallery's; in RGBNT201 every sample is
 both. An identity of one training image stays: the sampler repeats it. Whatever is
@@ -29,6 +31,7 @@ from pathlib import Path
 import numpy as np
 
 from tokenjax.data.dataset import Dataset
+from tokenjax.data.image_opening import MAX_PIXELS
 from tokenjax.data.partition import generator
 from tokenjax.data.reid_dataset import ReidInfo
 from tokenjax.data.sources.reid_layouts import (
@@ -56,9 +59,13 @@ def rgbnt201(
     missing: str = "error",
     cache_bytes: int = 2**31,
     num_threads: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    outside_links: bool = False,
 ) -> Dataset:
     """People in visible, near and thermal infrared light, four cameras."""
-    reading = Reading(height, width, cache_bytes, num_threads)
+    reading = Reading(
+        height, width, cache_bytes, num_threads, max_pixels, outside_links
+    )
     return _load(
         RGBNT201, directory, reading, validation_identities, split_seed, missing
     )
@@ -73,12 +80,16 @@ def rgbnt100(
     missing: str = "error",
     cache_bytes: int = 2**31,
     num_threads: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    outside_links: bool = False,
 ) -> Dataset:
     """Vehicles, eight cameras; one file holds a sample's images, so `missing` is moot.
 
     It is taken all the same: one configuration serves every set.
     """
-    reading = Reading(height, width, cache_bytes, num_threads)
+    reading = Reading(
+        height, width, cache_bytes, num_threads, max_pixels, outside_links
+    )
     return _load(
         RGBNT100, directory, reading, validation_identities, split_seed, missing
     )
@@ -93,9 +104,13 @@ def msvr310(
     missing: str = "error",
     cache_bytes: int = 2**31,
     num_threads: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    outside_links: bool = False,
 ) -> Dataset:
     """Vehicles, eight views, many scenes: matches of one scene are left out."""
-    reading = Reading(height, width, cache_bytes, num_threads)
+    reading = Reading(
+        height, width, cache_bytes, num_threads, max_pixels, outside_links
+    )
     return _load(
         MSVR310, directory, reading, validation_identities, split_seed, missing
     )
@@ -112,12 +127,16 @@ def synthetic_reid(
     missing: str = "error",
     cache_bytes: int = 2**31,
     num_threads: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    outside_links: bool = False,
 ) -> Dataset:
     """Drawn people in RGBNT201's layout, made in `directory` where they are not yet."""
     from tokenjax.data.synthetic_reid import generate
 
     layout = dataclasses.replace(RGBNT201, name="synthetic_reid", above=())
-    reading = Reading(height, width, cache_bytes, num_threads)
+    reading = Reading(
+        height, width, cache_bytes, num_threads, max_pixels, outside_links
+    )
     if directory:  # an empty one is refused where all are
         generate(Path(directory).expanduser(), identities, seed)
     return _load(layout, directory, reading, validation_identities, split_seed, missing)
@@ -135,7 +154,9 @@ def _load(
         raise DatasetError(
             f"{layout.name}: missing is 'error' or 'zeros', got {missing!r}"
         )
-    training, *evaluation = read_samples(layout, directory, missing)
+    training, *evaluation = read_samples(
+        layout, directory, missing, reading.outside_links
+    )
     held_out = _held_out(layout.name, training, validation_identities, split_seed)
     kept = [sample for sample in training if sample.identity not in held_out]
     identities, classes = np.unique(_identities(kept), return_inverse=True)

@@ -15,9 +15,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenjax.data.image_files import EXTENSIONS, abridged, class_folders
+from tokenjax.data.image_files import ImageTree, abridged
 from tokenjax.data.images import Box
-from tokenjax.errors import DatasetError
+from tokenjax.errors import DatasetError, shown
 
 MODALITIES = ("rgb", "nir", "tir")
 
@@ -108,16 +108,19 @@ MSVR310 = Layout(
 )
 
 
-def read_samples(layout: Layout, directory: str, missing: str) -> list[list[Sample]]:
+def read_samples(
+    layout: Layout, directory: str, missing: str, outside_links: bool = False
+) -> list[list[Sample]]:
     """The samples of each of the layout's parts, by folder and name.
 
     `directory` holds the parts, or `layout.above` or its end down to them. `missing`:
     "error", or "zeros" to keep samples of which some modality is not on disk.
     """
-    scan = _Scan(layout, absent=[], misnamed=[], empty=[], doubled=[])
-    root = _find_root(layout, directory)
+    root, name = _find_root(layout, directory), layout.name
+    tree = ImageTree(root, outside_links)
+    scan = _Scan(layout, tree, absent=[], misnamed=[], empty=[], doubled=[])
     samples = [scan.part(root / part.folder) for part in layout.parts]
-    name = layout.name
+    tree.check(name)
     if scan.empty:
         raise DatasetError(
             f"{name}: no .jpg, .jpeg or .png file in {abridged(scan.empty)}"
@@ -150,14 +153,16 @@ def _find_root(layout: Layout, directory: str) -> Path:
         )
     given = Path(directory).expanduser()
     if not given.is_dir():
-        raise DatasetError(f"{layout.name}: {given} is not a directory")
+        raise DatasetError(f"{layout.name}: {shown(given)} is not a directory")
     ends = range(len(layout.above), -1, -1)
     roots = [given.joinpath(*layout.above[start:]) for start in ends]
     folders = [part.folder for part in layout.parts]
     root = next((root for root in roots if (root / folders[0]).is_dir()), given)
     lacking = [name for name in folders if not (root / name).is_dir()]
     if lacking:
-        raise DatasetError(f"{layout.name}: {root} has no folder {', '.join(lacking)}")
+        raise DatasetError(
+            f"{layout.name}: {shown(root)} has no folder {', '.join(lacking)}"
+        )
     return root
 
 
@@ -166,15 +171,18 @@ class _Scan:
     """Lists the files of parts, and collects what is wrong with them."""
 
     layout: Layout
+    tree: ImageTree
     absent: list[str]
     misnamed: list[str]
     empty: list[str]
     doubled: list[str]
 
     def part(self, folder: Path) -> list[Sample]:
-        groups = class_folders(folder) if self.layout.by_identity else [folder]
+        if not self.tree.is_folder(folder):  # a link that may not be followed
+            return []
+        groups = self.tree.folders(folder) if self.layout.by_identity else [folder]
         if not groups:
-            self.empty.append(str(folder))
+            self.empty.append(shown(folder))
         return [sample for group in groups for sample in self._group(group)]
 
     def _group(self, folder: Path) -> list[Sample]:
@@ -185,12 +193,12 @@ class _Scan:
         for found in files:
             names = found | names
         if not names:
-            self.empty.append(str(folder))
+            self.empty.append(shown(folder))
         samples = []
         for stem in sorted(names):
             for found, place in zip(files, folders, strict=True):
                 if stem not in found:
-                    self.absent.append(str(place / names[stem].name))
+                    self.absent.append(shown(place / names[stem].name))
             sample = self._sample(names[stem], tuple(each.get(stem) for each in files))
             samples += [sample] if sample else []
         return samples
@@ -198,12 +206,9 @@ class _Scan:
     def _files(self, folder: Path) -> dict[str, Path]:
         """Name without extension -> image file."""
         found: dict[str, Path] = {}
-        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            # macOS leaves "._name.jpg" beside the image: no image itself.
-            if path.name.startswith(".") or path.suffix.lower() not in EXTENSIONS:
-                continue
+        for path in self.tree.files(folder) if self.tree.is_folder(folder) else []:
             if path.stem in found:
-                self.doubled.append(str(path))
+                self.doubled.append(shown(path))
             found[path.stem] = path
         return found
 
@@ -213,7 +218,7 @@ class _Scan:
         fields = {k: int(v) for k, v in match.groupdict().items()} if match else {}
         camera, identity = fields.get("camera", -1), fields.get("identity", -1)
         if camera not in layout.cameras or identity not in layout.identities:
-            self.misnamed.append(str(path))
+            self.misnamed.append(shown(path))
             return None
         copies = len(MODALITIES) // len(files)
         scene = fields.get("scene", 0)

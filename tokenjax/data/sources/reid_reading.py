@@ -11,8 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tokenjax.data.image_files import run_all
-from tokenjax.data.images import Box, Resampling, check_header, read_resized
+from tokenjax.data.image_files import check_threads, run_all
+from tokenjax.data.image_opening import MAX_PIXELS
+from tokenjax.data.images import (
+    Box,
+    Resampling,
+    check_header,
+    check_side,
+    read_resized,
+)
 from tokenjax.data.reid_dataset import (
     Images,
     ImagesOnDemand,
@@ -31,14 +38,17 @@ class Reading:
     width: int
     cache_bytes: int
     num_threads: int
+    max_pixels: int = MAX_PIXELS
+    outside_links: bool = False
 
     def __post_init__(self) -> None:
-        sizes_fit = min(self.height, self.width) >= 1
-        if not sizes_fit or min(self.cache_bytes, self.num_threads) < 0:
+        check_side("height and width are 1 or more: height", self.height)
+        check_side("height and width are 1 or more: width", self.width)
+        check_threads("cache_bytes and num_threads 0 or more", self.num_threads)
+        if self.cache_bytes < 0 or self.max_pixels < 1:
             raise DatasetError(
-                "height and width are 1 or more, cache_bytes and num_threads 0 or "
-                f"more, got {self.height}, {self.width}, {self.cache_bytes} and "
-                f"{self.num_threads}"
+                "cache_bytes is 0 or more, max_pixels 1 or more, got "
+                f"{self.cache_bytes} and {self.max_pixels}"
             )
 
     @property
@@ -71,7 +81,8 @@ class Plan:
     def read(self, row: int, path: Path, reading: Reading) -> dict[int, np.ndarray]:
         """Number of a modality -> its image, of those that lie in `path`."""
         height, width, _ = reading.shape
-        images = read_resized(path, height, width, self.method, self.boxes)
+        limit = reading.max_pixels
+        images = read_resized(path, height, width, self.method, self.boxes, limit)
         files = self.samples[row].files
         places = [number for number, file in enumerate(files) if file == path]
         return dict(zip(places, images, strict=True))
@@ -123,7 +134,8 @@ def _decode(plans: dict[str, Plan], reading: Reading) -> dict[str, Images]:
 def _check(plans: dict[str, Plan], reading: Reading) -> dict[str, Images]:
     jobs = _jobs(plans)
     threads = reading.num_threads
-    run_all(lambda i: check_header(jobs[i][2]), len(jobs), threads, "checking")
+    limit = reading.max_pixels
+    run_all(lambda i: check_header(jobs[i][2], limit), len(jobs), threads, "checking")
 
     def reader(plan: Plan) -> Callable[[int], np.ndarray]:
         def read(row: int) -> np.ndarray:

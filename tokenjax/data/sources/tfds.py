@@ -19,6 +19,7 @@ from tokenjax.data.dataset import (
     Split,
     make_dataset,
 )
+from tokenjax.data.images import check_side
 from tokenjax.data.partition import stratified_split
 from tokenjax.data.sources.tfds_builder import open_builder
 from tokenjax.data.sources.tfds_reader import Reader
@@ -110,8 +111,7 @@ def tfds(
     `DatasetError` when it is not prepared (and `download` is off, or there is no
     network), has no such split or feature, or is too large a tfrecord.
     """
-    if image_size < 1:
-        raise DatasetError(f"tfds: image_size must be 1 or more, got {image_size}")
+    check_side("tfds: image_size", image_size)
     builder = open_builder(name, data_dir, download)
     _check_features(builder, image_key, label_key)
     train, test = (

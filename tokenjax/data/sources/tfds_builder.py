@@ -63,8 +63,9 @@ def open_builder(name: str, data_dir: str, download: bool) -> Any:
             f"tfds: no dataset {name!r} in the TFDS catalogue or prepared in "
             f"{where or 'the default data_dir'} (names: `tfds.list_builders()`)"
         ) from error
-    except ValueError as error:  # an unknown configuration or version, "name/what"
-        raise DatasetError(f"tfds: {name!r} cannot be opened: {error}") from error
+    except Exception as error:  # an unknown version "name/what", damaged descriptions
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise DatasetError(f"tfds: {name!r} cannot be opened: {reason}") from error
     if builder.is_prepared():
         return builder
     root = builder.data_dir_root if hasattr(builder, "data_dir_root") else where

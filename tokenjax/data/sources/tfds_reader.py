@@ -1,6 +1,7 @@
 """Reading one split of a prepared TFDS set: whole into memory, or image by image."""
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -64,10 +65,37 @@ class Reader:
             split=self.split,
             deserialize_method=tensorflow_datasets.decode.DeserializeMethod.RAW_BYTES,
         )
-        return lambda index: features.deserialize_example_np(records[index])
 
-    def examples(self) -> Iterable[Any]:
+        def read(index: int) -> dict[str, Any]:
+            try:
+                return features.deserialize_example_np(records[index])
+            except Exception as error:  # whatever the damage led to
+                raise self._broken(index, error) from error
+
+        return read
+
+    def examples(self) -> Iterator[Any]:
         """All examples in order, read by TensorFlow unless they are array_record."""
+        iterator = iter(self._examples())
+        for index in itertools.count():
+            try:
+                example = next(iterator)
+            except StopIteration:
+                return
+            except DatasetError:
+                raise
+            except Exception as error:  # TensorFlow finds a wrong checksum, or no image
+                raise self._broken(index, error) from error
+            yield example
+
+    def _broken(self, index: int, error: Exception) -> DatasetError:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        return DatasetError(
+            f"tfds: example {index} of split {self.split!r} of {self.builder.name} in "
+            f"{self.builder.data_dir} cannot be read: {reason}"
+        )
+
+    def _examples(self) -> Iterable[Any]:
         keys = (self.image_key, self.label_key)
         if self.random_access:
             return map(self.random_reader(*keys), range(self.count))

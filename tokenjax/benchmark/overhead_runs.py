@@ -1,0 +1,136 @@
+"""Runs train.py until its performance.jsonl holds enough rows, then stops it politely.
+
+The real program in a process of its own: nothing of it is imitated. It is told to log
+every `interval` steps and to save every second time, so that intervals with and without
+a save take turns and whatever else the machine does hits both alike.
+"""
+
+import ast
+import json
+import pathlib
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import tokenjax
+from tokenjax import data
+from tokenjax.errors import UserError
+
+ROOT = pathlib.Path(tokenjax.__file__).parents[1]
+PATIENCE_SECONDS = 300.0  # for a run to save and end once it is told to
+
+
+class Plan(NamedTuple):
+    """How long to run.
+
+    Attributes:
+      interval: steps between rows.
+      pairs: of intervals, one without and one with a save.
+      overrides: of the configuration, as "model.depth=2".
+    """
+
+    interval: int = 100
+    pairs: int = 10
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """One to warm up, and two for each pair."""
+        return 1 + 2 * self.pairs
+
+
+def load_config(spec: str, overrides: Sequence[str]) -> Any:
+    """The configuration configs/NAME.py[:variant], changed.
+
+    Raises: UserError for one that is not there, or an override that does not fit.
+    """
+    path, _, variant = spec.partition(":")
+    if not (ROOT / path).is_file() or not (ROOT / "train.py").is_file():
+        raise UserError(f"no {path} and train.py in {ROOT}: use the repository")
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))  # a config file may import another
+    config = runpy.run_path(str(ROOT / path))["get_config"](variant or "default")
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            value = text
+        if not equals:
+            raise UserError(f"--override takes key=value, got {override!r}")
+        try:
+            config.update_from_flattened_dict({key: value})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"--override {override}: {error}") from error
+    return config
+
+
+def command(spec: str, workdir: pathlib.Path, plan: Plan) -> list[str]:
+    """train.py with the settings of the plan, in steps where it asks for epochs."""
+    config = load_config(spec, plan.overrides)
+    examples = len(data.load(config.data).train)
+    every = 2 * plan.interval * config.batch_size / examples
+    settings = {
+        "steps": 100 * plan.interval * plan.rows,  # it is stopped long before
+        "log_every_steps": plan.interval,
+        "checkpoint.every_epochs": every,
+        "evaluate_every_epochs": 1e9,
+    }
+    return [
+        sys.executable,
+        str(ROOT / "train.py"),
+        f"--config={spec}",
+        f"--workdir={workdir}",
+        *(f"--config.{override}" for override in plan.overrides),
+        *(f"--config.{key}={value!r}" for key, value in settings.items()),
+    ]
+
+
+def run(
+    spec: str, workdir: pathlib.Path, plan: Plan, on_row: Callable[[], Any]
+) -> list[dict[str, float]]:
+    """The rows of a run, the one of warming up left out.
+
+    Args:
+      spec: configs/NAME.py[:variant].
+      workdir: a new directory.
+      plan: how long.
+      on_row: called for every row.
+
+    Raises: UserError if the run ends before it has logged enough.
+    """
+    workdir.mkdir(parents=True)
+    output = workdir / "output.txt"
+    with open(output, "w") as file:
+        process = subprocess.Popen(
+            command(spec, workdir, plan), stdout=file, stderr=file, cwd=ROOT
+        )
+    try:
+        seen = 0
+        while seen < plan.rows and process.poll() is None:
+            time.sleep(0.2)
+            now = min(len(_rows(workdir)), plan.rows)
+            for _ in range(now - seen):
+                on_row()
+            seen = now
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.wait(PATIENCE_SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+    rows = _rows(workdir)[: plan.rows]
+    if len(rows) < plan.rows:
+        said = output.read_text(errors="replace").strip().splitlines() or ["nothing"]
+        raise UserError(f"{spec} ended too early; it said last: {said[-1]}")
+    return rows[1:]
+
+
+def _rows(workdir: pathlib.Path) -> list[dict[str, float]]:
+    path = workdir / "performance.jsonl"
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]

@@ -1,0 +1,99 @@
+"""Opening an image file that may be anything: an image, or one sentence.
+
+What a file is, its content decides, whatever its name: JPEG, PNG, WebP, GIF or BMP and
+nothing else, for Pillow would hand PostScript to Ghostscript. Refused are truncated
+files, PNG files whose checksums do not hold (Pillow alone reads on), more pixels than
+`max_pixels`, and what is no regular file: opening a pipe would wait for ever. Damage in
+the pixels of a JPEG, GIF or BMP file shows in the picture alone: they have no checksum.
+"""
+
+import functools
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tokenjax.errors import BrokenImageError, DatasetError, shown
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+MAX_PIXELS = 2**30 // 12  # Pillow's own: a quarter of a GiB at three bytes each
+
+
+@contextmanager
+def open_image(path: Path, max_pixels: int, whole: bool) -> Iterator["Image"]:
+    """The file as Pillow opens it; what goes wrong with it inside is a `DatasetError`.
+
+    Args:
+      path: of the file.
+      max_pixels: larger images are refused before they are decoded.
+      whole: all of a PNG file's checksums are checked first.
+
+    Raises: BrokenImageError for the content, DatasetError where it cannot be had.
+    """
+    from PIL import Image as pillow
+
+    _set_pillows_limit(max_pixels)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DatasetError(f"{shown(path)} is not a readable image: no file")
+        with open(path, "rb") as file:
+            with pillow.open(file, formats=FORMATS) as image:
+                width, height = image.size
+                if width * height > max_pixels:
+                    raise ValueError(
+                        f"{width}x{height} pixels, {_too_many(max_pixels)}"
+                    )
+                png = image.format == "PNG"
+                if whole and png:
+                    image.verify()  # after which it has to be opened anew
+                else:
+                    yield image
+            if whole and png:
+                file.seek(0)
+                with pillow.open(file, formats=FORMATS) as image:
+                    yield image
+    except (DatasetError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ...
+        raise _in_a_sentence(error, path, max_pixels) from error
+
+
+def _set_pillows_limit(max_pixels: int) -> None:
+    """Pillow has one for the process, which must not undercut a user's larger one."""
+    from PIL import Image as pillow
+
+    _ignore_its_warning()
+    if pillow.MAX_IMAGE_PIXELS and max_pixels > pillow.MAX_IMAGE_PIXELS:
+        pillow.MAX_IMAGE_PIXELS = max_pixels
+
+
+@functools.cache
+def _ignore_its_warning() -> None:
+    """Of what is refused here a moment later."""
+    from PIL import Image as pillow
+
+    warnings.filterwarnings("ignore", category=pillow.DecompressionBombWarning)
+
+
+def _in_a_sentence(error: Exception, path: Path, max_pixels: int) -> DatasetError:
+    from PIL import Image as pillow
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, OSError) and error.errno is not None:
+        return DatasetError(f"{shown(path)} cannot be opened: {error.strerror}")
+    reason = str(error) or type(error).__name__
+    if isinstance(error, UnidentifiedImageError):
+        content = "what it holds" if path.stat().st_size else "an empty file"
+        reason = f"{content} is no JPEG, PNG, WebP, GIF or BMP"
+    if isinstance(error, pillow.DecompressionBombError):
+        reason = _too_many(max_pixels)
+    return BrokenImageError(f"{shown(path)} is not a readable image: {reason}")
+
+
+def _too_many(max_pixels: int) -> str:
+    return f"more than the {max_pixels} that data.max_pixels allows"

@@ -1,0 +1,155 @@
+"""Damages input at random, a thousand times over, and sees that none of it gets by.
+
+    python -m tokenjax.reliability.fuzz --seeds 1000 [--first 0] [--json fuzz.json] \\
+        [--target images,configs,state_dicts,checkpoints] [--directory DIR]
+
+Every seed makes one input, whole or damaged, in an empty directory and has the library
+read it. That is "handled" (what was read is what it must be) or "refused" (a sentence).
+A failure is any other exception, something else read than was written, more than
+`CPU_SECONDS` of processor time or more than `MEMORY` bytes in one seed. Exit status 1
+if there was any. What each target makes and holds the result to stands in its module,
+tokenjax/reliability/damaged_*.py.
+"""
+
+import contextlib
+import dataclasses
+import faulthandler
+import importlib
+import json
+import pathlib
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+
+from absl import flags, logging
+
+from tokenjax import command_line
+from tokenjax.errors import UserError, unknown_name
+
+TARGETS = ("checkpoints", "configs", "images", "state_dicts")
+CPU_SECONDS = 20.0
+WALL_SECONDS = 600.0  # of one that hangs where Python cannot interrupt it
+MEMORY = 2**30
+
+
+class TooLongError(BaseException):
+    """Passes by every `except Exception` of what is tested."""
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What became of a target's seeds."""
+
+    target: str
+    seeds: int = 0
+    handled: int = 0
+    refused: int = 0
+    failures: dict[int, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def row(self) -> str:
+        """The line of the table."""
+        counts = f"{self.seeds:>6} {self.handled:>8} {self.refused:>8}"
+        return f"{self.target:<12} {counts} {len(self.failures):>9}"
+
+
+def run_seed(target: str, seed: int, directory: pathlib.Path) -> str:
+    """One seed in an empty directory: "handled: ..." or "refused: ...".
+
+    Raises: whatever the failure is.
+    """
+    module = importlib.import_module(f"tokenjax.reliability.damaged_{target}")
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with _deadline():
+        result: str = module.run(seed, directory)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    if grown > MEMORY:
+        raise AssertionError(f"took {grown >> 20} MiB of memory: {result}")
+    if not result.startswith(("handled: ", "refused: ")):
+        raise AssertionError(f"neither handled nor refused: {result}")
+    if "\n" in result or not result.strip():
+        raise AssertionError(f"more than a line: {result}")
+    return result
+
+
+@contextlib.contextmanager
+def _deadline() -> Iterator[None]:
+    """Raises TooLongError after CPU_SECONDS; ends the program if even that is stuck."""
+
+    def stop(*_: object) -> None:
+        raise TooLongError(f"took more than {CPU_SECONDS:g} s of processor time")
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # stderr no file
+        faulthandler.dump_traceback_later(WALL_SECONDS, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def run_target(target: str, first: int, seeds: int, directory: pathlib.Path) -> Outcome:
+    """Seeds first, first + 1, ... of one target, under a bar."""
+    from tqdm import tqdm
+
+    outcome = Outcome(target)
+    for seed in tqdm(range(first, first + seeds), target, unit="seed"):
+        outcome.seeds += 1
+        try:
+            result = run_seed(target, seed, directory)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit and TooLongError too
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{pathlib.Path(last.filename).name}:{last.lineno}"
+            reason = str(error).strip().partition("\n")[0]
+            outcome.failures[seed] = f"{type(error).__name__} {reason} ({where})"
+        else:
+            outcome.handled += result.startswith("handled")
+            outcome.refused += result.startswith("refused")
+    return outcome
+
+
+def main(_: list[str]) -> None:
+    """Raises: UserError for a target that is not there."""
+    targets = FLAGS.target
+    for target in targets:
+        if target not in TARGETS:
+            raise UserError(unknown_name("target", target, TARGETS))
+    logging.set_verbosity(logging.ERROR)  # what is passed over is said by the thousand
+    given = FLAGS.directory
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = pathlib.Path(given or temporary) / "seed"
+        outcomes = [
+            run_target(target, FLAGS.first, FLAGS.seeds, directory)
+            for target in targets
+        ]
+    print(f"{'target':<12} {'seeds':>6} {'handled':>8} {'refused':>8} {'failures':>9}")
+    for outcome in outcomes:
+        print(outcome.row)
+        for seed, error in outcome.failures.items():
+            print(f"  seed {seed}: {error}")
+    if FLAGS.json:
+        text = json.dumps([dataclasses.asdict(o) for o in outcomes], indent=2)
+        pathlib.Path(FLAGS.json).write_text(text + "\n")
+    sys.exit(1 if any(outcome.failures for outcome in outcomes) else 0)
+
+
+FLAGS = flags.FLAGS
+
+if __name__ == "__main__":
+    flags.DEFINE_list("target", list(TARGETS), f"of {', '.join(TARGETS)}")
+    flags.DEFINE_integer("seeds", 1000, "how many", lower_bound=1)
+    flags.DEFINE_integer("first", 0, "the first of them", lower_bound=0)
+    flags.DEFINE_string("json", "", "a file to write the table to as well")
+    flags.DEFINE_string("directory", "", "where seeds work; default: a temporary one")
+    command_line.run(main)

@@ -1,0 +1,105 @@
+"""train.py as processes of one run, to be signalled and waited for."""
+
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
+
+
+class RunningProcesses:
+    """`count` processes of train.py that make one run; output goes to files."""
+
+    def __init__(
+        self,
+        count: int,
+        arguments: list[str],
+        log: pathlib.Path,
+        environment: dict[str, str] | None = None,
+        log_name: str = "log",
+    ):
+        """Starts them.
+
+        Args:
+          count: 1, or so many that meet on this machine's loopback.
+          arguments: of train.py.
+          log: a directory, made; output of process i is appended to
+            <log_name>-<i>.txt.
+          environment: of the processes; this one's if None.
+          log_name: of the files.
+        """
+        self.started = time.monotonic()
+        self.processes: list[subprocess.Popen] = []
+        self.logs = [log / f"{log_name}-{index}.txt" for index in range(count)]
+        log.mkdir(parents=True, exist_ok=True)
+        port = _free_port()
+        for index, path in enumerate(self.logs):
+            meeting = [
+                "--config.distributed=True",
+                f"--config.cluster.coordinator_address=127.0.0.1:{port}",
+                f"--config.cluster.num_processes={count}",
+                f"--config.cluster.process_id={index}",
+                # Whoever watches ends what hangs; a machine may sleep meanwhile.
+                "--config.cluster.join_seconds=600",
+                "--config.cluster.heartbeat_seconds=600",
+            ] * (count > 1)
+            with open(path, "a") as output:
+                process = subprocess.Popen(
+                    [
+                        sys.executable,
+                        str(REPOSITORY / "train.py"),
+                        *arguments,
+                        *meeting,
+                    ],
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env={**(environment or os.environ)},
+                )
+            self.processes.append(process)
+
+    def running(self) -> bool:
+        """Whether all of them still run."""
+        return all(process.poll() is None for process in self.processes)
+
+    def signal(self, number: signal.Signals, only: int | None = None) -> None:
+        """Sends a signal to all of them, or to one."""
+        chosen = self.processes if only is None else [self.processes[only]]
+        for process in chosen:
+            process.send_signal(number)
+
+    def wait(self, seconds: float) -> list[int] | None:
+        """Their exit statuses; None if one still runs after so long."""
+        deadline = time.monotonic() + seconds
+        try:
+            return [
+                process.wait(max(deadline - time.monotonic(), 0.0))
+                for process in self.processes
+            ]
+        except subprocess.TimeoutExpired:
+            return None
+
+    def end(self) -> list[int]:
+        """Kills whatever still runs."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+        return [process.wait() for process in self.processes]
+
+    def output(self) -> str:
+        """What the first one that failed, or the first one, wrote last."""
+        failed = [
+            log
+            for log, process in zip(self.logs, self.processes, strict=True)
+            if process.returncode
+        ]
+        return [*failed, *self.logs][0].read_text(errors="replace")[-2000:]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,174 @@
+"""The files below workdir/checkpoints, looked at one by one.
+
+    <step>/state/                Orbax: the arrays
+    <step>/metrics/metrics       {"best_metric": what "best" is judged by}
+    <step>/_CHECKPOINT_METADATA  Orbax's, and the number of our format
+    checksums/<step>.json        sha256 of every file of state/ and metrics/
+    damaged-<step>/              set aside, with its checksums.json; never deleted here
+    <step>.orbax-checkpoint-tmp  being written: a leftover when a run starts
+    deleted/                     on its way out: a leftover too
+
+Order of writing: the arrays, their checksums, then Orbax renames the directory to
+<step>. So a kill at any moment leaves a whole checkpoint with checksums, or leftovers.
+Without checksums are those that tokenjax made before issue 7, when killed just then.
+"""
+
+import contextlib
+import hashlib
+import math
+import pathlib
+import shutil
+
+import orbax.checkpoint as ocp
+
+from tokenjax import storage
+from tokenjax.errors import CheckpointError, DamagedCheckpointError
+
+METRIC = "best_metric"
+NOT_EVALUATED = -1.0
+FORMAT_KEY = "tokenjax_format"
+DELETED = "deleted"
+_TEMPORARY = ".orbax-checkpoint-tmp"
+
+
+class CheckpointFiles:
+    """The directory of a run's checkpoints."""
+
+    def __init__(self, root: pathlib.Path):
+        self.root = root
+
+    def steps(self) -> list[int]:
+        """Steps on disk, ascending, whole or not."""
+        if not self.root.is_dir():
+            return []
+        names = [path.name for path in self.root.iterdir()]
+        decimal = [name for name in names if name.isascii() and name.isdecimal()]
+        return sorted(int(name) for name in decimal if name == str(int(name)))
+
+    def directory(self, step: int) -> pathlib.Path:
+        """Of one checkpoint."""
+        return self.root / str(step)
+
+    def sidecar(self, step: int) -> pathlib.Path:
+        """The file with its checksums."""
+        return self.root / "checksums" / f"{step}.json"
+
+    def metric(self, step: int) -> float:
+        """What "best" is judged by; its file is held to its checksum.
+
+        Raises: DamagedCheckpointError.
+        """
+        where, name = self.directory(step), "metrics/metrics"
+        value = _read(where / name, where).get(METRIC)
+        if not isinstance(value, float) or not math.isfinite(value):
+            raise _damaged(where, f"{name} holds no number {METRIC!r}")
+        checksums = self._checksums(step)
+        if checksums is not None:
+            digest = hashlib.sha256((where / name).read_bytes()).hexdigest()
+            if checksums.get(name) != digest:
+                raise _damaged(where, f"{name} changed since it was saved")
+        return value
+
+    def glance(self, step: int) -> None:
+        """Looks at the small files alone: those that Orbax reads of every step.
+
+        Raises: DamagedCheckpointError, or CheckpointError for a format to come.
+        """
+        where = self.directory(step)
+        if not (where / "state").is_dir():
+            raise _damaged(where, "it holds no directory state")
+        metadata = _read(where / "_CHECKPOINT_METADATA", where)
+        custom = metadata.get("custom_metadata")
+        number = custom.get(FORMAT_KEY, 0) if isinstance(custom, dict) else 0
+        storage.check_format(number, where)
+        self.metric(step)
+        try:  # what Orbax's manager will ask
+            names = ocp.path.step.standard_name_format()
+            _ = names.find_step(self.root, step).commit_timestamp
+        except Exception as error:
+            told = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = f"_CHECKPOINT_METADATA: {told}"
+            raise _damaged(where, reason) from error
+
+    def check(self, step: int) -> bool:
+        """Holds every file to its checksum; False if there are no checksums.
+
+        Raises: DamagedCheckpointError, or CheckpointError for a format to come.
+        """
+        self.glance(step)
+        checksums = self._checksums(step)
+        if checksums is not None:
+            storage.verify_directory(self.directory(step), checksums)
+        return checksums is not None
+
+    def _checksums(self, step: int) -> dict[str, str] | None:
+        sidecar = self.sidecar(step)
+        if not sidecar.exists():
+            return None
+        try:
+            return _read(sidecar, self.directory(step))
+        except DamagedCheckpointError as error:
+            hint = "delete that file to read the checkpoint unchecked"
+            raise DamagedCheckpointError(f"{error} ({hint})") from error
+
+    def is_whole(self, step: int) -> bool:
+        """Whether `check` finds nothing wrong."""
+        try:
+            self.check(step)
+        except CheckpointError:
+            return False
+        return True
+
+    def write_checksums(self, step: int) -> None:
+        """Of a step that Orbax is about to rename, or has; when all is on the disk."""
+        found = sorted(self.root.glob(f"{step}{_TEMPORARY}*"))
+        checksums = {}
+        for item in ("state", "metrics"):
+            directory = (found[-1] if found else self.directory(step)) / item
+            for name, digest in storage.directory_checksums(directory, True).items():
+                checksums[f"{item}/{name}"] = digest
+        self.sidecar(step).parent.mkdir(exist_ok=True)
+        storage.write_json(self.sidecar(step), checksums)
+
+    def set_aside(self, step: int) -> pathlib.Path:
+        """Renames a damaged checkpoint, with its checksums, so that nobody lists it."""
+        place, number = self.root / f"damaged-{step}", 1
+        while place.exists():
+            number += 1
+            place = self.root / f"damaged-{step}-{number}"
+        self.directory(step).rename(place)
+        if self.sidecar(step).exists() and place.is_dir():
+            self.sidecar(step).rename(place / storage.CHECKSUMS)
+        return place
+
+    def clear(self) -> None:
+        """Removes what a kill or a failure left, and what Orbax gave up."""
+        for leftover in [*self.root.glob(f"*{_TEMPORARY}*"), self.root / DELETED]:
+            _remove(leftover)
+        for sidecar in self.sidecar(0).parent.glob("*.json"):
+            if not (self.root / sidecar.stem).exists():
+                _remove(sidecar)
+
+
+def _remove(path: pathlib.Path) -> None:
+    """Whatever it is; what cannot be removed stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _read(path: pathlib.Path, where: pathlib.Path) -> dict:
+    """Raises: DamagedCheckpointError unless it is a JSON object."""
+    try:
+        value = storage.read_json(path)
+    except CheckpointError as error:
+        raise _damaged(where, str(error)) from error
+    if not isinstance(value, dict):
+        raise _damaged(where, f"{path} holds no JSON object")
+    return value
+
+
+def _damaged(where: pathlib.Path, reason: str) -> DamagedCheckpointError:
+    return DamagedCheckpointError(f"{where} is damaged: {reason}")
