@@ -76,4 +76,4 @@ def test_freed_memory_is_kept(tmp_path):
         timeout=60,
     )
     main_thread, other_thread = json.loads(finished.stdout)
-    assert main_thread < 16 and other_thread < 16, "64 MiB are 32 to 16,384 pages"
+    assert max(main_thread, other_thread) < 16, "64 MiB are 32 to 16,384 pages"

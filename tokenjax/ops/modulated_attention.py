@@ -13,7 +13,7 @@ for two softmaxes). What else saves time:
 - the gradients of k and v are computed transposed, as products of (d, queries) with
   (queries, keys): on CPU twice as fast as turning the weights.
 
-Two CPU cores, float32, (1, 8, 1024, 96), milliseconds, plain -> here: TIMINGS.
+Times and memory against the plain product are in docs/benchmarks.md.
 
 Axes: batch b, heads h, queries n, keys m, head_dim d; tile t of queries.
 """
