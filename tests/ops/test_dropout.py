@@ -76,14 +76,14 @@ def test_the_type_stays():
 
 
 def test_the_layer_draws_from_its_stream():
-    layer = layers.Dropout(0.5, deterministic=False)
+    layer = layers.Dropout(0.5)
     inputs = jnp.ones((16, 16))
 
     def apply(seed):
         return np.asarray(
-            layer.apply({}, inputs, rngs={"dropout": jax.random.key(seed)})
+            layer.apply({}, inputs, False, rngs={"dropout": jax.random.key(seed)})
         )
 
     np.testing.assert_array_equal(apply(0), apply(0))
     assert (apply(0) != apply(1)).any()
-    np.testing.assert_array_equal(layer.apply({}, inputs, deterministic=True), inputs)
+    np.testing.assert_array_equal(layer.apply({}, inputs, True), inputs)

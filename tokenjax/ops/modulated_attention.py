@@ -20,7 +20,7 @@ Axes: batch b, heads h, queries n, keys m, head_dim d; tile t of queries.
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -119,7 +119,9 @@ def _backward(
         of_value += _product("bhtd,bhtm->bhdm", gradients, weights)
         return (of_key, of_value), _product("bhtm,bhmd->bhtd", of_logits, key)
 
-    parts = jax.tree.map(lambda x: _split(x, tile), (query, mixed, gradient, rows))
+    ones = functools.partial(_split, tile=tile, fill=1)  # 0 would be divided by
+    operands = jax.tree.map(lambda x: _split(x, tile), (query, mixed, gradient))
+    parts = (*operands, jax.tree.map(ones, rows))
     batch, heads, keys, dim = key.shape
     zeros = jnp.zeros((batch, heads, dim, keys), jnp.float32)
     (of_key, of_value), of_query = jax.lax.scan(one, (zeros, zeros), parts)
@@ -143,21 +145,22 @@ def _product(axes: str, left: jax.Array, right: jax.Array) -> jax.Array:
     return jnp.einsum(axes, left, right, preferred_element_type=jnp.float32)
 
 
-def _split(rows: jax.Array, tile: int) -> jax.Array:
-    """(b, h, n, c) -> (tiles, b, h, t, c), tiles alike in size, zeros after the last.
+def _split(rows: jax.Array, tile: int, fill: float = 0) -> jax.Array:
+    """(b, h, n, c) -> (tiles, b, h, t, c), tiles alike in size, the last filled up.
 
-    A row of zeros attends evenly, and its gradient is 0.
+    A query of zeros attends evenly, and its gradient is 0.
     """
     batch, heads, count, width = rows.shape
     tiles = math.ceil(count / tile)
     size = math.ceil(count / tiles)
     missing = tiles * size - count
     if missing:
-        rows = jnp.pad(rows, ((0, 0), (0, 0), (0, missing), (0, 0)))
+        widths = ((0, 0), (0, 0), (0, missing), (0, 0))
+        rows = jnp.pad(rows, widths, constant_values=fill)
     return rows.reshape(batch, heads, tiles, size, width).transpose(2, 0, 1, 3, 4)
 
 
-def _join(tiles, count: int):
+def _join(tiles: Any, count: int) -> Any:
     """The inverse of `_split`, of a tree."""
 
     def one(array: jax.Array) -> jax.Array:
