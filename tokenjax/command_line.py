@@ -22,7 +22,7 @@ from tokenjax.plain_values import check_plain
 
 def run(main: Callable[[list[str]], None]) -> None:
     """Parses the flags and calls `main` with what is left of argv."""
-    _use_huge_pages()
+    _tune_allocator()
     # Before TensorFlow or jax start. Their notes on oneDNN and absent TPUs help nobody.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -31,16 +31,26 @@ def run(main: Callable[[list[str]], None]) -> None:
     app.run(lambda argv: _guard(main, argv), flags_parser=_parse_flags)
 
 
-def _use_huge_pages() -> None:
-    """Starts this program again with glibc's allocator on transparent huge pages.
+# Huge pages; one heap, that threads share and that keeps what is freed (up to 1 TiB):
+# large blocks of another thread would be mapped apart, whatever mmap_max says.
+ALLOCATOR = (
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.arena_max=1:"
+    "glibc.malloc.trim_threshold=1099511627776"
+)
 
-    Each step on CPU allocates its hundreds of megabytes anew, and faulting them in by
-    pages of 4 KiB took a third of a training step (docs/results.md). glibc reads the
-    setting at the start of a process alone. A user's own GLIBC_TUNABLES are kept.
+
+def _tune_allocator() -> None:
+    """Starts this program again with glibc's allocator on huge pages that it keeps.
+
+    Each step on CPU allocates its hundreds of megabytes anew, and each product its
+    packed operands. Faulting them in by pages of 4 KiB took a third of a training step
+    (docs/results.md), by pages of 2 MiB still a tenth of an inference and, after other
+    programs had their turn, a third of a step (docs/benchmarks.md). glibc reads the
+    settings at the start of a process alone. A user's own GLIBC_TUNABLES are kept.
     """
     if not sys.platform.startswith("linux") or "GLIBC_TUNABLES" in os.environ:
         return
-    os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
+    os.environ["GLIBC_TUNABLES"] = ALLOCATOR
     sys.stdout.flush()
     os.execv(sys.executable, sys.orig_argv)
 

@@ -1,11 +1,38 @@
 """Entry points start again on huge pages, once, and keep what a user has set."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 import training_runs
 
+from tokenjax import command_line
+
+# Large blocks, of the main thread and of another, are freed and asked for again.
+FAULTS = """
+import resource, sys, threading
+from tokenjax import command_line
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def main(_):
+    import numpy as np
+    counts = []
+    def again():
+        np.ones(64 << 17)
+        before = faults()
+        np.ones(64 << 17)
+        counts.append(faults() - before)
+    again()
+    thread = threading.Thread(target=again)
+    thread.start()
+    thread.join()
+    print(counts)
+
+command_line.run(main)
+"""
 PROGRAM = """
 import os, sys
 from tokenjax import command_line
@@ -30,5 +57,23 @@ def test_allocator(tmp_path, given):
         env=environment,
         timeout=60,
     )
-    expected = given or "glibc.malloc.hugetlb=1"
+    expected = given or command_line.ALLOCATOR
+    assert "glibc.malloc.hugetlb=1" in command_line.ALLOCATOR
     assert finished.stdout.strip() == f"{expected} ['one two'] ['one two']"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
+def test_freed_memory_is_kept(tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text(FAULTS)
+    environment = training_runs.environment()
+    environment.pop("GLIBC_TUNABLES", None)
+    finished = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+    )
+    main_thread, other_thread = json.loads(finished.stdout)
+    assert max(main_thread, other_thread) < 16, "64 MiB are 32 to 16,384 pages"

@@ -1,4 +1,4 @@
-"""BatchNorm against its formulas."""
+"""BatchNorm and GELU against their formulas."""
 
 import functools
 
@@ -6,7 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tokenjax.models import layers
 from tokenjax.models.layers import BatchNorm
 
 VARIABLES = {
@@ -94,3 +97,13 @@ def test_bfloat16_computes_in_it_by_float32_statistics(train):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
     error = np.abs(np.float32(outputs) - exact)
     assert error.max() < 0.02 * np.abs(exact).max()
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=st.integers(0, 2**31 - 1), scale=st.sampled_from([0.1, 1.0, 10.0]))
+def test_gelu_is_the_exact_one(seed, scale):
+    inputs = scale * jax.random.normal(jax.random.key(seed), (256,))
+    expected = jax.nn.gelu(inputs, approximate=False)
+    np.testing.assert_allclose(layers.gelu(inputs), expected, rtol=1e-5, atol=1e-6)
+    low = layers.gelu(inputs.astype(jnp.bfloat16))
+    assert low.dtype == jnp.bfloat16

@@ -135,7 +135,7 @@ class CameraViT(nn.Module):
         dtype = jnp.dtype(self.dtype)
         tokens = self._embed(images, train)
         tokens += self._camera(cameras, views).astype(dtype)
-        embedded = nn.Dropout(self.drop_rate, deterministic=not train)(tokens)
+        embedded = layers.Dropout(self.drop_rate, deterministic=not train)(tokens)
         block = {
             "num_heads": self.num_heads,
             "hidden_dim": int(self.embed_dim * self.mlp_ratio),

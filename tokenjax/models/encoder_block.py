@@ -43,7 +43,7 @@ class SelfAttention(nn.Module):
             "bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32
         )
         weights = jax.nn.softmax(logits * (self.scale or query.shape[-1] ** -0.5))
-        weights = nn.Dropout(self.dropout, deterministic=not train)(weights)
+        weights = layers.Dropout(self.dropout, deterministic=not train)(weights)
         mixed = layers.merge_heads(weights.astype(value.dtype) @ value)
         return self.out_proj(dim, name="out_proj")(mixed)
 
@@ -87,8 +87,8 @@ class EncoderBlock(nn.Module):
         mlp = layers.MLP(
             self.hidden_dim, self.dropout, linear, self.activation, name="mlp"
         )
-        drop = nn.Dropout(self.dropout, deterministic=not train)
-        whole = nn.Dropout(self.drop_path, (1, 2), deterministic=not train)
+        drop = layers.Dropout(self.dropout, deterministic=not train)
+        whole = layers.Dropout(self.drop_path, (1, 2), deterministic=not train)
         tokens += whole(drop(attention(norm(name="norm1")(tokens), train)))
         return tokens + whole(mlp(norm(name="norm2")(tokens), train))
 

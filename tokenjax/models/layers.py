@@ -13,12 +13,22 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from tokenjax.ops.dropout import dropout
+
 Initializer = Callable[..., jax.Array]
 
 # Variance 1/(3 fan_in), uniform: limits of +-1/sqrt(fan_in).
 torch_kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5)
-gelu = functools.partial(nn.gelu, approximate=False)
+
+
+def gelu(inputs: jax.Array) -> jax.Array:
+    """x (1 + erf(x / sqrt 2)) / 2, as PyTorch computes it, in float32.
+
+    `nn.gelu` takes erfc, which XLA's CPU programs need 2.9 times as long for.
+    """
+    values = inputs.astype(jnp.float32)
+    return (0.5 * values * (1 + jax.lax.erf(values * 0.5**0.5))).astype(inputs.dtype)
 
 
 def quick_gelu(inputs: jax.Array) -> jax.Array:
@@ -61,6 +71,25 @@ class Linear(nn.Module):
             bias = self.param("bias", bias_init, (self.features,))
             outputs += bias.astype(self.dtype)
         return outputs.reshape(*inputs.shape[:-1], self.features)
+
+
+class Dropout(nn.Dropout):
+    """`flax.linen.Dropout` in a third of the time on CPU: see `ops.dropout`."""
+
+    @nn.compact
+    def __call__(
+        self,
+        inputs: jax.Array,
+        deterministic: bool | None = None,
+        rng: jax.Array | None = None,
+    ) -> jax.Array:
+        """(...) -> (...); draws from `rng`, or else from the stream "dropout"."""
+        if nn.merge_param("deterministic", self.deterministic, deterministic):
+            return inputs
+        if self.rate == 0:
+            return inputs
+        key = self.make_rng(self.rng_collection) if rng is None else rng
+        return dropout(inputs, self.rate, key, tuple(self.broadcast_dims))
 
 
 class BatchNorm(nn.Module):
@@ -166,7 +195,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: jax.Array, train: bool) -> jax.Array:
-        drop = nn.Dropout(self.dropout, deterministic=not train)
+        drop = Dropout(self.dropout, deterministic=not train)
         hidden = self.linear(self.hidden_dim, name="fc1")(tokens)
         hidden = drop(self.activation(hidden))
         return drop(self.linear(tokens.shape[-1], name="fc2")(hidden))

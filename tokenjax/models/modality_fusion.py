@@ -85,7 +85,7 @@ class TokenAttention(nn.Module):
             preferred_element_type=jnp.float32,
         )
         weights = jax.nn.softmax(logits, axis=-1)
-        weights = nn.Dropout(self.dropout, deterministic=not train)(weights)
+        weights = layers.Dropout(self.dropout, deterministic=not train)(weights)
         mixed = weights.astype(self.dtype) @ tokens  # (b, a, c)
         kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
         values = jnp.einsum("bac,cad->bad", mixed, kernel[:, 2])

@@ -8,7 +8,6 @@ Axes: batch b, patch tokens now m, patches of the image p, dim c.
 """
 
 import dataclasses
-import functools
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -83,9 +82,8 @@ class LocalGlobalPredictor(nn.Module):
     def __call__(self, patches: jax.Array, keep: jax.Array | None) -> jax.Array:
         """(b, m, c) -> (b, m, 2)."""
         dim = patches.shape[-1]
-        gelu = functools.partial(nn.gelu, approximate=False)
         hidden = layers.LayerNorm(dtype=self.dtype, name="norm")(patches)
-        hidden = gelu(self.linear(dim, name="fc1")(hidden))
+        hidden = layers.gelu(self.linear(dim, name="fc1")(hidden))
         local, pooled = jnp.split(hidden, [dim // 2], axis=-1)
         if keep is None:
             everywhere = pooled.mean(axis=1, keepdims=True)  # (b, 1, c - c // 2)
@@ -95,8 +93,8 @@ class LocalGlobalPredictor(nn.Module):
             everywhere = (pooled * weights).sum(axis=1, keepdims=True) / count
         everywhere = jnp.broadcast_to(everywhere, pooled.shape)
         hidden = jnp.concatenate([local, everywhere], axis=-1)
-        hidden = gelu(self.linear(dim // 2, name="fc2")(hidden))
-        hidden = gelu(self.linear(dim // 4, name="fc3")(hidden))
+        hidden = layers.gelu(self.linear(dim // 2, name="fc2")(hidden))
+        hidden = layers.gelu(self.linear(dim // 4, name="fc3")(hidden))
         return self.linear(2, name="fc4")(hidden)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from tokenjax.models.layers import (
     BatchNorm,
+    Dropout,
     Linear,
     PatchEmbedding,
     torch_bias_init,
@@ -157,7 +158,7 @@ class PatchMLP(nn.Module):
 
     @nn.compact
     def __call__(self, rows: jax.Array, train: bool) -> jax.Array:
-        drop = nn.Dropout(self.dropout, deterministic=not train)
+        drop = Dropout(self.dropout, deterministic=not train)
         for index in range(self.num_layers):
             linear = Linear(self.hidden_dim, dtype=self.dtype, name=f"layers_{index}")
             rows = drop(nn.relu(linear(rows)))
@@ -212,7 +213,7 @@ class TaskHead(nn.Module):
     @nn.compact
     def __call__(self, pooled: jax.Array, train: bool) -> jax.Array:
         hidden = Linear(self.hidden_dim, dtype=self.dtype, name="hidden")(pooled)
-        hidden = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(hidden))
+        hidden = Dropout(self.dropout, deterministic=not train)(nn.relu(hidden))
         linear = Linear(self.num_classes, dtype=self.dtype, name="classifier")
         return linear(hidden).astype(jnp.float32)
 

@@ -91,7 +91,7 @@ class TokenSparse(nn.Module):
         """
         linear = functools.partial(layers.Linear, dtype=jnp.dtype(self.dtype))
         hidden = linear(self.embed_dim // 4, name="fc1")(tokens)
-        logits = linear(1, name="fc2")(nn.gelu(hidden, approximate=False))
+        logits = linear(1, name="fc2")(layers.gelu(hidden))
         predicted = jax.nn.sigmoid(logits[..., 0].astype(jnp.float32))  # (b, n)
         normalized = token_selection.min_max_normalize
         given = 2 * normalized(self_attention)
@@ -145,7 +145,7 @@ class TokenAggregation(nn.Module):
         linear = functools.partial(layers.Linear, dtype=dtype)
         hidden = layers.LayerNorm(dtype=dtype, name="norm")(tokens)
         hidden = linear(int(self.dim * self.dim_ratio), name="fc1")(hidden)
-        hidden = nn.gelu(hidden, approximate=False)
+        hidden = layers.gelu(hidden)
         # Of no rows no variance can be had; the original has such a layer too.
         init = (
             layers.torch_kernel_init if self.keeped_patches else nn.initializers.zeros

@@ -113,7 +113,7 @@ class TokenPerformer(nn.Module):
     def __call__(self, tokens: jax.Array, train: bool) -> jax.Array:
         norm = functools.partial(layers.LayerNorm, dtype=self.dtype)
         linear = functools.partial(_linear, dtype=self.dtype)
-        drop = nn.Dropout(self.dropout, deterministic=not train)
+        drop = layers.Dropout(self.dropout, deterministic=not train)
         kqv = linear(3 * self.token_dim, name="kqv")(norm(name="norm1")(tokens))
         key, query, value = jnp.split(kqv, 3, axis=-1)
         key, query = self._features(jnp.stack([key, query]))  # (b, n, m)

@@ -56,7 +56,7 @@ class Attention(nn.Module):
             weights = jax.nn.softmax(logits, axis=-1)
         else:
             weights = masked_attention.masked_softmax(logits, visible)
-        weights = nn.Dropout(self.dropout, deterministic=not train)(weights)
+        weights = layers.Dropout(self.dropout, deterministic=not train)(weights)
         mixed = layers.merge_heads(weights.astype(value.dtype) @ value)
         return self.linear(dim, name="proj")(mixed), weights
 
@@ -78,7 +78,7 @@ class Block(nn.Module):
         norm = functools.partial(layers.LayerNorm, dtype=self.dtype)
         attention = self.attention(linear=self.linear, name="attn")
         mixed, weights = attention(norm(name="norm1")(tokens), train, visible)
-        tokens += nn.Dropout(self.dropout, deterministic=not train)(mixed)
+        tokens += layers.Dropout(self.dropout, deterministic=not train)(mixed)
         mlp = layers.MLP(self.hidden_dim, self.dropout, linear=self.linear, name="mlp")
         return tokens + mlp(norm(name="norm2")(tokens), train), weights
 
@@ -241,7 +241,7 @@ class Transformer(nn.Module):
         position = self.param("pos_embed", normal_init, (1, count + 1, dim))
         tokens = jnp.concatenate([class_token, patches], axis=1)  # (b, n, c)
         tokens += position.astype(dtype)
-        tokens = nn.Dropout(self.dropout, deterministic=not train)(tokens)
+        tokens = layers.Dropout(self.dropout, deterministic=not train)(tokens)
         source = jnp.broadcast_to(jnp.arange(count), (batch, count))
         token_set = TokenSet(tokens, source)
         share = self.patches_left_out()

@@ -31,10 +31,11 @@ import jax.numpy as jnp
 
 from tokenjax.errors import UserError
 from tokenjax.models import layers
-from tokenjax.ops import neighborhood, soft_topk
+from tokenjax.ops import modulated_attention, neighborhood, soft_topk
 
 ALPHA_RANGE = (0.31, 0.89)
 LOCAL_ATTENTION = ("recorded", "soft_topk")
+TILED_FROM = 512  # tokens; fewer fit the cache, and plain products are as quick
 
 
 class LearnableGlobalAttention(nn.Module):
@@ -64,7 +65,7 @@ class LearnableGlobalAttention(nn.Module):
             logits = jnp.einsum("bhnd,bhmd->bhnm", query, global_key)
             logits = logits.astype(jnp.float32) * head_dim**-0.5
             attention = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
-        attention = nn.Dropout(self.dropout, deterministic=not train)(attention)
+        attention = layers.Dropout(self.dropout, deterministic=not train)(attention)
         return attention @ global_value
 
 
@@ -109,8 +110,7 @@ class Block(nn.Module):
             "bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32
         )
         weights = self._local_weights(logits * query.shape[-1] ** -0.5)
-        dropped = nn.Dropout(self.attn_drop, deterministic=not train)(weights)
-        local = dropped.astype(self.dtype) @ value
+        local = self._local(query, key, value, weights, train)
         lga = LearnableGlobalAttention(self.global_tokens, self.attn_drop, name="lga")
         everywhere = lga(query, key, value, train)
         alpha = VarianceGate(name="vdfc")(query)  # (b,)
@@ -118,10 +118,27 @@ class Block(nn.Module):
         share = alpha.astype(self.dtype)[:, None, None, None]
         mixed = layers.merge_heads(share * local + (1 - share) * everywhere)
         projected = linear(dim, name="proj")(mixed)
-        tokens += nn.Dropout(self.drop, deterministic=not train)(projected)
+        tokens += layers.Dropout(self.drop, deterministic=not train)(projected)
         mlp = layers.MLP(self.hidden_dim, self.drop, linear=linear, name="mlp")
         tokens += mlp(norm(name="norm2")(tokens), train)
         return tokens, {"alpha": alpha, **self._attention(weights)}
+
+    def _local(
+        self,
+        query: jax.Array,
+        key: jax.Array,
+        value: jax.Array,
+        weights: jax.Array,
+        train: bool,
+    ) -> jax.Array:
+        """(b, h, n, d); by tiles the weights are not made unless `aux` is read."""
+        dropped = train and self.attn_drop > 0
+        many = query.shape[2] >= TILED_FROM
+        if many and self.stk == "recorded" and not dropped:
+            attend = modulated_attention.modulated_attention
+            return attend(query, key, value, self.stk_temperature)
+        dropout = layers.Dropout(self.attn_drop, deterministic=not train)
+        return dropout(weights).astype(self.dtype) @ value
 
     def _local_weights(self, logits: jax.Array) -> jax.Array:
         if self.stk == "recorded":
@@ -204,7 +221,7 @@ class VDPA(nn.Module):
         init = nn.initializers.normal(0.02)
         position = self.param("pos_embed", init, (1, *tokens.shape[1:]))
         tokens += position.astype(dtype)
-        tokens = nn.Dropout(self.drop, deterministic=not train)(tokens)
+        tokens = layers.Dropout(self.drop, deterministic=not train)(tokens)
 
         block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
         looks = []

@@ -41,7 +41,7 @@ def modulated_softmax(logits: jax.Array, temperature: float) -> jax.Array:
 
 
 def _modulated_forward(logits: jax.Array, temperature: float) -> tuple:
-    _check_temperature(temperature)
+    check_temperature(temperature)
     mask = jax.nn.softmax(logits / temperature, axis=-1)
     weights = jax.nn.softmax(logits * mask, axis=-1)
     return weights, (logits, mask, weights)
@@ -84,7 +84,7 @@ def soft_topk_weights(
 def _soft_topk_forward(
     logits: jax.Array, k: int, temperature: float, iterations: int
 ) -> tuple:
-    _check_temperature(temperature)
+    check_temperature(temperature)
     if k < 1:
         raise ValueError(f"soft top-k needs k >= 1, got {k}")
     if k >= logits.shape[-1]:
@@ -167,6 +167,6 @@ def _softmax_gradient(weights: jax.Array, gradient: jax.Array) -> jax.Array:
     return weights * (gradient - mean)
 
 
-def _check_temperature(temperature: float) -> None:
+def check_temperature(temperature: float) -> None:
     if not temperature > 0:
         raise ValueError(f"the temperature must be above 0, got {temperature}")

@@ -100,7 +100,7 @@ class ConvNeXtBlock(nn.Module):
         hidden = layers.gelu(linear(4 * channels, name="fc1")(hidden))
         hidden = GlobalResponseNorm(name="grn")(hidden)
         hidden = linear(channels, name="fc2")(hidden)
-        drop = nn.Dropout(self.drop_path, (1, 2, 3), deterministic=not train)
+        drop = layers.Dropout(self.drop_path, (1, 2, 3), deterministic=not train)
         return maps + drop(hidden)
 
 
@@ -189,7 +189,7 @@ class ConvNeXtV2(nn.Module):
                 maps = block(maps, train)
         features = maps.astype(jnp.float32).mean((1, 2))  # (b, c)
         features = norm(name="head_norm")(features)
-        features = nn.Dropout(self.drop_rate, deterministic=not train)(features)
+        features = layers.Dropout(self.drop_rate, deterministic=not train)(features)
         logits = layers.Linear(
             self.num_classes, normal_init, nn.initializers.zeros, dtype, name="head"
         )(features)

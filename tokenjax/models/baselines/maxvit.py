@@ -168,7 +168,7 @@ class MaxViT(nn.Module):
         pooled = maps.mean((1, 2), dtype=jnp.float32)  # (b, c)
         pooled = layers.LayerNorm(dtype=maps.dtype, name="head_norm")(pooled)
         hidden = jnp.tanh(linear(self.head_hidden_size, name="pre_logits")(pooled))
-        hidden = nn.Dropout(self.drop_rate, deterministic=not train)(hidden)
+        hidden = layers.Dropout(self.drop_rate, deterministic=not train)(hidden)
         return linear(self.num_classes, name="head")(hidden)
 
     def _check(self, images: jax.Array) -> None:

@@ -84,7 +84,7 @@ class PartitionAttention(nn.Module):
         split, join = PARTITIONS[self.partition]
         norm = functools.partial(layers.LayerNorm, dtype=self.dtype)
         linear = functools.partial(Linear, dtype=self.dtype)
-        whole = nn.Dropout(self.drop_path, (1, 2, 3), deterministic=not train)
+        whole = layers.Dropout(self.drop_path, (1, 2, 3), deterministic=not train)
         attention = RelativeAttention(
             self.num_heads, self.size, self.dtype, name="attn"
         )

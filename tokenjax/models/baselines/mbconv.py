@@ -92,7 +92,7 @@ class MBConv(nn.Module):
         maps = gelu(norm(name="norm2")(maps, train))
         maps = SqueezeExcite(self.features // 4, self.dtype, name="se")(maps)
         maps = linear(self.features, name="conv3")(maps)
-        whole = nn.Dropout(self.drop_path, (1, 2, 3), deterministic=not train)
+        whole = layers.Dropout(self.drop_path, (1, 2, 3), deterministic=not train)
         return shortcut + whole(maps)
 
 

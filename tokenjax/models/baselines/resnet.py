@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tokenjax.models.encoder_block import raise_problems
-from tokenjax.models.layers import BatchNorm, Linear
+from tokenjax.models.layers import BatchNorm, Dropout, Linear
 
 EXPANSION = 4  # a block's output channels over those of its 3x3 convolution
 STEM_CHANNELS = 64
@@ -102,7 +102,7 @@ class Bottleneck(nn.Module):
         branch = nn.relu(norm(name="bn2")(branch, train))
         branch = convolution(EXPANSION * self.planes, 1, name="conv3")(branch)
         branch = norm(name="bn3")(branch, train)
-        branch = nn.Dropout(self.drop_path, (1, 2, 3), deterministic=not train)(branch)
+        branch = Dropout(self.drop_path, (1, 2, 3), deterministic=not train)(branch)
         if self.shortcut:
             width = EXPANSION * self.planes
             images = convolution(width, 1, self.stride, name="downsample_conv")(images)
@@ -193,6 +193,6 @@ class ResNet(nn.Module):
         for name, settings in self.blocks().items():
             images = Bottleneck(**settings, dtype=dtype, name=name)(images, train)
         features = images.astype(jnp.float32).mean((1, 2))  # (b, c)
-        dropped = nn.Dropout(self.drop_rate, deterministic=not train)(features)
+        dropped = Dropout(self.drop_rate, deterministic=not train)(features)
         logits = Linear(self.num_classes, dtype=dtype, name="fc")(dropped)
         return logits.astype(jnp.float32), {"features": features, "losses": {}}

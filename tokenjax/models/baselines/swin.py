@@ -74,7 +74,7 @@ class SwinBlock(nn.Module):
             functools.partial(Linear, dtype=self.dtype),
             name="mlp",
         )
-        drop = nn.Dropout(self.drop_path, (1, 2, 3), deterministic=not train)
+        drop = layers.Dropout(self.drop_path, (1, 2, 3), deterministic=not train)
         maps = maps + drop(attention(norm(name="norm1")(maps), train))
         return maps + drop(mlp(norm(name="norm2")(maps), train))
 
@@ -198,7 +198,7 @@ class SwinTransformer(nn.Module):
                 )(maps, train)
         maps = layers.LayerNorm(dtype=dtype, name="norm")(maps)
         features = maps.astype(jnp.float32).mean((1, 2))  # (b, c)
-        features = nn.Dropout(self.drop_rate, deterministic=not train)(features)
+        features = layers.Dropout(self.drop_rate, deterministic=not train)(features)
         logits = Linear(self.num_classes, dtype=dtype, name="head")(features)
         return logits.astype(jnp.float32), {"losses": {}}
 

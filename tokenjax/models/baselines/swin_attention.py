@@ -61,7 +61,7 @@ class WindowAttention(nn.Module):
         qkv = linear(3 * channels, use_bias=self.qkv_bias, name="qkv")(tokens)
         tokens = self._attend(qkv, (rows, columns), train)
         tokens = linear(channels, name="proj")(tokens)
-        tokens = nn.Dropout(self.dropout, deterministic=not train)(tokens)
+        tokens = layers.Dropout(self.dropout, deterministic=not train)(tokens)
         outputs = windows.window_reverse(tokens, self.size, (rows, columns))
         return jnp.roll(outputs[:, :height, :width], self.shift, (1, 2))
 
@@ -78,7 +78,7 @@ class WindowAttention(nn.Module):
             by_image = logits.reshape(-1, len(region), *logits.shape[1:])
             logits = (by_image + apart[:, None]).reshape(logits.shape)
         weights = jax.nn.softmax(logits)
-        drop = nn.Dropout(self.attention_dropout, deterministic=not train)
+        drop = layers.Dropout(self.attention_dropout, deterministic=not train)
         return layers.merge_heads(drop(weights).astype(value.dtype) @ value)
 
     def _position_bias(self) -> jax.Array:

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 
 from tokenjax.models.camera_vit import CameraViT
 from tokenjax.models.encoder_block import normal_init, raise_problems
-from tokenjax.models.layers import Linear
+from tokenjax.models.layers import Dropout, Linear
 
 PRESETS: dict[str, dict[str, Any]] = {
     "vit_tiny_patch16": {"embed_dim": 192, "num_heads": 3},
@@ -105,7 +105,7 @@ class ImageNetViT(nn.Module):
         """See the class."""
         encoder = self.encoder().copy(name="encoder")
         tokens, _ = encoder(images, train=train)  # (b, n, c)
-        class_token = nn.Dropout(self.drop_rate, deterministic=not train)(tokens[:, 0])
+        class_token = Dropout(self.drop_rate, deterministic=not train)(tokens[:, 0])
         head = Linear(
             self.num_classes,
             kernel_init=normal_init,

@@ -214,8 +214,8 @@ class VSSBlock(nn.Module):
         norm = functools.partial(layers.LayerNorm, dtype=self.dtype)
         linear = functools.partial(_Linear, dtype=self.dtype)
         projection = functools.partial(linear, use_bias=False)
-        drop = nn.Dropout(self.dropout, deterministic=not train)
-        whole = nn.Dropout(self.drop_path, (1, 2, 3), deterministic=not train)
+        drop = layers.Dropout(self.dropout, deterministic=not train)
+        whole = layers.Dropout(self.drop_path, (1, 2, 3), deterministic=not train)
 
         mixed = projection(self.inner_dim, name="in_proj")(norm(name="norm")(maps))
         mixed = nn.silu(DepthwiseConv(self.conv_bias, name="conv")(mixed))
