@@ -5,6 +5,8 @@ python train.py --config configs/vdpa.py:fashion_mnist
 python train.py --config configs/vdpa.py:paper           # the recorded model
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from tokenjax.training import default_config, select_variant
@@ -97,12 +99,22 @@ def cifar10() -> ConfigDict:
     return config
 
 
+def _folder(image_size: int) -> dict[str, Any]:
+    """A folder of images, and what to do with odd ones: see data/sources."""
+    return {
+        "source": "image_folder",
+        "directory": "",
+        "image_size": image_size,
+        "broken": "refuse",  # or "skip": leave broken images out, and say how many
+        "max_pixels": 2**30 // 12,  # of a file; one with more is refused
+        "outside_links": False,
+    }
+
+
 def image_folder() -> ConfigDict:
     """A folder per class, any size: --config.data.directory=PATH."""
     config = cifar10()
-    config.data = ConfigDict(
-        {"source": "image_folder", "directory": "", "image_size": 224}
-    )
+    config.data = ConfigDict(_folder(224))
     config.model.update(patch_size=16)
     return config
 
@@ -117,9 +129,7 @@ def paper() -> ConfigDict:
     config.model.update(patch_size=16, embed_dim=512, depth=10, num_heads=8)
     config.model.update(mlp_ratio=4.0, stk="recorded", stk_temperature=0.5)
     config.model.update(global_tokens=1, alp_border="center")
-    config.data = ConfigDict(
-        {"source": "image_folder", "directory": "", "image_size": 512}
-    )
+    config.data = ConfigDict(_folder(512))
     config.augmentation.update(crop_padding=16, horizontal_flip=True)
     config.batch_size, config.epochs = 32, 100.0
     config.gradient_clip = 1.0

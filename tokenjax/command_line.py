@@ -143,7 +143,8 @@ class _Quiet(python_logging.Filter):
     """Keeps our own lines; of orbax and jax only errors."""
 
     def filter(self, record: python_logging.LogRecord) -> bool:
-        library = any(name in record.pathname for name in ("/orbax/", "/jax/"))
+        libraries = ("/orbax/", "/jax/", "/asyncio/", "/clu/asynclib.py")
+        library = any(name in record.pathname for name in libraries)
         # What has a traceback is raised as well, and told where it is caught.
         told = record.levelno < python_logging.ERROR or bool(record.exc_info)
         return not (library and told)

@@ -41,6 +41,15 @@ def trouble(error: BaseException) -> str | None:
     return None
 
 
+def vanished(error: BaseException) -> bool:
+    """Whether a file or directory was not there."""
+    absent = os.strerror(errno.ENOENT)
+    return any(
+        isinstance(cause, FileNotFoundError) or absent in str(cause)
+        for cause in _chain(error)
+    )
+
+
 @contextlib.contextmanager
 def said(where: pathlib.Path | None = None) -> Iterator[None]:
     """Turns what the disk refuses into a `UserError`; other errors pass.

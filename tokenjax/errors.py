@@ -48,3 +48,9 @@ def shown(name: object) -> str:
     """
     text = str(name)
     return text if text.isprintable() else repr(text)
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in a line that fits into a sentence."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:300]

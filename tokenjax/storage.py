@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
-from tokenjax.errors import CheckpointError, DamagedCheckpointError
+from tokenjax.errors import CheckpointError, DamagedCheckpointError, first_line
 
 FORMAT = 1
 CHECKSUMS = "checksums.json"
@@ -184,7 +184,6 @@ def read_arrays(path: pathlib.Path) -> Any:
             )
             return checkpointer.restore(path, restore_args=as_numpy)
     except Exception as error:  # Orbax raises whatever the damage led to
-        reason = str(error).strip().splitlines()[0][:300] if str(error) else ""
         raise CheckpointError(
-            f"{path} cannot be read ({type(error).__name__}: {reason})"
+            f"{path} cannot be read ({type(error).__name__}: {first_line(error)})"
         ) from error

@@ -18,13 +18,13 @@ from tokenjax.errors import UserError
         ("vdpa", {"drop": float("nan")}, "drop must be finite, got nan"),
         ("vdpa", {"drop": "x"}, "drop must be float"),
         ("camera_vit", {"qkv_bias": 1}, "qkv_bias must be bool"),
-        ("vdpa", {"stk": 3}, "stk must be str"),
+        ("vdpa", {"remat": 3}, "remat must be bool"),
         ("vdpa", {"dtype": "float33"}, "dtype must be a floating type, got 'float33'"),
         ("vdpa", {"dtype": "int32"}, "dtype must be a floating type"),
-        ("camera_vit", {"img_size": (0, 8)}, "img_size must be at least 1"),
-        ("camera_vit", {"img_size": (8, 8, 8)}, "img_size must be int . tuple"),
-        ("demo", {"stride_size": None}, "stride_size must be tuple"),
-        ("swin_tiny", {"depths": [2, -2]}, "depths must be at least 1"),
+        ("camera_vit", {"img_size": (0, 8)}, "img_size must be one or two"),
+        ("camera_vit", {"img_size": (8, 8, 8)}, "img_size must be one or two"),
+        ("demo", {"sie_coe": "x"}, "sie_coe must be float"),
+        ("maxvit_tiny", {"depths": [2, 2, 5, 2**21]}, "depths must be at least 1"),
     ],
 )
 def test_what_is_refused(name, arguments, sentence):

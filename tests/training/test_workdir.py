@@ -22,6 +22,14 @@ def test_a_run_of_an_older_version_goes_on(tmp_path):
     assert "routing" in storage.read_json(tmp_path / "config.json")
 
 
+def test_a_sources_new_argument_is_no_other_run(tmp_path):
+    data = {"source": "image_folder", "directory": "x"}
+    storage.write_json(tmp_path / "config.json", configuration(data=data))
+    open_workdir(tmp_path, configuration(data=data | {"broken": "refuse"}))
+    with pytest.raises(UserError, match=r"data\.broken 'refuse' -> 'skip'"):
+        open_workdir(tmp_path, configuration(data=data | {"broken": "skip"}))
+
+
 def test_another_run_is_refused(tmp_path):
     open_workdir(tmp_path, configuration())
     open_workdir(tmp_path, configuration(log_every_steps=3))  # alters no parameter

@@ -71,6 +71,7 @@ __all__ = [
     "normalize",
     "prefetch",
     "sampling_weights",
+    "source_defaults",
     "train_batches",
     "train_indices",
 ]
@@ -79,6 +80,15 @@ __all__ = [
 def names() -> list[str]:
     """The sources that `load` knows."""
     return sorted(SOURCES)
+
+
+def source_defaults(source: Any) -> dict[str, Any]:
+    """The arguments of a source that need not be given; none of an unknown one."""
+    if not isinstance(source, str) or source not in SOURCES:
+        return {}
+    parameters = inspect.signature(SOURCES[source]).parameters.values()
+    given = [each for each in parameters if each.default is not each.empty]
+    return {parameter.name: parameter.default for parameter in given}
 
 
 def load(config: Mapping[str, Any]) -> Dataset:

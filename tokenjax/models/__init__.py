@@ -95,5 +95,12 @@ def create(name: str, **kwargs: Any) -> nn.Module:
         if key not in valid:
             raise UserError(unknown_name(f"argument of {name}", key, valid))
     model_class, preset = _REGISTRY[name]
+    try:
+        model = model_class(**{**preset, **kwargs})
+    except UserError:
+        raise
+    except Exception:  # it divides by an argument of 0, compares one of another type
+        check_arguments(name, model_class, kwargs)
+        raise
     check_arguments(name, model_class, kwargs)
-    return model_class(**{**preset, **kwargs})
+    return model

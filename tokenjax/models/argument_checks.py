@@ -6,6 +6,7 @@ models check themselves.
 """
 
 import math
+import numbers
 import types
 import typing
 from typing import Any
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 from tokenjax.errors import UserError
 
 LARGEST = 2**20  # of any size or count
+_NUMBERS: dict[Any, type] = {int: numbers.Integral, float: numbers.Real}
 
 
 def check_arguments(name: str, model_class: type, arguments: dict[str, Any]) -> None:
@@ -33,11 +35,12 @@ def check_arguments(name: str, model_class: type, arguments: dict[str, Any]) -> 
         elif not _fits(value, hint):
             raise UserError(f"{name}: {key} must be {_told(hint)}, got {value!r}")
         default = getattr(model_class, key, None)
-        least = 1 if _smallest(default) >= 1 else 0
+        least = 1 if _smallest_count(default) >= 1 else 0
         for number in _numbers(value):
-            if isinstance(number, float) and not math.isfinite(number):
+            if not math.isfinite(number):
                 raise UserError(f"{name}: {key} must be finite, got {value!r}")
-            if isinstance(number, int) and not least <= number <= LARGEST:
+            counts = isinstance(number, numbers.Integral)
+            if counts and not least <= number <= LARGEST:
                 raise UserError(
                     f"{name}: {key} must be at least {least} and at most {LARGEST}, "
                     f"got {value!r}"
@@ -69,22 +72,27 @@ def _fits(value: Any, hint: Any) -> bool:
         return len(value) == len(inner) and all(_fits(*pair) for pair in pairs)
     if hint in (int, float) and isinstance(value, bool):
         return False
-    return isinstance(value, (int, float) if hint is float else origin or hint)
+    if hint in _NUMBERS:  # numpy's count as well
+        return isinstance(value, _NUMBERS[hint])
+    return isinstance(value, origin or hint)
 
 
 def _told(hint: Any) -> str:
     return hint.__name__ if isinstance(hint, type) else str(hint)
 
 
-def _numbers(value: Any) -> list[int | float]:
+def _numbers(value: Any) -> list[Any]:
     """Of a number or a sequence of them; a truth value is none."""
     items = value if isinstance(value, tuple | list) else [value]
     return [
         item
         for item in items
-        if isinstance(item, int | float) and not isinstance(item, bool)
+        if isinstance(item, numbers.Real) and not isinstance(item, bool)
     ]
 
 
-def _smallest(default: Any) -> float:
-    return min(_numbers(default), default=0)
+def _smallest_count(default: Any) -> int:
+    """0 unless it is whole numbers: a weight or temperature of 2.0 may well be 0."""
+    found = _numbers(default)
+    whole = all(isinstance(number, int) for number in found)
+    return min(found, default=0) if whole else 0

@@ -1,9 +1,10 @@
 """Damages the workdir of a run at random, and sees what becomes of it.
 
-`run(seed, directory)` copies a small run (made once per process), damages it, and plays
-a user: evaluates "last" and "best", goes on from the newest, saves again. Allowed: the
-right state of the step that was given, with a word for every checkpoint passed over; or
-a refusal in one sentence. Anything else raises.
+`run(seed, directory)` copies a small run with a converted checkpoint in it (made once
+per process), damages it, and plays a user: evaluates the last, the best and the
+converted one, goes on from the newest, saves again. Allowed: the right state of the
+step that was given, with a word for every checkpoint passed over; or a refusal in one
+sentence. Anything else raises.
 
 One damage is not dealt, as nothing could tell it: checksums that are gone together with
 altered arrays. A checkpoint without checksums is read, and said to be unchecked.
@@ -25,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tokenjax import disk_errors
+from tokenjax import disk_errors, storage
 from tokenjax.errors import UserError
 from tokenjax.training.checkpoints import Checkpoints, load_initial_variables
 from tokenjax.training.metric_log import MetricLog
@@ -51,6 +52,7 @@ def run(seed: int, directory: pathlib.Path) -> str:
     shutil.copytree(_whole_run(), workdir)
     damage = damage_at_random(seed, workdir)
     read = [read_as_eval(workdir, which) for which in ("last", "best")]
+    read.append(read_as_eval(workdir / "converted", "last"))
     outcome = go_on(workdir)
     refused = outcome.startswith("refused") or any(r.startswith("refu") for r in read)
     return f"{'refused' if refused else 'handled'}: {damage} -> {outcome}; {read}"
@@ -102,7 +104,7 @@ def read_as_eval(workdir: pathlib.Path, which: str) -> str:
             variables = load_initial_variables(workdir, which)
     except UserError as error:
         return f"refused: {_sentence(error)}"
-    wanted = {"last": max(KEPT), "best": 4}[which]
+    wanted = 4 if which == "best" or workdir.name == "converted" else max(KEPT)
     expected = {"params": _state(wanted)["params"]}
     assert _same(variables, expected), f"{which} is not the state of step {wanted}"
     return "read"
@@ -139,8 +141,8 @@ def go_on(workdir: pathlib.Path) -> str:
 def _state(step: int) -> dict[str, Any]:
     draws = np.random.default_rng(step)
     params = {
-        "kernel": draws.normal(size=(24, 16)).astype(np.float32),
-        "bias": draws.normal(size=16).astype(np.float32),
+        "kernel": draws.normal(size=(64, 64)).astype(np.float32),
+        "bias": draws.normal(size=64).astype(np.float32),
     }
     return {
         "step": jnp.int32(step),
@@ -178,6 +180,8 @@ def _whole_run() -> pathlib.Path:
             log.write(step, {"train/loss": 1 / step, "validation/top1": metric})
             checkpoints.save(step, _state(step), metric)
     log.close()
+    variables = {"params": _state(4)["params"]}
+    storage.save_variables(workdir / "converted", variables, {"model": {"name": "vit"}})
     with Checkpoints(workdir, writable=False) as checkpoints:
         assert checkpoints.steps() == list(KEPT)
     return workdir
@@ -188,7 +192,7 @@ Damage = Callable[[random.Random, pathlib.Path, list[pathlib.Path]], None]
 
 def _flip(draws: random.Random, path: pathlib.Path, _: list[pathlib.Path]) -> None:
     content = bytearray(path.read_bytes())
-    for _ in range(draws.choice([1, 1, 8]) if content else 0):
+    for _bit in range(draws.choice([1, 1, 8]) if content else 0):
         content[draws.randrange(len(content))] ^= 1 << draws.randrange(8)
     path.write_bytes(content)
 
@@ -203,7 +207,15 @@ def _empty(draws: random.Random, path: pathlib.Path, _: list[pathlib.Path]) -> N
 
 
 def _garbage(draws: random.Random, path: pathlib.Path, _: list[pathlib.Path]) -> None:
-    values = [None, 3, "x", [], {}, {"best_metric": "x"}, {"best_metric": 1e999}]
+    values: list[Any] = [
+        None,
+        3,
+        "x",
+        [],
+        {},
+        {"best_metric": "x"},
+        {"best_metric": 1e999},
+    ]
     values += [[[[]]], {"custom_metadata": 3}, {"custom_metadata": {"a": []}}, [1] * 9]
     path.write_text(json.dumps(draws.choice(values)))
 
@@ -225,7 +237,8 @@ def _repeat(draws: random.Random, path: pathlib.Path, _: list[pathlib.Path]) -> 
 
 def _link(draws: random.Random, path: pathlib.Path, _: list[pathlib.Path]) -> None:
     path.unlink()
-    path.symlink_to(draws.choice([path, path.parent, "/dev/null", "nowhere"]))
+    targets = [path, path.parent, pathlib.Path("/dev/null"), pathlib.Path("nowhere")]
+    path.symlink_to(draws.choice(targets))
 
 
 def _directory(draws: random.Random, path: pathlib.Path, _: list[pathlib.Path]) -> None:

@@ -184,15 +184,20 @@ def _animated(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
 
 
 def _damaged_png(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
-    pixels = _pixels(random)
-    path.write_bytes(damage.damaged(_encoded(pixels, "PNG"), random))
-    try:  # its last chunk says nothing about the picture: damage there may pass
-        from tokenjax.data.images import read_rgb
+    """Smooth or noisy: Pillow alone reads on past damage to the smooth ones."""
+    from tokenjax.data.images import read_rgb
 
+    ramp = np.arange(64)[:, None, None] * random.integers(1, 5, 3) + random.integers(9)
+    smooth = np.broadcast_to(ramp, (64, 64, 3)).astype(np.uint8)
+    content = _encoded(smooth if random.integers(2) else _pixels(random), "PNG")
+    path.write_bytes(content)
+    expected = read_rgb(path, SIZE)
+    path.write_bytes(damage.damaged(content, random))
+    try:  # its last chunk says nothing about the picture: damage there may pass
         got = read_rgb(path, SIZE)
     except DatasetError:
         return None, True
-    if not np.array_equal(got, pixels):
+    if not np.array_equal(got, expected):
         raise AssertionError("a damaged PNG came back as another picture")
     return got, False
 

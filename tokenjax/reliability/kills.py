@@ -97,7 +97,8 @@ def strike(
         _await(lambda: time.monotonic() > run.started + kill.delay, run)
     else:
         time.sleep(kill.delay)
-    hit, during, logged = run.running(), _saving(root), logged_step(workdir)
+    hit, logged = run.running(), logged_step(workdir)
+    during = kill.moment != "start" and _saving(root)  # what lies there then is older
     if hit:
         run.signal(signal.Signals[kill.name], kill.process)
     sent = time.monotonic()

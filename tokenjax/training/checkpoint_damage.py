@@ -12,7 +12,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from tokenjax import storage
-from tokenjax.errors import CheckpointError, DamagedCheckpointError
+from tokenjax.errors import CheckpointError, DamagedCheckpointError, first_line
 from tokenjax.training.checkpoint_files import CheckpointFiles
 from tokenjax.training.progress import warn
 
@@ -125,11 +125,10 @@ def read_state(directory: pathlib.Path, like: Any, sharding: Any) -> Any:
         with ocp.PyTreeCheckpointer() as checkpointer:
             return checkpointer.restore(directory / "state", args=item)
     except Exception as error:  # Orbax raises whatever the difference led to
-        reason = str(error).strip().splitlines()[0][:300] if str(error) else ""
         raise CheckpointError(
             f"{directory} cannot be read into this model ({type(error).__name__}: "
-            f"{reason}): another configuration made it, or it is damaged; name another "
-            f"--workdir, or delete {directory} to go on from an earlier one"
+            f"{first_line(error)}): another configuration made it, or it is damaged; "
+            f"name another --workdir, or delete {directory} to go on without it"
         ) from error
 
 

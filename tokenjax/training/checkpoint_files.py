@@ -22,7 +22,7 @@ import shutil
 import orbax.checkpoint as ocp
 
 from tokenjax import storage
-from tokenjax.errors import CheckpointError, DamagedCheckpointError
+from tokenjax.errors import CheckpointError, DamagedCheckpointError, first_line
 
 METRIC = "best_metric"
 NOT_EVALUATED = -1.0
@@ -86,8 +86,7 @@ class CheckpointFiles:
             names = ocp.path.step.standard_name_format()
             _ = names.find_step(self.root, step).commit_timestamp
         except Exception as error:
-            told = (str(error).strip() or type(error).__name__).splitlines()[0]
-            reason = f"_CHECKPOINT_METADATA: {told}"
+            reason = f"_CHECKPOINT_METADATA: {first_line(error)}"
             raise _damaged(where, reason) from error
 
     def check(self, step: int) -> bool:

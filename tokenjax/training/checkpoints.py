@@ -22,7 +22,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from tokenjax import disk_errors, storage
-from tokenjax.errors import CheckpointError
+from tokenjax.errors import CheckpointError, first_line
 from tokenjax.training import checkpoint_damage
 from tokenjax.training.agreement import agreed, all_processes
 from tokenjax.training.checkpoint_files import (
@@ -52,6 +52,7 @@ class Checkpoints:
         self.root = workdir.absolute() / FOLDER
         self._files, self._keep = CheckpointFiles(self.root), keep
         self._manager: ocp.CheckpointManager | None = None
+        self._failed = False
         self._saving: int | None = None  # the step that is on its way to the disk
         if not writable and not self.root.is_dir():
             raise CheckpointError(f"{workdir} holds no checkpoints: train there first")
@@ -80,7 +81,12 @@ class Checkpoints:
         finally:
             os.close(self._handle)
             if self._manager is not None:
-                self._manager.close()
+                # After a failure, which was told, Orbax's threads tell theirs.
+                echoes = [Exception] * self._failed
+                with contextlib.suppress(*echoes):
+                    self._manager.wait_until_finished()
+                with contextlib.suppress(*echoes):
+                    self._manager.close()
 
     def steps(self) -> list[int]:
         """Steps on disk, ascending."""
@@ -201,9 +207,13 @@ class Checkpoints:
     def _open_manager(self) -> ocp.CheckpointManager:
         policies = [
             checkpoint_managers.LatestN(self._keep),
-            checkpoint_managers.LatestN(1),
+            checkpoint_managers.BestN(get_metric_fn=_metric, n=1),
         ]
-        after = ocp.options.AsyncOptions(post_finalization_callback=self._sign)
+        asynchronous = ocp.options.AsyncOptions(
+            post_finalization_callback=self._sign,
+            # Else, if that fails, Orbax's other threads wait five minutes for it.
+            create_directories_asynchronously=False,
+        )
         return _Manager(
             self.root,
             options=ocp.CheckpointManagerOptions(
@@ -214,7 +224,7 @@ class Checkpoints:
                 cleanup_tmp_directories=False,
                 # A kill while it deletes would leave half a checkpoint in the list.
                 todelete_subdir=DELETED,
-                async_options=after,
+                async_options=asynchronous,
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
             ),
         )
@@ -236,19 +246,19 @@ class Checkpoints:
             self._files.write_checksums(self._saving)
 
     def _give_up(self, error: Exception) -> None:
-        """Removes what is half-written, and says what the disk refused.
+        """Removes what is half-written, and says what went wrong.
 
-        Raises: CheckpointError, unless the disk is not to blame.
+        Raises: CheckpointError, unless it is of a kind that only a bug makes.
         """
-        step, self._saving = self._saving, None
+        step, self._saving, self._failed = self._saving, None, True
         if self._is_gone():
             raise CheckpointError(disk_errors.deleted(self.root)) from error
-        if step is None:
-            return
         reason = disk_errors.trouble(error)
-        if reason is None and isinstance(error, OSError):  # what came of it, perhaps
-            reason = str(error)
-        if reason is None:
+        if reason is None and disk_errors.vanished(error):
+            reason = "its files vanished as they were written; were they deleted?"
+        elif reason is None and isinstance(error, (OSError, ValueError, RuntimeError)):
+            reason = first_line(error)  # what came of it, or of a process that is gone
+        if reason is None or step is None:
             return
         if jax.process_index() == 0:
             with contextlib.suppress(OSError):

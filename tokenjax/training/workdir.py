@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from tokenjax import storage
+from tokenjax.data import source_defaults
 from tokenjax.errors import CheckpointError, UserError
 from tokenjax.training.settings import Settings
 
@@ -61,7 +62,10 @@ def _refuse_another(workdir: pathlib.Path, old: dict, new: dict) -> None:
         if key.split(".")[0] in _WITHOUT_DEFAULT:
             del defaults[key]
     # A run of an older version lacks settings that have come since.
-    before, after = defaults | _flat(old), defaults | _flat(new)
+    before, after = (
+        defaults | _flat({"data": _source_defaults(each)}) | _flat(each)
+        for each in (old, new)
+    )
     changed = [
         f"{key} {before.get(key)!r} -> {after.get(key)!r}"
         for key in sorted(before.keys() | after.keys())
@@ -72,6 +76,11 @@ def _refuse_another(workdir: pathlib.Path, old: dict, new: dict) -> None:
             f"{workdir} holds a run of another configuration ({'; '.join(changed)}); "
             "name another --workdir, or delete it"
         )
+
+
+def _source_defaults(config: dict) -> dict[str, Any]:
+    section = config.get("data")
+    return source_defaults(section.get("source") if isinstance(section, dict) else None)
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
