@@ -65,7 +65,7 @@ def test_a_kill_that_was_not_survived_is_in_the_table():
     row = chaos._row(kill, outcome, True, True)
     report = {"kills": [row], "survived": 0, "hit": 1, "identical": False}
     text = chaos.table(report)
-    assert "-9, 3 (a survivor was ended) | 5 | yes | no |" in text
+    assert "-9, 3 (a survivor was ended) | 1.0 | 5 | yes | no |" in text
     assert "0 of 1 kills survived" in text
     assert "NOT identical" in text
     assert row["survived"] is False

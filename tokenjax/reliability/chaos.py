@@ -71,7 +71,7 @@ class Plan:
         ]
         arguments = ["--config", self.config, "--workdir", str(workdir)]
         arguments += [f"--config.{setting}" for setting in settings]
-        return RunningProcesses(self.processes, arguments, workdir)
+        return RunningProcesses(self.processes, arguments, workdir, join_seconds=120)
 
 
 def main(_: list[str]) -> None:
@@ -137,9 +137,9 @@ def run(plan: Plan, root: pathlib.Path) -> dict[str, Any]:
 def table(report: dict[str, Any]) -> str:
     """The report as Markdown, the verdict last."""
     lines = [
-        "| kill | kind | moment | step | while saving | exit | checkpoints found "
-        "| half-written left | survived |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| kill | kind | moment | step | while saving | exit | after, s "
+        "| checkpoints found | half-written left | survived |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in report["kills"]:
         ended = ", ".join(map(str, row["statuses"]))
@@ -148,7 +148,7 @@ def table(report: dict[str, Any]) -> str:
         found = ", ".join(map(str, row["found"])) or "none"
         lines.append(
             f"| {row['number']} | {row['kind']} | {row['moment']} | {row['logged']} "
-            f"| {_yes(row['during_save'])} | {ended} | {found} "
+            f"| {_yes(row['during_save'])} | {ended} | {row['seconds']:.1f} | {found} "
             f"| {_yes(row['leftover'])} | {_yes(row['survived'])} |"
         )
     count = len(report["kills"])

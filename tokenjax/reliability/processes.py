@@ -20,21 +20,20 @@ class RunningProcesses:
         arguments: list[str],
         log: pathlib.Path,
         environment: dict[str, str] | None = None,
-        log_name: str = "log",
+        join_seconds: int = 600,
     ):
         """Starts them.
 
         Args:
           count: 1, or so many that meet on this machine's loopback.
           arguments: of train.py.
-          log: a directory, made; output of process i is appended to
-            <log_name>-<i>.txt.
+          log: a directory, made; output of process i is appended to log-<i>.txt.
           environment: of the processes; this one's if None.
-          log_name: of the files.
+          join_seconds: how long they wait for each other.
         """
         self.started = time.monotonic()
         self.processes: list[subprocess.Popen] = []
-        self.logs = [log / f"{log_name}-{index}.txt" for index in range(count)]
+        self.logs = [log / f"log-{index}.txt" for index in range(count)]
         log.mkdir(parents=True, exist_ok=True)
         port = _free_port()
         for index, path in enumerate(self.logs):
@@ -43,8 +42,8 @@ class RunningProcesses:
                 f"--config.cluster.coordinator_address=127.0.0.1:{port}",
                 f"--config.cluster.num_processes={count}",
                 f"--config.cluster.process_id={index}",
+                f"--config.cluster.join_seconds={join_seconds}",
                 # Whoever watches ends what hangs; a machine may sleep meanwhile.
-                "--config.cluster.join_seconds=600",
                 "--config.cluster.heartbeat_seconds=600",
             ] * (count > 1)
             with open(path, "a") as output:
