@@ -85,6 +85,7 @@ def test_settings_that_nothing_reads():
 def test_leaving(monkeypatch, capsys, error, status, said):
     statuses = []
     monkeypatch.setattr("os._exit", statuses.append)
+    monkeypatch.setattr(cluster, "GRACE_SECONDS", 0)
     try:
         raise error
     except Exception as caught:

@@ -4,6 +4,7 @@ Run as a program, in a process of four devices, it trains both ways and compares
 """
 
 import json
+import os
 import pathlib
 import sys
 
@@ -19,6 +20,7 @@ from tokenjax.training.checkpoints import Checkpoints
 from tokenjax.training.loop import Run
 
 STEPS = 6
+FOUR = "--xla_force_host_platform_device_count=4"
 
 
 def config(fsdp: bool) -> ConfigDict:
@@ -88,7 +90,7 @@ def test_split_over_four_devices(tmp_path):
     finished = training_runs.run(
         *["tests/training/test_fsdp.py", tmp_path],
         timeout=600,
-        XLA_FLAGS="--xla_force_host_platform_device_count=4",
+        XLA_FLAGS=f"{FOUR} {os.environ['XLA_FLAGS']}",
         PYTHONPATH=f"{training_runs.REPOSITORY}:{tests}",
     )
     assert finished.returncode == 0, finished.stderr

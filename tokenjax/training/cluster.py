@@ -9,6 +9,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -21,6 +22,7 @@ from tokenjax.errors import UserError
 from tokenjax.training.settings import Settings
 
 MISTAKE, PEER_LOST, BUG = 2, 3, 1  # exit statuses
+GRACE_SECONDS = 2
 SHUTDOWN_SECONDS = 3600  # process 0 may draw for long while the others are done
 # What the collectives say when the other end of a connection is gone.
 _LOST = (
@@ -92,6 +94,9 @@ def leave(error: BaseException) -> NoReturn:
     if isinstance(error, UserError):
         status = MISTAKE
         print(f"error: {error}", file=sys.stderr)
+        # The end of process 0 aborts the others; most mistakes they make as well, and
+        # so they have the time to say so.
+        time.sleep(GRACE_SECONDS * (jax.process_index() == 0))
     elif _is_lost_peer(error):
         status = PEER_LOST
         print(
