@@ -35,7 +35,9 @@ def check_arguments(name: str, model_class: type, arguments: dict[str, Any]) -> 
         elif not _fits(value, hint):
             raise UserError(f"{name}: {key} must be {_told(hint)}, got {value!r}")
         default = getattr(model_class, key, None)
-        least = 1 if _smallest_count(default) >= 1 else 0
+        # An MLP may have no hidden layer; anything else of 0 is no network.
+        optional = key.endswith("_layers")
+        least = 1 if _smallest_count(default) >= 1 and not optional else 0
         for number in _numbers(value):
             if not math.isfinite(number):
                 raise UserError(f"{name}: {key} must be finite, got {value!r}")
