@@ -193,6 +193,10 @@ def test_what_is_no_file(tmp_path):
     for name in ("x.pt", "y.safetensors"):
         with pytest.raises(convert.ConversionError, match="no checkpoint file"):
             read_state_dict(tmp_path / name)
+
+
+def test_an_empty_file(tmp_path):
+    pytest.importorskip("torch", minversion="2.10")
     (tmp_path / "z.pt").write_bytes(b"")
     with pytest.raises(convert.ConversionError, match="not a whole PyTorch checkpoint"):
         read_state_dict(tmp_path / "z.pt")

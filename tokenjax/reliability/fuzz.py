@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import faulthandler
 import importlib
+import importlib.util
 import json
 import pathlib
 import resource
@@ -125,6 +126,11 @@ def main(_: list[str]) -> None:
     for target in targets:
         if target not in TARGETS:
             raise UserError(unknown_name("target", target, TARGETS))
+    if "state_dicts" in targets and importlib.util.find_spec("torch") is None:
+        raise UserError(
+            "--target: state_dicts are damaged PyTorch files: pip install torch, or "
+            "name the other targets"
+        )
     logging.set_verbosity(logging.ERROR)  # what is passed over is said by the thousand
     given = FLAGS.directory
     with tempfile.TemporaryDirectory() as temporary:
