@@ -19,6 +19,13 @@ from tokenjax.config_files import BadConfigError, ConfigFileParser
 from tokenjax.errors import UserError
 from tokenjax.plain_values import check_plain
 
+# Huge pages; one heap, that threads share and that keeps what is freed (up to 1 TiB):
+# large blocks of another thread would be mapped apart, whatever mmap_max says.
+ALLOCATOR = (
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.arena_max=1:"
+    "glibc.malloc.trim_threshold=1099511627776"
+)
+
 
 def run(main: Callable[[list[str]], None]) -> None:
     """Parses the flags and calls `main` with what is left of argv."""
@@ -29,14 +36,6 @@ def run(main: Callable[[list[str]], None]) -> None:
     logging.get_absl_handler().addFilter(_Quiet())
     sys.unraisablehook = _without_closed_loops
     app.run(lambda argv: _guard(main, argv), flags_parser=_parse_flags)
-
-
-# Huge pages; one heap, that threads share and that keeps what is freed (up to 1 TiB):
-# large blocks of another thread would be mapped apart, whatever mmap_max says.
-ALLOCATOR = (
-    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.arena_max=1:"
-    "glibc.malloc.trim_threshold=1099511627776"
-)
 
 
 def _tune_allocator() -> None:

@@ -7,25 +7,11 @@ import zipfile
 
 import numpy as np
 import pytest
-from quick_compilation import drawn_variables
 
-from tokenjax import convert, models
+from tokenjax import convert
 from tokenjax.convert.checkpoint_files import read_state_dict
 
 torch = pytest.importorskip("torch", minversion="2.10")
-
-ARGUMENTS = {"img_size": 8, "patch_size": 4, "embed_dim": 8, "depth": 1, "num_heads": 2}
-
-
-@pytest.fixture(scope="module")
-def model():
-    return models.create("vit", **ARGUMENTS)
-
-
-@pytest.fixture(scope="module")
-def state(model):
-    variables = drawn_variables(model, *model.example_inputs(1))
-    return convert.to_torch(model, variables)
 
 
 class Malicious:

@@ -10,24 +10,10 @@ import zipfile
 import numpy as np
 import pytest
 import safetensors.numpy
-from quick_compilation import drawn_variables
 
-from tokenjax import convert, models
+from tokenjax import convert
 from tokenjax.convert import zip_files
 from tokenjax.convert.checkpoint_files import read_state_dict
-
-ARGUMENTS = {"img_size": 8, "patch_size": 4, "embed_dim": 8, "depth": 1, "num_heads": 2}
-
-
-@pytest.fixture(scope="module")
-def model():
-    return models.create("vit", **ARGUMENTS)
-
-
-@pytest.fixture(scope="module")
-def state(model):
-    variables = drawn_variables(model, *model.example_inputs(1))
-    return convert.to_torch(model, variables)
 
 
 def some_key(state):

@@ -109,7 +109,10 @@ def test_states_of_training_runs_fit(golden, name):
     case = golden(name)
     model_name = "vdpa" if name.startswith("vdpa") else "vit"
     model = models.create(model_name, **recorded_classifier(case, model_name))
-    loaded(program_of(model), case.group("state"))
+    program = loaded(program_of(model), case.group("state"))
+    kept = program.state_dict()
+    for key, array in case.group("state").items():
+        np.testing.assert_array_equal(kept[key], array, err_msg=key)
 
 
 def test_masked_tokens_are_as_good_as_gone(assert_close):

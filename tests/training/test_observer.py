@@ -95,6 +95,7 @@ def test_profiling_may_be_switched_on_later(tmp_path):
     open_workdir(tmp_path, before)
     after = Settings(profile=True, observation=Observation(profile_after=0))
     open_workdir(tmp_path, dataclasses.asdict(after))
+    assert json.loads((tmp_path / "config.json").read_text())["profile"] is True
 
 
 @pytest.mark.parametrize(

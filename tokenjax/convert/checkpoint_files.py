@@ -14,7 +14,7 @@ from typing import Any
 from absl import logging
 
 from tokenjax.convert import torchscript_files, zip_files
-from tokenjax.errors import ConversionError, shown
+from tokenjax.errors import ConversionError, first_line, shown
 
 _MINIMUM_TORCH = (2, 10)  # earlier weights_only loaders could still be made to run code
 # Averaged weights first: they are what a run that keeps them is evaluated by.
@@ -91,7 +91,7 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, Any]:
         AttributeError,
     ) as error:
         raise ConversionError(
-            f"{shown(path)}: not a whole safetensors file: {_first_line(error)}"
+            f"{shown(path)}: not a whole safetensors file: {first_line(error)}"
         ) from error
 
 
@@ -112,7 +112,7 @@ def _read_pickle(path: pathlib.Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the damage led to
-        reason = _first_line(error)
+        reason = first_line(error)
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         if named:
             raise ConversionError(
@@ -130,10 +130,6 @@ def _read_pickle(path: pathlib.Path) -> Any:
             f"{shown(path)}: not a whole PyTorch checkpoint: {type(error).__name__} "
             f"{reason}"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 def _unwrap(loaded: Any, path: pathlib.Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import jax
 from jax.experimental import multihost_utils
 
 from tokenjax import disk_errors
-from tokenjax.errors import UserError
+from tokenjax.errors import UserError, first_line
 from tokenjax.training.settings import Settings
 
 MISTAKE, PEER_LOST, BUG = 2, 3, 1  # exit statuses
@@ -57,7 +57,7 @@ def join(settings: Settings) -> None:
         # Here all are on time, as gloo wants them when they first exchange numbers.
         multihost_utils.sync_global_devices("joined")
     except (ValueError, RuntimeError, OSError) as error:
-        raise UserError(_sentence(where, _first_line(error))) from error
+        raise UserError(_sentence(where, first_line(error))) from error
     finally:
         timer.cancel()
 
@@ -101,7 +101,7 @@ def leave(error: BaseException) -> NoReturn:
         status = PEER_LOST
         print(
             f"error: process {jax.process_index()} of {jax.process_count()} ends, for "
-            f"another one is gone ({_first_line(error)}); start all of them again, and "
+            f"another one is gone ({first_line(error)}); start all of them again, and "
             "they go on from the last checkpoint",
             file=sys.stderr,
         )
@@ -167,8 +167,3 @@ def _is_lost_peer(error: BaseException) -> bool:
     if isinstance(error, UserError) or not isinstance(error, ValueError | RuntimeError):
         return False
     return any(word in str(error).lower() for word in _LOST)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from tokenjax import disk_errors, storage
+from tokenjax.errors import first_line
 from tokenjax.training.progress import warn
 
 METRICS, PERFORMANCE = "metrics.jsonl", "performance.jsonl"
@@ -98,8 +99,8 @@ class MetricLog:
             getattr(self._clu, method)(*arguments)
         except Exception as error:  # TensorFlow's own, from the writer's thread
             self._clu = None
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            warn(f"TensorBoard's events end here, {METRICS} goes on: {reason[:200]}")
+            reason = first_line(error)
+            warn(f"TensorBoard's events end here, {METRICS} goes on: {reason}")
 
 
 class _Rows:

@@ -13,6 +13,8 @@ from typing import Any
 
 import jax
 
+from tokenjax.errors import first_line
+
 FOLDER = "profile"
 
 
@@ -85,8 +87,7 @@ class Profile:
 
     def _fail(self, error: Exception) -> None:
         self._steps = None
-        reason = str(error).strip() or type(error).__name__
-        self._warn(f"no trace: {reason.splitlines()[0]}; training goes on without")
+        self._warn(f"no trace: {first_line(error)}; training goes on without")
 
 
 def newest_trace(directory: pathlib.Path) -> pathlib.Path:
