@@ -142,8 +142,13 @@ class CheckpointFiles:
 
     def clear(self) -> None:
         """Removes what a kill or a failure left, and what Orbax gave up."""
-        for leftover in [*self.root.glob(f"*{_TEMPORARY}*"), self.root / DELETED]:
+        for leftover in self.root.glob(f"*{_TEMPORARY}*"):
             _remove(leftover)
+        self.clear_given_up()
+
+    def clear_given_up(self) -> None:
+        """Removes what Orbax gave up, while a checkpoint may be on its way."""
+        _remove(self.root / DELETED)
         for sidecar in self.sidecar(0).parent.glob("*.json"):
             if not (self.root / sidecar.stem).exists():
                 _remove(sidecar)

@@ -32,6 +32,7 @@ from tokenjax.training.checkpoint_files import (
     NOT_EVALUATED,
     CheckpointFiles,
 )
+from tokenjax.training.tree_writer import TreeSave
 
 FOLDER = "checkpoints"
 
@@ -113,10 +114,11 @@ class Checkpoints:
 
         Raises: CheckpointError if this one, or the one before it, cannot be written.
         """
-        if step in self.steps():
+        self._join()
+        if step in self._files.steps():
             return
         value = NOT_EVALUATED if metric is None else float(metric)
-        args = ocp.args.Composite(state=ocp.args.PyTreeSave(state))
+        args = ocp.args.Composite(state=TreeSave(state, self._files.clear_given_up))
         agreed(self._prepare)
         if self._manager is None:
             self._manager = self._open_manager()
@@ -137,8 +139,13 @@ class Checkpoints:
 
         Raises: CheckpointError if it could not be written.
         """
+        if self._join() and jax.process_index() == 0:
+            self._files.clear()
+
+    def _join(self) -> bool:
+        """As `wait`, what Orbax gave up staying; whether anything was on its way."""
         if self._saving is None or self._manager is None:
-            return
+            return False
         try:
             self._manager.wait_until_finished()
             if self._is_gone():
@@ -147,8 +154,7 @@ class Checkpoints:
             self._give_up(error)
             raise
         self._saving = None
-        if jax.process_index() == 0:
-            self._files.clear()
+        return True
 
     def restore_last(self, like: Any, sharding: Any) -> Any:
         """The newest whole state, as `restore` reads it; None without any checkpoint.
