@@ -137,8 +137,7 @@ def _write(
             create=True,
             dtype=array.dtype,
             shape=array.shape,
-            # One piece each; zarr knows none of length 0.
-            chunk_layout=ts.ChunkLayout(chunk_shape=[max(n, 1) for n in array.shape]),
+            chunk_layout=ts.ChunkLayout(chunk_shape=array.shape),  # in one piece
         )
         for name, array in arrays.items()
     ]
