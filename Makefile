@@ -11,7 +11,7 @@ demo: $(STAMP)
 	$(BIN)/python train.py --config configs/vdpa.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -17,7 +17,9 @@ SMALL = [
     "--config.log_every_steps=4",
     "--config.evaluate_every_epochs=0.5",
     "--config.checkpoint.every_epochs=0.2",
+    "--config.figures=False",
 ]
+FIGURES = "--config.figures=True"
 
 
 def command(script: str, *arguments: object) -> list[str]:
@@ -30,7 +32,10 @@ def environment(tensorflow: bool = False, **extra: str) -> dict[str, str]:
     """This process's, with the suite's compilation cache and no accelerator.
 
     Without `tensorflow` it cannot be imported, which spares its import's seconds.
+    XLA_FLAGS are added to the suite's own.
     """
+    if "XLA_FLAGS" in extra:
+        extra["XLA_FLAGS"] += " " + os.environ.get("XLA_FLAGS", "")
     hidden = [] if tensorflow else [str(REPOSITORY / "tests" / "without_tensorflow")]
     return {
         **os.environ,

@@ -112,7 +112,9 @@ def print_summary(summary: dict[str, Any], workdir: pathlib.Path) -> None:
     if "teacher_top1" in summary:
         print(f"its teacher, which keeps every token: {summary['teacher_top1']:.2%}")
     suffix = "" if summary["split"] == "test" else f"-{summary['split']}"
-    print(f"{workdir}/evaluation{suffix}.json and {workdir}/figures{suffix}: the rest")
+    figures = workdir / f"figures{suffix}"
+    drawn = f" and {figures}" if figures.is_dir() else ""
+    print(f"{workdir}/evaluation{suffix}.json{drawn}: the rest")
 
 
 def _print_retrieval(summary: dict[str, Any]) -> None:

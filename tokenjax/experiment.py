@@ -197,5 +197,6 @@ def _evaluate(
         settings.batch_size,
         mesh,
         output,
+        settings.figures,
         checkpoint=which,
     )

@@ -23,7 +23,7 @@ def pruned(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("pruned") / "run"
     settings = [*TINY, "--config.distillation.teacher_epochs=0.0"]
     finished = training_runs.train_small(
-        workdir, *settings, config=DYNAMIC, timeout=300
+        workdir, *settings, training_runs.FIGURES, config=DYNAMIC, timeout=300
     )
     assert finished.returncode == 0, finished.stderr
     return workdir, settings, finished
@@ -83,7 +83,7 @@ def test_an_imbalanced_run_reports_many_and_few(tmp_path):
     evaluated = training_runs.run(
         "eval.py",
         *["--config", config, "--workdir", workdir],
-        *[*training_runs.SMALL, *settings],
+        *[*training_runs.SMALL, *settings, training_runs.FIGURES],
     )
     assert evaluated.returncode == 0, evaluated.stderr
     assert "many-shot" in evaluated.stdout

@@ -16,6 +16,7 @@ from tokenjax.reliability.processes import RunningProcesses
 STEPS = 96
 ARGUMENTS = [
     *training_runs.SMALL,
+    training_runs.FIGURES,
     "--config.model.drop=0.1",
     "--config.ema_decay=0.9",
     f"--config.steps={STEPS}",

@@ -20,6 +20,7 @@ def test_one_step(tmp_path):
         *["--config", "configs/vdpa.py:paper", "--workdir", tmp_path / "run"],
         f"--config.data.directory={tmp_path / 'images'}",
         *["--config.steps=1", "--config.batch_size=1", "--config.model.remat=True"],
+        "--config.figures=False",
         timeout=300,
     )
     assert finished.returncode == 0, finished.stderr

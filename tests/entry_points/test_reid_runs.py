@@ -16,6 +16,7 @@ from tokenjax.data import synthetic_reid
 from tokenjax.training.checkpoints import load_initial_variables
 
 CONFIG = "configs/sdtps.py"
+NO_FIGURES = "--config.figures=False"
 SMALL = [
     "--config.data.identities=8",
     "--config.data.validation_identities=2",
@@ -131,7 +132,7 @@ def test_a_run_that_is_complete_is_evaluated_again(trained, run):
     workdir, _ = trained
     before = (workdir / "evaluation.json").read_bytes()
     log = (workdir / "metrics.jsonl").read_bytes()
-    finished = run(workdir)
+    finished = run(workdir, NO_FIGURES)
     assert finished.returncode == 0, finished.stderr
     assert "training is complete at step 12" in finished.stdout
     assert (workdir / "evaluation.json").read_bytes() == before
@@ -146,7 +147,7 @@ def test_a_run_cut_at_half_ends_as_the_whole_one(trained, run, tmp_path):
     assert (again / "checkpoints" / "7").is_dir()
     shutil.rmtree(again / "checkpoints" / "12")
     (again / "evaluation.json").unlink()
-    finished = run(again)
+    finished = run(again, NO_FIGURES)
     assert finished.returncode == 0, finished.stderr
     ours, theirs = (load_initial_variables(path, "last") for path in (again, workdir))
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
@@ -157,8 +158,9 @@ def test_a_run_cut_at_half_ends_as_the_whole_one(trained, run, tmp_path):
 
 def test_two_devices_train_as_one(trained, run, tmp_path):
     flags = "--xla_force_host_platform_device_count=2"
-    finished = run(tmp_path, XLA_FLAGS=flags)
+    finished = run(tmp_path, NO_FIGURES, XLA_FLAGS=flags)
     assert finished.returncode == 0, finished.stderr
+    assert not (tmp_path / "figures").exists()
     workdir, _ = trained
     found, expected = rows(tmp_path, "train/loss"), rows(workdir, "train/loss")
     for ours, theirs in zip(found, expected, strict=True):

@@ -82,6 +82,7 @@ def test_two_devices_dispatch_their_own_rows_and_train_as_one(tmp_path, ablated)
                 "--config.model.mask_gradient=executed",
                 "--config.log_every_steps=1",
                 "--config.steps=4",
+                "--config.figures=False",
             ],
             XLA_FLAGS=flag,
         )

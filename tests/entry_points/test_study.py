@@ -19,7 +19,7 @@ def get_config(variant=""):
     del study.variants["linear_vit"]
     data = study.datasets.digits
     data.data.image_size, data.model.patch_size = 16, 4
-    data.steps, data.log_every_steps = 2, 1
+    data.steps, data.log_every_steps, data.figures = 2, 1, False
     for variant in study.variants.values():
         variant.model.update(embed_dim=16, depth=4, num_heads=2)
     study.latency_batch_size = 2

@@ -66,6 +66,7 @@ def final_evaluation(
     batch_size: int,
     mesh: Mesh,
     workdir: pathlib.Path,
+    draw: bool = True,
     **about: Any,
 ) -> dict[str, Any]:
     """Evaluates a split, writes evaluation.json and the figures, returns the summary.
@@ -91,7 +92,8 @@ def final_evaluation(
     summary["model"] = means
     suffix = "" if split_name == "test" else f"-{split_name}"
     storage.write_json(workdir / f"evaluation{suffix}.json", summary)
-    figures = workdir / f"figures{suffix}"
-    figures.mkdir(parents=True, exist_ok=True)
-    task.figures(figures, report, looks, outputs, split)
+    if draw:
+        figures = workdir / f"figures{suffix}"
+        figures.mkdir(parents=True, exist_ok=True)
+        task.figures(figures, report, looks, outputs, split)
     return summary

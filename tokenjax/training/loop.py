@@ -212,7 +212,8 @@ def _finish(run: Run, log: MetricLog, workdir: pathlib.Path) -> dict[str, Any]:
     state = run.state
     if step is not None and step != run.step:
         state = run.checkpoints.restore(step, state, run.sharding)
-    if jax.process_index() == 0:
+    draw = run.settings.figures
+    if draw and jax.process_index() == 0:
         (workdir / "figures").mkdir(exist_ok=True)
         run.task.curves(log.rows(), workdir / "figures")
     return evaluate.final_evaluation(
@@ -223,6 +224,7 @@ def _finish(run: Run, log: MetricLog, workdir: pathlib.Path) -> dict[str, Any]:
         run.settings.batch_size,
         run.mesh,
         workdir,
+        draw,
         step=step,
         checkpoint=which,
     )

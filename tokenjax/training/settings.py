@@ -164,6 +164,7 @@ class Settings:
     init_from: str = ""  # a converted checkpoint or another run's workdir
     log_every_steps: int = 20
     profile: bool = False  # trace some steps into workdir/profile
+    figures: bool = True  # drawn after the final evaluation
     evaluate_every_epochs: float = 10.0
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()

@@ -18,6 +18,7 @@ _FREE = (
     "evaluate_every_epochs",
     "checkpoint",
     "profile",
+    "figures",
     "observation",
     "distributed",
     "cluster",
