@@ -38,16 +38,17 @@ def saved(tmp_path):
     As in training, a step overwrites the arrays as soon as `save` returns.
     """
     step_of = jax.jit(lambda tree: jax.tree.map(_another, tree), donate_argnums=0)
+    root = tmp_path / "50% of a run? #1 ü"
 
     def save(states):
         directories = []
-        with ocp.CheckpointManager(tmp_path) as manager:
+        with ocp.CheckpointManager(root) as manager:
             for step, each in enumerate(states):
                 tree = TreeSave(each, lambda: None)
                 manager.save(step, args=ocp.args.Composite(state=tree))
                 jax.block_until_ready(step_of(each))
                 manager.wait_until_finished()
-                directories.append(tmp_path / str(step) / "state")
+                directories.append(root / str(step) / "state")
         return directories
 
     return save

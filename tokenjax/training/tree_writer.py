@@ -12,6 +12,7 @@ or the structure is another, Orbax writes.
 """
 
 import dataclasses
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,6 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore as ts
-from etils import epath
 
 _DESCRIPTION = "_METADATA"  # Orbax's: keys and types of the tree, no shapes
 _OF_ARRAY = "/.zarray"  # zarr's description of an array, below the array's name
@@ -43,21 +43,22 @@ class TreeWriter(ocp.PyTreeCheckpointHandler):
         tree = _on_host(args.tree)
         arrays = _named(tree)
         if self._learned is not None and self._learned[0] == set(arrays):
-            where, description = epath.Path(directory), self._learned[1]
+            where, description = pathlib.Path(directory), self._learned[1]
             return [_Later(args.first, lambda: _write(where, arrays, description))]
         args.first()
         self._names = set(arrays)
         return await super().async_save(directory, args=ocp.args.PyTreeSave(tree))
 
-    def finalize(self, directory: epath.Path) -> None:
+    def finalize(self, directory: Any) -> None:
         """When all is written: completes, and learns from, what Orbax wrote."""
         if jax.process_count() > 1:
             super().finalize(directory)
         elif self._names is not None:
             names, self._names = self._names, None
             super().finalize(directory)
-            if names == _names_on_disk(directory):
-                self._learned = names, (directory / _DESCRIPTION).read_bytes()
+            where = pathlib.Path(directory)
+            if names == _names_on_disk(where):
+                self._learned = names, (where / _DESCRIPTION).read_bytes()
 
 
 # Orbax wants to know arguments of both; nothing is read through this handler.
@@ -110,11 +111,11 @@ def _named(tree: Any) -> dict[str, np.ndarray]:
     }
 
 
-def _key_value_store(directory: epath.Path) -> dict[str, Any]:
+def _key_value_store(directory: pathlib.Path) -> dict[str, Any]:
     """Orbax's choices for tensorstore's OCDBT."""
     return {
         "driver": "ocdbt",
-        "base": f"file://{directory}/",
+        "base": {"driver": "file", "path": f"{directory}/"},
         "config": {
             "max_inline_value_bytes": 1024,
             "max_decoded_node_bytes": 100_000_000,
@@ -125,7 +126,7 @@ def _key_value_store(directory: epath.Path) -> dict[str, Any]:
 
 
 def _write(
-    directory: epath.Path, arrays: dict[str, np.ndarray], description: bytes
+    directory: pathlib.Path, arrays: dict[str, np.ndarray], description: bytes
 ) -> None:
     """The arrays and what describes their tree; raises what tensorstore does."""
     context = ts.Context()
@@ -150,7 +151,7 @@ def _write(
     (directory / _DESCRIPTION).write_bytes(description)
 
 
-def _names_on_disk(directory: epath.Path) -> set[str]:
+def _names_on_disk(directory: pathlib.Path) -> set[str]:
     """Of the arrays."""
     store = ts.KvStore.open(_key_value_store(directory)).result()
     keys = [key.decode() for key in store.list().result()]
