@@ -4,7 +4,6 @@ Run as a program, in a process of four devices, it trains both ways and compares
 """
 
 import json
-import os
 import pathlib
 import sys
 
@@ -90,7 +89,7 @@ def test_split_over_four_devices(tmp_path):
     finished = training_runs.run(
         *["tests/training/test_fsdp.py", tmp_path],
         timeout=600,
-        XLA_FLAGS=f"{FOUR} {os.environ['XLA_FLAGS']}",
+        XLA_FLAGS=FOUR,
         PYTHONPATH=f"{training_runs.REPOSITORY}:{tests}",
     )
     assert finished.returncode == 0, finished.stderr
