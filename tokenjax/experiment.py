@@ -12,17 +12,18 @@ import jax
 
 from tokenjax import data, models, storage
 from tokenjax.errors import UserError
-from tokenjax.training import cluster, devices, loop
+from tokenjax.training import loop
 from tokenjax.training.checkpoints import load_initial_variables
-from tokenjax.training.classification import Classification
+from tokenjax.training.distribution import cluster, devices
 from tokenjax.training.evaluate import final_evaluation
 from tokenjax.training.initialize import check_variables
-from tokenjax.training.progress import say
-from tokenjax.training.pruning import Pruning
-from tokenjax.training.reid import Reidentification
-from tokenjax.training.routing import Routing
+from tokenjax.training.observation.progress import say
 from tokenjax.training.settings import Distillation, Settings
-from tokenjax.training.task import Task
+from tokenjax.training.tasks.classification import Classification
+from tokenjax.training.tasks.pruning import Pruning
+from tokenjax.training.tasks.reid import Reidentification
+from tokenjax.training.tasks.routing import Routing
+from tokenjax.training.tasks.task import Task
 from tokenjax.training.workdir import open_workdir
 
 TEACHER = "teacher"  # below the workdir of a pruning run

@@ -6,7 +6,7 @@ another name and renamed.
 
 A checkpoint carries the number of its format, `FORMAT`. An earlier one is read, one
 without a number (of before there were numbers) too; a later one is refused. 1 is the
-layout told here and in `tokenjax.training.checkpoint_files`.
+layout told here and in `tokenjax.training.checkpoints.checkpoint_files`.
 """
 
 import contextlib

@@ -4,8 +4,8 @@ import csv
 import json
 
 import pytest
-import training_runs
 from absl import flags
+from helpers import training_runs
 from PIL import Image
 
 from tokenjax import models

@@ -4,7 +4,7 @@ import importlib.util
 
 import numpy as np
 import pytest
-from small_models import DEMO, ROUTED, SMALL
+from helpers.small_models import DEMO, ROUTED, SMALL
 
 from tokenjax import benchmark, models
 from tokenjax.benchmark import pairs, torch_peers
@@ -34,7 +34,7 @@ def test_both_compute_the_same(name):
     assert pair.low <= pair.ratio <= pair.high
     assert row.latency.repeats == pair.theirs.repeats == 5
     text = pairs.format_pairs([pair])
-    assert f"{name}: tests/references/pytorch_" in text
+    assert f"{name}: references/pytorch_" in text
 
 
 def test_bfloat16_is_autocast():

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from small_models import DEMO, SMALL
+from helpers.small_models import DEMO, SMALL
 
 from tokenjax import benchmark, models
 from tokenjax.benchmark import flops, measure, memory, program

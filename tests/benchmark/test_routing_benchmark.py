@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl import flags
-from drawn_figures import assert_drawn
+from helpers.drawn_figures import assert_drawn
 from PIL import Image
 
 from tokenjax import models, plots

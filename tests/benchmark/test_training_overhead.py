@@ -1,7 +1,7 @@
 """What training costs beside its steps: the sums, and one small run of train.py."""
 
 import pytest
-import training_runs
+from helpers import training_runs
 
 from tokenjax.benchmark import overhead_runs, training_overhead
 from tokenjax.errors import UserError

@@ -1,7 +1,7 @@
 """A small model and its weights by PyTorch's keys, for odd and hostile files."""
 
 import pytest
-from quick_compilation import drawn_variables
+from helpers.quick_compilation import drawn_variables
 
 from tokenjax import convert, models
 

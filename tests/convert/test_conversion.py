@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-import training_runs
+from helpers import training_runs
 
 from tokenjax import convert, models, storage
 from tokenjax.convert.checkpoint_files import read_state_dict

@@ -2,10 +2,9 @@
 
 import jax
 import numpy as np
-import published_weights
 import pytest
 import safetensors.numpy
-import training_runs
+from helpers import published_weights, training_runs
 
 from tokenjax import convert, models, storage
 from tokenjax.convert.checkpoint_files import read_state_dict

@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-import training_runs
+from helpers import training_runs
 
 from tokenjax import convert, models
 from tokenjax.convert.checkpoint_files import read_state_dict

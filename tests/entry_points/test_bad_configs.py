@@ -7,7 +7,8 @@ from ml_collections import config_flags
 
 from tokenjax import command_line, data
 from tokenjax.errors import UserError
-from tokenjax.training.settings import LARGEST_COUNT, Settings
+from tokenjax.training.settings import Settings
+from tokenjax.training.settings.setting_limits import LARGEST_COUNT
 
 GOOD = """
 from tokenjax.training import default_config

@@ -6,7 +6,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
-import training_runs
+from helpers import training_runs
 
 from tokenjax.training.checkpoints import load_initial_variables
 

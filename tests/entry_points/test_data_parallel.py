@@ -3,7 +3,7 @@
 import json
 
 import pytest
-import training_runs
+from helpers import training_runs
 
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
 

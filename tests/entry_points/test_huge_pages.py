@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-import training_runs
+from helpers import training_runs
 
 from tokenjax import command_line
 

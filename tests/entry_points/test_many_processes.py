@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-import training_runs
+from helpers import training_runs
 
 from tokenjax.reliability.processes import RunningProcesses
 

@@ -4,7 +4,7 @@ import os
 import pathlib
 
 import pytest
-import training_runs
+from helpers import training_runs
 
 CONFIG = ["--config", "configs/vdpa.py"]
 

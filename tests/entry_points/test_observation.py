@@ -3,7 +3,7 @@
 import gzip
 import json
 
-import training_runs
+from helpers import training_runs
 
 
 def test_a_traced_run(tmp_path):

@@ -3,7 +3,7 @@
 import json
 
 import numpy as np
-import training_runs
+from helpers import training_runs
 from PIL import Image
 
 

@@ -9,10 +9,10 @@ import threading
 import jax
 import numpy as np
 import pytest
-import training_runs
+from helpers import training_runs
 from test_mistakes import assert_one_sentence
 
-from tokenjax.data import synthetic_reid
+from tokenjax.data.people import synthetic_reid
 from tokenjax.training.checkpoints import load_initial_variables
 
 CONFIG = "configs/sdtps.py"
@@ -249,7 +249,7 @@ def test_two_processes_make_one_set(tmp_path):
     directory = tmp_path / "sets" / "set"
     flags = [f"--{name}={value}" for name, value in {"identities": 8, **TINY}.items()]
     command = training_runs.command(
-        "-m tokenjax.data.synthetic_reid", "--output", directory, *flags
+        "-m tokenjax.data.people.synthetic_reid", "--output", directory, *flags
     )
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     environment = training_runs.environment()

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-import training_runs
+from helpers import training_runs
 
 from tokenjax.training.checkpoints import load_initial_variables
 

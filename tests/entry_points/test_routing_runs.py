@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-import training_runs
+from helpers import training_runs
 
 CONFIG = """
 from ml_collections import ConfigDict

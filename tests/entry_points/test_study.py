@@ -4,7 +4,7 @@ import json
 import pathlib
 
 import pytest
-import training_runs
+from helpers import training_runs
 
 from tokenjax.errors import UserError
 from tokenjax.study import plan

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-import training_runs
+from helpers import training_runs
 
 HIDDEN = {"HIDDEN_PACKAGES": "tensorflow tensorflow_datasets torch"}
 MODELS = """

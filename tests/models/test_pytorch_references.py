@@ -8,20 +8,21 @@ import functools
 import jax
 import numpy as np
 import pytest
-from quick_compilation import drawn_variables, quick
-from small_models import small, small_demo
+from helpers.quick_compilation import drawn_variables, quick
+from helpers.small_models import small, small_demo
 
 from tokenjax import convert, models
 
 torch = pytest.importorskip("torch")
 
-from reference_programs import (  # noqa: E402  after torch is known to be there
+from helpers.reference_programs import (  # noqa: E402
     check_gradients,
     inputs_of,
     loaded,
     program_of,
     tensor,
 )
+
 from references import pytorch_vdpa, pytorch_vit  # noqa: E402
 
 OUTPUT, GRADIENT = 1e-5, 1e-4

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick_compilation import quick
+from helpers.quick_compilation import quick
 
 from tokenjax.benchmark.flops import count_flops
 from tokenjax.ops import depthwise

@@ -8,7 +8,7 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
-import training_runs
+from helpers import training_runs
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from tokenjax.ops.dispatch import apply_to_selected, shard_index

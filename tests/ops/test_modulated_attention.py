@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.quick_compilation import quick
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from quick_compilation import quick
 
 from tokenjax.benchmark.flops import count_flops
 from tokenjax.ops import soft_topk

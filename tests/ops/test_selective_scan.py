@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.quick_compilation import quick
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from quick_compilation import quick
 
 from tokenjax.ops.selective_scan import cross_merge, cross_scan, selective_scan
 

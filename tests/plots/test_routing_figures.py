@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from drawn_figures import assert_drawn
+from helpers.drawn_figures import assert_drawn
 from PIL import Image
 
 from tokenjax import plots

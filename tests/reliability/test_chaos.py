@@ -3,7 +3,7 @@
 import dataclasses
 import json
 
-import training_runs
+from helpers import training_runs
 
 from tokenjax.reliability import chaos, kills
 

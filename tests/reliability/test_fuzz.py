@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-import training_runs
+from helpers import training_runs
 
 from tokenjax.reliability import fuzz
 

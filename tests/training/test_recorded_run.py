@@ -10,10 +10,10 @@ import pytest
 
 from tokenjax import convert, models
 from tokenjax.data import ArraySplit
-from tokenjax.training.classification import Classification
 from tokenjax.training.optimizer import make_optimizer
 from tokenjax.training.settings import Optimizer, Settings
 from tokenjax.training.state import make_init, make_train_step
+from tokenjax.training.tasks.classification import Classification
 
 BIAS = "attn.qkv.bias"  # its key third drifts freely: softmax ignores it
 

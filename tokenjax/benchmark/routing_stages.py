@@ -17,9 +17,9 @@ import numpy as np
 
 from tokenjax.benchmark import flops, inputs, latency, measure, program
 from tokenjax.benchmark.turns import Contestant
-from tokenjax.models.routing import AttentionRouting
-from tokenjax.models.routing_baselines import CheapCompute, FullCompute
-from tokenjax.models.routing_parts import cut_patches
+from tokenjax.models.routing.attention_routing import AttentionRouting
+from tokenjax.models.routing.routing_baselines import CheapCompute, FullCompute
+from tokenjax.models.routing.routing_parts import cut_patches
 
 BUDGET = 0.25  # share of the patches that whole models send to the big network
 ROUTED = "routed"

@@ -26,8 +26,8 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.benchmark import flops, inputs, latency, program
-from tokenjax.models.demo import DeMo
-from tokenjax.models.sdtps import Selection, TokenSparse
+from tokenjax.models.demo.demo_model import DeMo
+from tokenjax.models.demo.sdtps import Selection, TokenSparse
 
 BACKBONE, BOTH = "backbone", "selection + aggregation"
 ByModality = Mapping[str, jax.Array]

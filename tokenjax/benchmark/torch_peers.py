@@ -11,7 +11,6 @@ import contextlib
 import importlib
 import importlib.machinery
 import importlib.util
-import pathlib
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -36,14 +35,13 @@ TIMM = {  # name here -> name there
     "maxvit_tiny": "maxvit_tiny_tf_224",
 }
 SIZED = ("vit_", "swin_", "maxvit_")  # built for one image size
-REFERENCES = {  # our class -> module of tests/references, which has the same class
+REFERENCES = {  # our class -> module of references/ which has the same class
     "VDPA": "pytorch_vdpa",
     "VisionTransformer": "pytorch_vit",
     "DynamicViT": "pytorch_vit",
     "DeMo": "pytorch_demo",
     "AttentionRouting": "pytorch_routing",
 }
-DIRECTORY = pathlib.Path(__file__).parents[2] / "tests" / "references"
 
 
 class Peer(NamedTuple):
@@ -74,8 +72,7 @@ def check(name: str, model: nn.Module) -> None:
         raise UserError(
             f"--peer torch: {name} has no PyTorch equivalent here; there are {known}"
         )
-    if not (DIRECTORY / f"{module}.py").is_file():
-        raise UserError(f"--peer torch needs a checkout with {DIRECTORY}/{module}.py")
+    _find_references()
 
 
 def build(name: str, model: nn.Module, variables: Mapping[str, Any]) -> Peer:
@@ -91,7 +88,7 @@ def build(name: str, model: nn.Module, variables: Mapping[str, Any]) -> Peer:
         file = REFERENCES[type(model).__name__]
         reference = _reference(file)
         module = getattr(reference, type(model).__name__)(model)
-        source = f"tests/references/{file}.py, torch {torch.__version__}"
+        source = f"references/{file}.py, torch {torch.__version__}"
     module.load_state_dict(_state(name, model, variables))
     return Peer(module.to(device), source, _converter(device))
 
@@ -123,11 +120,18 @@ def _state(name: str, model: nn.Module, variables: Mapping[str, Any]) -> Any:
 
 
 def _reference(name: str) -> types.ModuleType:
-    """A module of tests/references, which import each other as `references.NAME`."""
-    tests = str(DIRECTORY.parent)
-    if tests not in sys.path:
-        sys.path.append(tests)
+    """Import a program of `references`."""
+    _find_references()
     return importlib.import_module(f"references.{name}")
+
+
+def _find_references() -> None:
+    """Raises: UserError where there are none: a checkout has them, a wheel has not."""
+    if importlib.util.find_spec("references") is None:
+        raise UserError(
+            "--peer torch holds our own models to the PyTorch programs in references/, "
+            "which only a checkout has: run `python bench.py` there"
+        )
 
 
 def _converter(device: Any) -> Callable[[Sequence[Any]], tuple[Any, ...]]:

@@ -29,10 +29,10 @@ import numpy as np
 from tokenjax.convert.mapping import apply_table, as_arrays, invert_table
 from tokenjax.convert.tables import table_for
 from tokenjax.errors import ConversionError
-from tokenjax.models.camera_vit import CameraViT
-from tokenjax.models.clip_vit import ClipVisionTransformer
+from tokenjax.models.demo.camera_vit import CameraViT
+from tokenjax.models.demo.clip_vit import ClipVisionTransformer
+from tokenjax.models.demo.t2t_vit import T2TViT
 from tokenjax.models.position_embedding import resize
-from tokenjax.models.t2t_vit import T2TViT
 
 Arrays = dict[str, np.ndarray]
 

@@ -9,7 +9,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from tokenjax.data.augmentation import Augmentation, augment, normalize
+from tokenjax.data.augmentation.mixing import Mixed, mix
+from tokenjax.data.augmentation.modality_augmentation import augment_modalities
+from tokenjax.data.augmentation.pipeline import Augmentation, augment, normalize
 from tokenjax.data.batches import (
     ALL_ROWS,
     Rows,
@@ -37,8 +39,6 @@ from tokenjax.data.imbalance import (
     make_imbalanced,
     sampling_weights,
 )
-from tokenjax.data.mixing import Mixed, mix
-from tokenjax.data.modality_augmentation import augment_modalities
 from tokenjax.data.reid_dataset import ReidInfo, ReidSplit
 from tokenjax.data.sources import SOURCES
 from tokenjax.errors import DatasetError, unknown_name

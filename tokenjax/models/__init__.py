@@ -6,7 +6,6 @@ from typing import Any
 import flax.linen as nn
 
 from tokenjax.errors import UserError, unknown_name
-from tokenjax.models import camera_vit, t2t_vit
 from tokenjax.models.argument_checks import check_arguments
 from tokenjax.models.baselines import convnext_v2, swin, vision_transformer, vmamba
 from tokenjax.models.baselines.convnext_v2 import ConvNeXtV2
@@ -15,14 +14,19 @@ from tokenjax.models.baselines.resnet import ResNet
 from tokenjax.models.baselines.swin import SwinTransformer
 from tokenjax.models.baselines.vision_transformer import ImageNetViT
 from tokenjax.models.baselines.vmamba import VMamba
-from tokenjax.models.camera_vit import CameraViT
-from tokenjax.models.clip_vit import ClipVisionTransformer
-from tokenjax.models.demo import DeMo
+from tokenjax.models.demo import camera_vit, t2t_vit
+from tokenjax.models.demo.camera_vit import CameraViT
+from tokenjax.models.demo.clip_vit import ClipVisionTransformer
+from tokenjax.models.demo.demo_model import DeMo
+from tokenjax.models.demo.t2t_vit import T2TViT
 from tokenjax.models.dynamic_vit import DynamicViT
 from tokenjax.models.linear_vit import LinearVisionTransformer
-from tokenjax.models.routing import AttentionRouting
-from tokenjax.models.routing_baselines import CheapCompute, FullCompute, NoRouting
-from tokenjax.models.t2t_vit import T2TViT
+from tokenjax.models.routing.attention_routing import AttentionRouting
+from tokenjax.models.routing.routing_baselines import (
+    CheapCompute,
+    FullCompute,
+    NoRouting,
+)
 from tokenjax.models.vdpa import VDPA
 from tokenjax.models.vit import VisionTransformer
 

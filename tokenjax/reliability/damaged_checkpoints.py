@@ -28,8 +28,11 @@ import numpy as np
 
 from tokenjax import disk_errors, storage
 from tokenjax.errors import UserError
-from tokenjax.training.checkpoints import Checkpoints, load_initial_variables
-from tokenjax.training.metric_log import MetricLog
+from tokenjax.training.checkpoints import (
+    Checkpoints,
+    load_initial_variables,
+)
+from tokenjax.training.observation.metric_log import MetricLog
 from tokenjax.training.workdir import open_workdir
 
 CONFIG = {"seed": 0, "model": {"name": "vit"}, "data": {"source": "digits"}}

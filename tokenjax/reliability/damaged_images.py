@@ -185,7 +185,7 @@ def _animated(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
 
 def _damaged_png(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
     """Smooth or noisy: Pillow alone reads on past damage to the smooth ones."""
-    from tokenjax.data.images import read_rgb
+    from tokenjax.data.images.image_sizes import read_rgb
 
     ramp = np.arange(64)[:, None, None] * random.integers(1, 5, 3) + random.integers(9)
     smooth = np.broadcast_to(ramp, (64, 64, 3)).astype(np.uint8)

@@ -19,8 +19,8 @@ from collections.abc import Callable
 
 from tokenjax.errors import UserError
 from tokenjax.reliability.processes import RunningProcesses
-from tokenjax.training.checkpoint_files import CheckpointFiles
 from tokenjax.training.checkpoints import FOLDER
+from tokenjax.training.checkpoints.checkpoint_files import CheckpointFiles
 
 MOMENTS = ("step", "checkpoint", "start")
 OFTEN = (6, 5, 1)  # how often each of them comes

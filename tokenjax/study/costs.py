@@ -18,8 +18,8 @@ from tokenjax.benchmark.program import count_parameters
 from tokenjax.data import Dataset, Split
 from tokenjax.errors import UserError
 from tokenjax.training.checkpoints import load_initial_variables
-from tokenjax.training.classification import Classification
 from tokenjax.training.settings import Settings
+from tokenjax.training.tasks.classification import Classification
 
 ROUNDS = 5
 BATCHES = 4  # different test batches, in turn

@@ -12,9 +12,9 @@ from jax.sharding import Mesh
 from tokenjax import storage
 from tokenjax.data import Split, evaluation_batches, prefetch
 from tokenjax.errors import UserError
-from tokenjax.training import devices
-from tokenjax.training.classification import PER_BLOCK
-from tokenjax.training.task import Task
+from tokenjax.training.distribution import devices
+from tokenjax.training.tasks.classification import PER_BLOCK
+from tokenjax.training.tasks.task import Task
 
 
 def device_batches(split: Split, batch_size: int, mesh: Mesh) -> Iterator[dict]:

@@ -16,17 +16,21 @@ import numpy as np
 
 from tokenjax import data, disk_errors
 from tokenjax.errors import UserError
-from tokenjax.training import cluster, devices, evaluate
-from tokenjax.training.agreement import agreed
-from tokenjax.training.checkpoints import Checkpoints, load_initial_variables
+from tokenjax.training import evaluate
+from tokenjax.training.checkpoints import (
+    Checkpoints,
+    load_initial_variables,
+)
+from tokenjax.training.distribution import cluster, devices
+from tokenjax.training.distribution.agreement import agreed
+from tokenjax.training.distribution.signals import StopRequest
 from tokenjax.training.initialize import with_variables
-from tokenjax.training.metric_log import MetricLog
-from tokenjax.training.observer import Observer
-from tokenjax.training.progress import Progress, say
+from tokenjax.training.observation.metric_log import MetricLog
+from tokenjax.training.observation.observer import Observer
+from tokenjax.training.observation.progress import Progress, say
 from tokenjax.training.settings import Settings
-from tokenjax.training.signals import StopRequest
 from tokenjax.training.state import TrainState, make_init, make_train_step
-from tokenjax.training.task import Task
+from tokenjax.training.tasks.task import Task
 
 
 class Run:

@@ -32,7 +32,7 @@ class TrainState:
 
 
 class TrainingTask(Protocol):
-    """What a task plugs into the step; see `tokenjax.training.task`."""
+    """What a task plugs into the step; see `tokenjax.training.tasks.task`."""
 
     def init(self, key: jax.Array) -> dict[str, Any]: ...
 

@@ -30,14 +30,14 @@ from tokenjax.models.baselines.resnet import ResNet
 from tokenjax.models.baselines.swin import SwinTransformer
 from tokenjax.models.baselines.vision_transformer import ImageNetViT
 from tokenjax.models.baselines.vmamba import VMamba
-from tokenjax.models.camera_vit import CameraViT
-from tokenjax.models.clip_vit import ClipVisionTransformer
-from tokenjax.models.demo import DeMo
+from tokenjax.models.demo.camera_vit import CameraViT
+from tokenjax.models.demo.clip_vit import ClipVisionTransformer
+from tokenjax.models.demo.demo_model import DeMo
+from tokenjax.models.demo.modality_fusion import GeneralFusion
+from tokenjax.models.demo.sdtps import MultiModalSDTPS, TokenAggregation, TokenSparse
+from tokenjax.models.demo.t2t_vit import T2TViT
 from tokenjax.models.dynamic_vit import DynamicViT
 from tokenjax.models.linear_vit import LinearVisionTransformer
-from tokenjax.models.modality_fusion import GeneralFusion
-from tokenjax.models.sdtps import MultiModalSDTPS, TokenAggregation, TokenSparse
-from tokenjax.models.t2t_vit import T2TViT
 from tokenjax.models.vdpa import VDPA
 from tokenjax.models.vit import VisionTransformer
 

@@ -1,7 +1,7 @@
 """Keys of the state_dict of TransReID's vision transformer, which are timm's."""
 
 from tokenjax.convert.mapping import LINEAR, Entry, Table, convolution, linear, norm
-from tokenjax.models.camera_vit import CameraViT
+from tokenjax.models.demo.camera_vit import CameraViT
 
 
 def camera_vit_table(model: CameraViT) -> Table:

@@ -1,7 +1,7 @@
 """Keys of the state_dict of CLIP's image encoder."""
 
 from tokenjax.convert.mapping import CONVOLUTION, Entry, Table, attention, linear, norm
-from tokenjax.models.clip_vit import ClipVisionTransformer
+from tokenjax.models.demo.clip_vit import ClipVisionTransformer
 
 
 def clip_vit_table(model: ClipVisionTransformer) -> Table:

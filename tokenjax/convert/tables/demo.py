@@ -9,8 +9,8 @@ from tokenjax.convert.tables.clip_vit import clip_vit_table
 from tokenjax.convert.tables.modality_fusion import modality_fusion_table
 from tokenjax.convert.tables.sdtps import sdtps_table
 from tokenjax.convert.tables.t2t_vit import t2t_vit_table
-from tokenjax.models.demo import DeMo
-from tokenjax.models.demo_backbone import make_backbone
+from tokenjax.models.demo.demo_backbone import make_backbone
+from tokenjax.models.demo.demo_model import DeMo
 
 
 def demo_table(model: DeMo) -> Table:

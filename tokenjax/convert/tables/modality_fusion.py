@@ -10,7 +10,7 @@ from tokenjax.convert.mapping import (
     batch_norm,
     linear,
 )
-from tokenjax.models.modality_fusion import GeneralFusion, modality_parts
+from tokenjax.models.demo.modality_fusion import GeneralFusion, modality_parts
 
 
 def modality_fusion_table(model: GeneralFusion) -> Table:

@@ -1,7 +1,7 @@
 """Keys of SDTPS's state_dict (DeMo2, modeling/sdtps_complete.py)."""
 
 from tokenjax.convert.mapping import Entry, Path, Table, linear, norm
-from tokenjax.models.sdtps import MultiModalSDTPS, TokenAggregation, TokenSparse
+from tokenjax.models.demo.sdtps import MultiModalSDTPS, TokenAggregation, TokenSparse
 
 
 def token_sparse_table(model: TokenSparse) -> Table:

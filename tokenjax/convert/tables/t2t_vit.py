@@ -2,7 +2,7 @@
 
 from tokenjax.convert.mapping import LINEAR, Entry, Table, linear, norm
 from tokenjax.convert.tables.camera_vit import camera_vit_table
-from tokenjax.models.t2t_vit import T2TViT
+from tokenjax.models.demo.t2t_vit import T2TViT
 
 
 def t2t_vit_table(model: T2TViT) -> Table:

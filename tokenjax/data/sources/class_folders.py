@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from tokenjax.data.image_files import ImageTree, abridged
+from tokenjax.data.images.image_files import ImageTree, abridged
 from tokenjax.data.partition import stratified_split
 from tokenjax.errors import DatasetError, shown, unknown_name
 

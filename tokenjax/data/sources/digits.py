@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tokenjax.data.dataset import ArraySplit, Dataset, make_dataset
-from tokenjax.data.images import check_side
+from tokenjax.data.images.image_sizes import check_side
 from tokenjax.data.partition import stratified_split
 from tokenjax.errors import DatasetError
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tokenjax.data.dataset import ArraySplit, Dataset, make_dataset
-from tokenjax.data.images import check_side, fit_array
+from tokenjax.data.images.image_sizes import check_side, fit_array
 from tokenjax.data.partition import stratified_split
 from tokenjax.data.sources.tfds import tfds
 from tokenjax.errors import DatasetError

@@ -5,8 +5,8 @@
 
 A part that is not there is taken from the training one. What fits into `cache_bytes`
 is decoded at once; a larger set is decoded when it is asked for. How files are listed
-and links followed stands in `tokenjax.data.image_files`, what becomes of pictures of
-all kinds in `tokenjax.data.images`.
+and links followed stands in `tokenjax.data.images.image_files`, what becomes of
+pictures of all kinds in `tokenjax.data.images.image_sizes`.
 """
 
 import itertools
@@ -24,9 +24,9 @@ from tokenjax.data.dataset import (
     Split,
     make_dataset,
 )
-from tokenjax.data.image_files import ImageTree, abridged, check_threads, run_all
-from tokenjax.data.image_opening import MAX_PIXELS
-from tokenjax.data.images import check_header, check_side, read_rgb
+from tokenjax.data.images.image_files import ImageTree, abridged, check_threads, run_all
+from tokenjax.data.images.image_opening import MAX_PIXELS
+from tokenjax.data.images.image_sizes import check_header, check_side, read_rgb
 from tokenjax.data.sources.class_folders import Files, find_parts
 from tokenjax.errors import DatasetError, shown
 

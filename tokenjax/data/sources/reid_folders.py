@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 
 from tokenjax.data.dataset import Dataset
-from tokenjax.data.image_opening import MAX_PIXELS
+from tokenjax.data.images.image_opening import MAX_PIXELS
 from tokenjax.data.partition import generator
 from tokenjax.data.reid_dataset import ReidInfo
 from tokenjax.data.sources.reid_layouts import (
@@ -131,7 +131,7 @@ def synthetic_reid(
     outside_links: bool = False,
 ) -> Dataset:
     """Drawn people in RGBNT201's layout, made in `directory` where they are not yet."""
-    from tokenjax.data.synthetic_reid import generate
+    from tokenjax.data.people.synthetic_reid import generate
 
     layout = dataclasses.replace(RGBNT201, name="synthetic_reid", above=())
     reading = Reading(

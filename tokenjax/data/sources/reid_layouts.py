@@ -15,8 +15,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenjax.data.image_files import ImageTree, abridged
-from tokenjax.data.images import Box
+from tokenjax.data.images.image_files import ImageTree, abridged
+from tokenjax.data.images.image_sizes import Box
 from tokenjax.errors import DatasetError, shown
 
 MODALITIES = ("rgb", "nir", "tir")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tokenjax.data.image_files import check_threads, run_all
-from tokenjax.data.image_opening import MAX_PIXELS
-from tokenjax.data.images import (
+from tokenjax.data.images.image_files import check_threads, run_all
+from tokenjax.data.images.image_opening import MAX_PIXELS
+from tokenjax.data.images.image_sizes import (
     Box,
     Resampling,
     check_header,

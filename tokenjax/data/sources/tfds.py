@@ -19,7 +19,7 @@ from tokenjax.data.dataset import (
     Split,
     make_dataset,
 )
-from tokenjax.data.images import check_side
+from tokenjax.data.images.image_sizes import check_side
 from tokenjax.data.partition import stratified_split
 from tokenjax.data.sources.tfds_builder import open_builder
 from tokenjax.data.sources.tfds_reader import Reader

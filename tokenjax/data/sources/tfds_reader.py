@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tokenjax.data.dataset import ArraySplit, LazySplit
-from tokenjax.data.images import fit_array
+from tokenjax.data.images.image_sizes import fit_array
 from tokenjax.errors import DatasetError, unknown_name
 
 

@@ -24,7 +24,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tokenjax.models.camera_vit import CameraViT
+from tokenjax.models.demo.camera_vit import CameraViT
 from tokenjax.models.encoder_block import normal_init, raise_problems
 from tokenjax.models.layers import Dropout, Linear
 

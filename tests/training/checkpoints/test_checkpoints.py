@@ -1,0 +1,90 @@
+"""Checkpoints: what is kept, what damage is found, what a restore gives back."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tokenjax.errors import CheckpointError
+from tokenjax.training.checkpoints import Checkpoints
+from tokenjax.training.initialize import check_variables
+from tokenjax.training.observation.metric_log import MetricLog, history
+
+
+def state(value):
+    return {"params": {"w": jnp.full((64, 8), value)}, "step": jnp.array(value)}
+
+
+def sharding():
+    return jax.sharding.SingleDeviceSharding(jax.devices()[0])
+
+
+def test_the_best_and_the_newest_never_delete_each_other(tmp_path):
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        for step, metric in enumerate([0.5, 0.9, 0.3, 0.2, 0.1], start=1):
+            checkpoints.save(step, state(step), metric)
+        checkpoints.save(6, state(6), None)  # a signal's, not evaluated
+        checkpoints.wait()
+        assert checkpoints.steps() == [2, 5, 6]
+        assert checkpoints.pick("last") == 6
+        assert checkpoints.pick("best") == 2
+        restored = checkpoints.restore(2, state(0), sharding())
+    np.testing.assert_array_equal(restored["params"]["w"], 2)
+    kept = {path.stem for path in (tmp_path / "checkpoints/checksums").glob("*.json")}
+    assert kept <= {"2", "5", "6"}
+    assert "6" in kept
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])
+def test_damage_is_found(tmp_path, damage):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state(1), 0.5)
+    files = [p for p in (tmp_path / "checkpoints" / "1").rglob("d/*") if p.is_file()]
+    victim = max(files, key=lambda path: path.stat().st_size)
+    content = bytearray(victim.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+        victim.write_bytes(content)
+    elif damage == "truncate":
+        victim.write_bytes(content[: len(content) // 2])
+    else:
+        victim.unlink()
+    with (
+        Checkpoints(tmp_path) as checkpoints,
+        pytest.raises(CheckpointError, match=r"is damaged: .*delete"),
+    ):
+        checkpoints.restore(1, state(0), sharding())
+
+
+def test_another_models_checkpoint(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state(1), 0.5)
+        other = {"params": {"v": jnp.zeros(3)}, "step": jnp.array(0)}
+        with pytest.raises(CheckpointError, match="cannot be read into this model"):
+            checkpoints.restore(1, other, sharding())
+
+
+def test_check_variables_lists_everything():
+    expected = {"params": {"a": np.zeros(2), "b": np.zeros((2, 3))}}
+    given = {"params": {"b": np.zeros((3, 2)), "c": np.zeros(1)}}
+    with pytest.raises(CheckpointError) as caught:
+        check_variables(expected, given)
+    for part in ("missing: params/a", "unexpected: params/c", "params/b is (3, 2)"):
+        assert part in str(caught.value)
+
+
+def test_a_continued_log_drops_what_is_written_again(tmp_path):
+    log = MetricLog(tmp_path, 0)
+    for step in (1, 2, 3):
+        log.write(step, {"train/loss": step / 10})
+    log.close()
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 4, "train/lo')  # cut by a kill
+    log = MetricLog(tmp_path, 2)
+    log.write(3, {"train/loss": 9.0, "validation/top1": 0.5})
+    log.close()
+    assert [row["step"] for row in log.rows()] == [1, 2, 3]
+    assert history(log.rows()) == {
+        "train": {"step": [1, 2, 3], "loss": [0.1, 0.2, 9.0]},
+        "validation": {"step": [3], "top1": [0.5]},
+    }

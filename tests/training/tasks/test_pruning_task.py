@@ -1,0 +1,159 @@
+"""The pruning task's losses, its teacher, and what it refuses."""
+
+import types
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pytest
+
+from tokenjax import experiment, models, storage
+from tokenjax.data import ArraySplit
+from tokenjax.errors import UserError
+from tokenjax.training import default_config
+from tokenjax.training.optimizer import make_optimizer, make_schedule
+from tokenjax.training.settings import Distillation, Settings
+from tokenjax.training.state import make_init, make_train_step
+from tokenjax.training.tasks import pruning
+
+SMALL = {
+    "img_size": 8,
+    "patch_size": 2,
+    "in_channels": 1,
+    "embed_dim": 16,
+    "depth": 4,
+    "num_heads": 2,
+    "dropout": 0.0,
+}
+
+
+def examples(*image_shape):
+    return ArraySplit(
+        np.zeros((10, *image_shape), np.uint8), np.arange(10, dtype=np.int32)
+    )
+
+
+def task(settings, teacher=None, **more):
+    info = types.SimpleNamespace(
+        num_classes=10,
+        counts={"train": np.ones(10)},
+        image_shape=(8, 8, 1),
+        mean=(0.3,),
+        std=(0.3,),
+    )
+    model = models.create("dynamic_vit", **SMALL, **more)
+    dataset = types.SimpleNamespace(info=info, train=examples(8, 8, 1))
+    return pruning.Pruning(model, dataset, settings, teacher)
+
+
+@pytest.fixture
+def batch():
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), np.uint8)
+    return {"image": images, "label": np.arange(6)}
+
+
+def test_divergence_and_distance():
+    logits = jax.random.normal(jax.random.key(0), (4, 5))
+    other = jax.random.normal(jax.random.key(1), (4, 5))
+    p, q = jax.nn.softmax(other), jax.nn.softmax(logits)
+    expected = np.sum(p * np.log(p / q), axis=-1).mean()
+    np.testing.assert_allclose(
+        pruning.logit_divergence(logits, other), expected, rtol=1e-4
+    )
+    assert pruning.logit_divergence(logits, logits) == pytest.approx(0, abs=1e-6)
+
+    student = jnp.arange(2.0 * 4 * 3).reshape(2, 4, 3)
+    teacher = student.at[0, 2].add(2.0).at[1, 3].add(10.0).at[:, 0].add(100.0)
+    keep = jnp.array([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    distance = pruning.token_distance(student, teacher, keep)
+    assert distance == pytest.approx(4.0 / 3)  # one of three kept tokens is off by 2
+    assert pruning.token_distance(student, teacher, 0 * keep) == 0
+
+
+def test_a_step_moves_the_student_and_not_the_teacher(tmp_path, batch):
+    settings = Settings.from_config({"task": "pruning", "steps": 3})
+    first = task(settings)
+    trained = jax.jit(first.init)(jax.random.key(7))
+    storage.save_variables(tmp_path / "teacher", trained, {})
+    learner = task(settings, tmp_path / "teacher")
+    schedule = make_schedule(settings, 6)
+    optimizer = make_optimizer(settings, schedule)
+    state = jax.jit(make_init(learner, optimizer, settings))(jax.random.key(0))
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    state = learner.start(state, device)
+    assert not any("predictors" in key for key in state.frozen)
+    for key, expected in state.frozen.items():  # the student starts as the teacher
+        jax.tree.map(np.testing.assert_array_equal, expected, trained["params"][key])
+        jax.tree.map(np.testing.assert_array_equal, state.params[key], expected)
+
+    step = jax.jit(make_train_step(learner, optimizer, schedule, settings))
+    after, scalars = step(state, batch)
+    jax.tree.map(np.testing.assert_array_equal, after.frozen, state.frozen)
+    assert np.abs(after.params["predictors_0"]["fc1"]["kernel"]).sum() > 0
+    assert not np.array_equal(after.params["cls_token"], state.params["cls_token"])
+    assert {"logit_divergence", "token_distance", "keep_ratio", "kept_3"} <= set(
+        scalars
+    )
+    assert all(np.isfinite(value) for value in scalars.values())
+
+
+def test_weights_of_the_losses(tmp_path, batch):
+    """The loss is linear in the two weights, with the scalars as coefficients."""
+    variables = None
+    found = {}
+    for weights in ((0.0, 0.0), (1.0, 0.0), (0.0, 2.0)):
+        section = {"logit_weight": weights[0], "token_weight": weights[1]}
+        settings = Settings.from_config({"task": "pruning", "distillation": section})
+        learner = task(settings)
+        if variables is None:
+            variables = jax.jit(learner.init)(jax.random.key(0))
+            other = jax.jit(learner.init)(jax.random.key(1))
+        loss, (_, scalars) = jax.jit(learner.loss)(
+            variables["params"], {}, other["params"], batch, jax.random.key(2), 0
+        )
+        found[weights] = float(loss), scalars
+    plain, scalars = found[(0.0, 0.0)]
+    divergence = float(scalars["logit_divergence"])
+    distance = float(scalars["token_distance"])
+    assert divergence > 0
+    assert distance > 0
+    assert found[(1.0, 0.0)][0] == pytest.approx(plain + divergence, rel=1e-5)
+    assert found[(0.0, 2.0)][0] == pytest.approx(plain + 2 * distance, rel=1e-5)
+
+
+def test_another_network_is_no_teacher(tmp_path):
+    settings = Settings.from_config({"task": "pruning", "steps": 3})
+    wide = models.create("vit", **{**SMALL, "embed_dim": 32})
+    variables = jax.jit(wide.init)(jax.random.key(0), *wide.example_inputs(1))
+    storage.save_variables(tmp_path / "wide", variables, {})
+    learner = task(settings, tmp_path / "wide")
+    optimizer = make_optimizer(settings, make_schedule(settings, 6))
+    state = jax.jit(make_init(learner, optimizer, settings))(jax.random.key(0))
+    with pytest.raises(UserError, match=r"distillation\.teacher .*wide: the check"):
+        learner.start(state, jax.sharding.SingleDeviceSharding(jax.devices()[0]))
+
+
+def test_a_model_that_cannot_prune_is_refused():
+    settings = Settings.from_config({"task": "pruning", "model": {"name": "vit"}})
+    dataset = types.SimpleNamespace(
+        info=types.SimpleNamespace(counts={"train": np.ones(10)}),
+        train=examples(8, 8, 1),
+    )
+    with pytest.raises(UserError, match='task "pruning" trains a model with'):
+        pruning.Pruning(models.create("vit"), dataset, settings)
+    with pytest.raises(UserError, match='task "pruning" trains a model with'):
+        task(settings, predictor="linear", pruning="inference")
+
+
+def test_settings_of_a_teacher():
+    config = default_config()
+    config.task, config.epochs = "pruning", 5.0
+    config.model = ml_collections.ConfigDict({"name": "dynamic_vit"})
+    config.distillation.update(teacher_epochs=9.0, teacher_learning_rate=0.5)
+    teacher = experiment.teacher_config(config)
+    assert teacher.task == "classification"
+    assert teacher.model.pruning == "none"
+    assert (teacher.epochs, teacher.optimizer.learning_rate) == (9.0, 0.5)
+    assert config.task == "pruning"
+    assert Settings.from_config(teacher).distillation == Distillation()

@@ -1,0 +1,141 @@
+"""A run that starts from a converted backbone."""
+
+import jax
+import numpy as np
+import pytest
+from helpers.reid_tasks import dataset, directory, make, task
+
+from tokenjax import convert, models, storage
+from tokenjax.errors import CheckpointError
+from tokenjax.training.state import make_init
+
+__all__ = ["dataset", "directory", "task"]  # fixtures
+
+DEVICE = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+CLIP = {
+    "h_resolution": 4,
+    "w_resolution": 2,
+    "patch_size": 8,
+    "stride_size": (8, 8),
+    "width": 16,
+    "layers": 1,
+    "heads": 2,
+    "output_dim": 16,
+}
+IMAGENET = {"transformer_type": "vit_base_patch16_224", "feat_dim": 0}
+CAMERA = {  # the same network by itself, without cameras
+    "img_size": (32, 16),
+    "patch_size": 8,
+    "stride_size": (8, 8),
+    "embed_dim": 16,
+    "depth": 1,
+    "num_heads": 2,
+    "qkv_bias": True,
+}
+
+
+def converted(path, name, arguments):
+    """What `tokenjax.convert` writes of weights drawn anew; and those weights."""
+    model = models.create(name, **arguments)
+    variables = jax.jit(model.init)(jax.random.key(5), *model.example_inputs(1))
+    weights = convert.from_torch(model, convert.to_torch(model, variables))
+    storage.save_variables(path, weights, {"model": {"name": name}})
+    return weights["params"]
+
+
+def new(dataset, source, model=None, **more):
+    """The task, and the function that makes its state."""
+    task = make(dataset, {"backbone_from": str(source)}, model, **more)
+    optimizer, _ = task.optimizer()
+    return task, make_init(task, optimizer, task.settings)
+
+
+def started(*arguments, **more):
+    """A new run's state before and after the task has its say."""
+    task, init = new(*arguments, **more)
+    state = jax.jit(init)(jax.random.key(0))
+    return state, task.start(state, DEVICE)
+
+
+def refusal(*arguments) -> str:
+    task, init = new(*arguments)
+    with pytest.raises(CheckpointError) as error:
+        task.start(jax.eval_shape(init, jax.random.key(0)), DEVICE)
+    return str(error.value)
+
+
+def test_a_new_run_has_the_converted_backbone_and_all_else_of_its_own(
+    tmp_path, dataset
+):
+    weights = converted(tmp_path / "clip", "clip_vit", CLIP)
+    before, after = started(dataset, tmp_path / "clip", ema_decay=0.9)
+    jax.tree.map(np.testing.assert_array_equal, after.params["backbone"], weights)
+    assert not np.array_equal(
+        before.params["backbone"]["proj"]["kernel"], weights["proj"]["kernel"]
+    )
+    for name in before.params.keys() - {"backbone"}:
+        jax.tree.map(
+            np.testing.assert_array_equal, after.params[name], before.params[name]
+        )
+    jax.tree.map(np.testing.assert_array_equal, after.ema_params, after.params)
+    assert jax.tree.structure(after) == jax.tree.structure(before)
+    for leaf in jax.tree.leaves(after.params["backbone"]):
+        assert isinstance(leaf, jax.Array)
+        assert leaf.dtype == np.float32
+
+
+def test_a_run_without_one_starts_as_it_is(task):
+    state = object()
+    assert task.start(state, DEVICE) is state
+
+
+def test_the_cameras_embedding_stays_the_runs_own(tmp_path, dataset):
+    weights = converted(tmp_path / "vit", "camera_vit", CAMERA)
+    assert "sie_embed" not in weights
+    before, after = started(dataset, tmp_path / "vit", IMAGENET)
+    found = dict(after.params["backbone"])
+    embedding = found.pop("sie_embed")
+    np.testing.assert_array_equal(embedding, before.params["backbone"]["sie_embed"])
+    jax.tree.map(np.testing.assert_array_equal, found, weights)
+
+
+def test_an_embedding_of_other_cameras_is_refused(tmp_path, dataset):
+    converted(tmp_path / "vit", "camera_vit", CAMERA | {"camera": 7})
+    message = refusal(dataset, tmp_path / "vit", IMAGENET)
+    assert "sie_embed is (7, 1, 16), the model's is (4, 1, 16)" in message
+
+
+def test_weights_of_another_network_are_listed(tmp_path, dataset):
+    other = CLIP | {"layers": 2, "output_dim": 8, "h_resolution": 5}
+    converted(tmp_path / "clip", "clip_vit", other)
+    message = refusal(dataset, tmp_path / "clip")
+    assert message.startswith(f"reid.backbone_from {tmp_path / 'clip'}: ")
+    assert "unexpected: " in message
+    assert "missing: " not in message
+    for path, shape, own in (
+        ("positional_embedding", (11, 16), (9, 16)),
+        ("proj/kernel", (16, 8), (16, 16)),
+    ):
+        assert f"{path} is {shape}, the model's is {own}" in message
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path, dataset):
+    message = refusal(dataset, tmp_path / "nowhere")
+    assert message.startswith(f"reid.backbone_from {tmp_path / 'nowhere'}: ")
+    assert "no checkpoint" in message
+
+
+def test_what_a_t2t_vit_has_besides_parameters_comes_with_it(tmp_path, dataset):
+    sizes = {"embed_dim": 16, "depth": 1, "num_heads": 2}
+    arguments = {"img_size": (32, 16), "camera": 4, **sizes}
+    model = models.create("t2t_vit_t_14", **arguments)
+    variables = jax.jit(model.init)(jax.random.key(5), *model.example_inputs(1))
+    shifted = jax.tree.map(lambda leaf: leaf + 1.0, variables)
+    storage.save_variables(tmp_path / "t2t", shifted, {"model": {}})
+    own = {"transformer_type": "t2t_vit_t_14", "stride_size": (16, 16)}
+    own |= {"patch_size": 16, "feat_dim": 16}
+    before, after = started(dataset, tmp_path / "t2t", own)
+    found = after.model_state["constants"]["backbone"]["pos_embed"]
+    np.testing.assert_array_equal(found, shifted["constants"]["pos_embed"])
+    kept = before.model_state["batch_stats"], after.model_state["batch_stats"]
+    jax.tree.map(np.testing.assert_array_equal, *kept)

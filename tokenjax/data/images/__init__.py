@@ -1,0 +1,1 @@
+"""Image files: found, opened with suspicion, brought to one size."""

@@ -1,0 +1,158 @@
+"""Image files and arrays of any size and kind -> uint8 arrays of one size, by Pillow.
+
+Square ones: the shorter side is resized to `size` (bicubic, as classifiers are
+evaluated) and the middle of the longer one is kept. Upright rectangles, for
+re-identification: both sides are resized, whatever becomes of the proportions. Pillow
+is imported inside the functions: digits and idle imports do without it.
+
+Grey, CMYK and palettes become RGB; 16 bits keep their upper 8; what is transparent
+shows white. An image lies as its EXIF orientation says, where torchvision's ImageFolder
+leaves it as it was stored. Of an animation the first frame is taken. What is refused
+stands in `image_opening`.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tokenjax.data.images.image_opening import MAX_PIXELS, open_image
+from tokenjax.errors import DatasetError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Resampling = Literal["bilinear", "bicubic"]
+Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the file
+
+MAX_SIDE = 2**14  # of the arrays handed out
+
+
+def check_side(name: str, value: int) -> None:
+    """Raises: DatasetError unless `value` is a side that images can have."""
+    if not 1 <= value <= MAX_SIDE:
+        raise DatasetError(f"{name} must be 1 or more, up to {MAX_SIDE}, got {value}")
+
+
+def to_rgb(image: "Image") -> "Image":
+    """Any mode as RGB: 16 bits keep their upper 8, transparency shows white."""
+    from PIL import Image as pillow
+
+    if image.mode.startswith("I"):  # "I;16" and its kin, "I": 16-bit grey
+        values = np.asarray(image).astype(np.int64)
+        upper = np.clip(values >> 8, 0, 255)
+        upper[values == image.info.get("transparency", -1)] = 255
+        return pillow.fromarray(upper.astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = pillow.new("RGBA", layer.size, (255, 255, 255, 255))
+        return pillow.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def fit_square(image: "Image", size: int) -> "Image":
+    """Shorter side resized to `size`, then the centre (size, size)."""
+    from PIL import Image as pillow
+
+    width, height = image.size
+    if (width, height) == (size, size):
+        return image
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    box = (left, top, left + side, top + side)  # crop and resize in one pass
+    return image.resize((size, size), pillow.Resampling.BICUBIC, box=box)
+
+
+def _upright(image: "Image") -> "Image":
+    """Turned as EXIF says.
+
+    `ImageOps.exif_transpose` also writes all of EXIF anew, and fails where a tag is odd
+    that has nothing to do with the picture.
+    """
+    from PIL import Image as pillow
+
+    turn = pillow.Transpose
+    orientation: Any = image.getexif().get(0x0112)
+    method = {
+        2: turn.FLIP_LEFT_RIGHT,
+        3: turn.ROTATE_180,
+        4: turn.FLIP_TOP_BOTTOM,
+        5: turn.TRANSPOSE,
+        6: turn.ROTATE_270,
+        7: turn.TRANSVERSE,
+        8: turn.ROTATE_90,
+    }.get(orientation)
+    return image if method is None else image.transpose(method)
+
+
+def _read(
+    path: Path,
+    finish: Callable[["Image"], np.ndarray],
+    max_pixels: int,
+    draft: int = 0,
+) -> np.ndarray:
+    """`finish` of the file as RGB, upright; `DatasetError` names a broken one."""
+    with open_image(path, max_pixels, whole=True) as image:
+        if draft:  # JPEG: decode at 1/2, 1/4 or 1/8 where that leaves this side
+            image.draft(None, (draft, draft))
+        return finish(to_rgb(_upright(image)))
+
+
+def read_rgb(path: Path, size: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The file as uint8 (size, size, 3), upright; `DatasetError` names a broken one."""
+    return _read(
+        path,
+        lambda image: np.asarray(fit_square(image, size)),
+        max_pixels,
+        draft=2 * size,
+    )
+
+
+def read_resized(
+    path: Path,
+    height: int,
+    width: int,
+    method: Resampling = "bicubic",
+    boxes: Sequence[Box] = (),
+    max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
+    """The file as uint8 (1, height, width, 3), or its `boxes`, each resized alone.
+
+    With n boxes the result is (n, height, width, 3). Decoded in full, as PyTorch
+    programs do. `DatasetError` names a broken file, and one that a box leaves.
+    """
+    from PIL import Image as pillow
+
+    resampling = pillow.Resampling[method.upper()]
+
+    def finish(image: "Image") -> np.ndarray:
+        for _, _, right, bottom in boxes:
+            if right > image.width or bottom > image.height:
+                raise ValueError(
+                    f"{image.width}x{image.height} pixels are fewer than the "
+                    f"{right}x{bottom} that its parts need"
+                )
+        parts = [image.crop(box) for box in boxes] or [image]
+        return np.stack([part.resize((width, height), resampling) for part in parts])
+
+    return _read(path, finish, max_pixels)
+
+
+def check_header(path: Path, max_pixels: int = MAX_PIXELS) -> None:
+    """Opens without decoding; `DatasetError` names a file that is no image."""
+    with open_image(path, max_pixels, whole=False):
+        pass
+
+
+def fit_array(image: np.ndarray, size: int, channels: int) -> np.ndarray:
+    """An array (h, w, 1 or 3 or 4) as uint8 (size, size, channels of 1 or 3)."""
+    from PIL import Image as pillow
+
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    if image.shape == (size, size, channels):
+        return image
+    picture = pillow.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    picture = picture.convert("L") if channels == 1 else to_rgb(picture)
+    return np.asarray(fit_square(picture, size)).reshape(size, size, channels)

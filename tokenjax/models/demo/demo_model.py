@@ -1,0 +1,335 @@
+"""DeMo: re-identification from several modalities, with SDTPS or HDM and ATMoE.
+
+    tokens_m = backbone(image_m)            one backbone for all modalities m
+    global_m = reduce_m([global_m; mean of patches_m])      if `global_local`
+    direct   = [global_m for all m]                         (b, m c)
+    fused    = [mean of SDTPS's tokens for all m]           (b, m c), fusion "sdtps"
+             | HDM's or ATMoE's seven features              (b, 7 c), "hdm", "hdm_atm"
+    concat   = [direct; fused]
+    score    = classifier(BatchNorm(feature))
+
+Without fusion "none" stands for all three features. Triplet loss and retrieval take
+the features, which are those before the normalisation. With `direct` off every modality
+has a score of its own instead of one for all.
+
+Source: DeMo2 at 6334359, modeling/make_model.py; `demo_settings` takes its MODEL.*
+settings. Ours: `mask_aggregation`, `score_gradient`, `dtype`, `remat`.
+
+Axes: batch b, height h, width w, patches n, dim c, modalities m.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from tokenjax.errors import UserError
+from tokenjax.models import layers, patch_grid
+from tokenjax.models.demo import demo_backbone
+from tokenjax.models.demo.modality_fusion import GeneralFusion
+from tokenjax.models.demo.sdtps import MODALITIES, MultiModalSDTPS, check_modalities
+
+FUSION = ("none", "hdm", "hdm_atm", "sdtps")
+
+
+class DeMo(nn.Module):
+    """Images by modality (b, h, w, 3) and camera indices (b,) to scores and features.
+
+    Returns a dict of the same structure in every mode:
+      "scores": "fused" (b, classes) unless fusion is "none", and "direct", or one by
+        the name of each modality with `direct` off;
+      "features": "direct" (b, m c), "fused", "concat", as in the module's docstring;
+      "globals": by modality (b, c);
+      "aux": what MultiModalSDTPS or GeneralFusion gives, and "losses": {}.
+
+    `missing` names modalities that are replaced by zeros. `uniforms`: see
+    MultiModalSDTPS. Sizes of 0 are those of `transformer_type`.
+
+    Raises: UserError for arguments that do not fit together, ValueError for inputs.
+    """
+
+    num_classes: int = 171
+    camera_num: int = 4
+    image_size: tuple[int, int] = (256, 128)
+    transformer_type: str = "ViT-B-16"
+    stride_size: tuple[int, int] = (16, 16)
+    patch_size: int = 0
+    width: int = 0
+    depth: int = 0
+    num_heads: int = 0
+    feat_dim: int = 0
+    sie_camera: bool = True
+    sie_coe: float = 1.0
+    drop_path: float = 0.1
+    direct: bool = True
+    global_local: bool = True
+    fusion: str = "sdtps"
+    head: int = 4
+    fusion_dropout: float = 0.1
+    sdtps_sparse_ratio: float = 0.5
+    sdtps_aggr_ratio: float = 0.4
+    sdtps_beta: float = 0.25
+    sdtps_use_gumbel: bool = False
+    sdtps_gumbel_tau: float = 1.0
+    mask_aggregation: str = "recorded"
+    score_gradient: str = "all"
+    modalities: tuple[str, ...] = MODALITIES
+    dtype: Any = "float32"
+    remat: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for wrong, sentence in self._problems():
+            if wrong:
+                raise UserError(f"DeMo: {sentence}")
+
+    def _problems(self) -> list[tuple[bool, str]]:
+        sizes = self.sizes()
+        if min(*self.image_size, *self.stride_size) < 1:
+            return [(True, "image_size and stride_size must be pairs of at least 1")]
+        counted = demo_backbone.token_grid(self.image_size, self.stride_size)
+        return [
+            (
+                self.fusion not in FUSION,
+                f"fusion must be one of {FUSION}, got {self.fusion!r}",
+            ),
+            (self.num_classes < 1, "num_classes must be at least 1"),
+            (self.camera_num < 1, "camera_num must be at least 1"),
+            (
+                min(self.grid) < 1,
+                f"image_size {self.image_size} is less than a patch of "
+                f"{sizes.patch_size}",
+            ),
+            (
+                sizes.clip and self.grid != counted,
+                f"{self.transformer_type} takes {counted} patches, image_size // "
+                f"stride_size, and those of {sizes.patch_size} at stride "
+                f"{self.stride_size} are {self.grid}",
+            ),
+            (
+                bool(sizes.width % sizes.num_heads),
+                f"width {sizes.width} must divide by num_heads {sizes.num_heads}",
+            ),
+            (
+                self.fusion == "hdm_atm" and bool(sizes.feat_dim % self.head),
+                f"feat_dim {sizes.feat_dim} must divide by head {self.head}",
+            ),
+            (
+                self.fusion.startswith("hdm") and len(self.modalities) != 3,
+                "HDM pairs three modalities",
+            ),
+        ]
+
+    def sizes(self) -> demo_backbone.BackboneSizes:
+        """Of the backbone."""
+        given = {
+            "patch_size": self.patch_size,
+            "width": self.width,
+            "depth": self.depth,
+            "num_heads": self.num_heads,
+            "feat_dim": self.feat_dim,
+        }
+        return demo_backbone.backbone_sizes(self.transformer_type, given)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        side = self.sizes().patch_size
+        return patch_grid.grid_of(self.image_size, side, self.stride_size)
+
+    def example_inputs(self, batch_size: int) -> tuple[dict, jax.Array]:
+        """Zeros of the shapes that the model takes."""
+        images = jnp.zeros((batch_size, *self.image_size, 3), jnp.float32)
+        cameras = jnp.zeros(batch_size, jnp.int32)
+        return dict.fromkeys(self.modalities, images), cameras
+
+    @nn.compact
+    def __call__(
+        self,
+        images: Mapping[str, jax.Array],
+        cameras: jax.Array,
+        train: bool = False,
+        missing: Sequence[str] = (),
+        uniforms: Mapping[str, jax.Array] | None = None,
+    ) -> dict[str, Any]:
+        """See the class."""
+        images = self._checked(images, cameras, missing)
+        tokens = self._tokens(images, cameras, train)
+        patches = {name: value[:, 1:] for name, value in tokens.items()}
+        globals_ = {name: value[:, 0] for name, value in tokens.items()}
+        if self.global_local:
+            globals_ = {
+                name: self._global_local(name, globals_[name], patches[name])
+                for name in self.modalities
+            }
+        direct = jnp.concatenate([globals_[n] for n in self.modalities], -1)
+        fused, aux = self._fuse(patches, globals_, train, uniforms)
+
+        scores = {}
+        if self.fusion != "none":
+            scores["fused"] = self._score("fused", fused, train)
+        if self.direct:
+            scores["direct"] = self._score("direct", direct, train)
+        else:
+            for name in self.modalities:
+                scores[name] = self._score(name, globals_[name], train)
+        concat = direct
+        if self.fusion != "none":
+            concat = jnp.concatenate([direct, fused.astype(direct.dtype)], -1)
+        features = {"direct": direct, "fused": fused, "concat": concat}
+        as_float = functools.partial(jax.tree.map, lambda x: x.astype(jnp.float32))
+        return {
+            "scores": as_float(scores),
+            "features": as_float(features),
+            "globals": as_float(globals_),
+            "aux": {**aux, "losses": {}},
+        }
+
+    def pairs(self, outputs: Mapping[str, Any]) -> dict[str, tuple]:
+        """(scores, feature) of every part that has a loss, fused first, by name."""
+        features = {**outputs["globals"], **outputs["features"]}
+        scores = outputs["scores"]
+        order = ("fused", "direct", *self.modalities)  # a dict through jit is sorted
+        names = [name for name in order if name in scores]
+        return {name: (scores[name], features[name]) for name in names}
+
+    def _checked(
+        self,
+        images: Mapping[str, jax.Array],
+        cameras: jax.Array,
+        missing: Sequence[str],
+    ) -> dict[str, jax.Array]:
+        """All modalities, zeros for the missing ones."""
+        unknown = set(missing) - set(self.modalities)
+        if unknown or len(set(missing)) == len(self.modalities):
+            raise ValueError(
+                f"missing must be some of {self.modalities}, got {tuple(missing)}"
+            )
+        there = {k: v for k, v in images.items() if k not in missing}
+        present = tuple(name for name in self.modalities if name not in missing)
+        check_modalities("images", there, present)
+        for image in there.values():
+            layers.check_images(image, (*self.image_size, 3))
+            if cameras.shape != image.shape[:1]:
+                raise ValueError(
+                    "cameras must be one index for each sample, "
+                    f"({len(image)},), got {cameras.shape}"
+                )
+        zeros = jnp.zeros_like(there[present[0]])
+        return {name: there.get(name, zeros) for name in self.modalities}
+
+    def _tokens(
+        self, images: dict[str, jax.Array], cameras: jax.Array, train: bool
+    ) -> dict[str, jax.Array]:
+        """By modality (b, 1 + n, c)."""
+        sizes, names = self.sizes(), self.modalities
+        together = demo_backbone.side_by_side(images, names)  # (b m, h, w, 3)
+        # An index that is not there gives NaN; -1 must not be the last camera.
+        cameras = jnp.where(cameras < 0, self.camera_num, cameras)
+        repeated = jnp.repeat(cameras, len(names))  # (b m,)
+        backbone = demo_backbone.make_backbone(
+            sizes,
+            self.image_size,
+            self.stride_size,
+            self.camera_num if self.sie_camera else 0,
+            self.sie_coe,
+            self.drop_path,
+            self.dtype,
+            self.remat,
+        )
+        if not sizes.clip:
+            indices = repeated if self.sie_camera else None
+            tokens, _ = backbone(together, indices, train=train)
+            return demo_backbone.apart(tokens, names)
+        embedding = None
+        if self.sie_camera:
+            init = nn.initializers.truncated_normal(0.02, lower=-100.0, upper=100.0)
+            shape = (self.camera_num, 1, sizes.width)
+            table = self.param("cv_embed", init, shape)
+            embedding = self.sie_coe * jnp.take(table, repeated, axis=0)
+        tokens, _ = backbone(together, embedding, train=train)
+        return demo_backbone.apart(tokens, names)
+
+    def _global_local(
+        self, name: str, vector: jax.Array, patches: jax.Array
+    ) -> jax.Array:
+        """PIFE: QuickGELU(W LN([global; mean of patches])), (b, c)."""
+        dtype = jnp.dtype(self.dtype)
+        both = jnp.concatenate([vector, patches.mean(1)], axis=-1)  # (b, 2 c)
+        both = layers.LayerNorm(dtype=dtype, name=f"{name}_reduce_norm")(both)
+        features = vector.shape[-1]
+        reduce = layers.Linear(features, dtype=dtype, name=f"{name}_reduce")
+        return layers.quick_gelu(reduce(both))
+
+    def _fuse(
+        self,
+        patches: dict[str, jax.Array],
+        globals_: dict[str, jax.Array],
+        train: bool,
+        uniforms: Mapping[str, jax.Array] | None,
+    ) -> tuple[jax.Array, dict[str, Any]]:
+        """The fused feature (b, m c or 7 c), and aux."""
+        names = self.modalities
+        if self.fusion == "none":
+            return jnp.concatenate([globals_[name] for name in names], -1), {}
+        if self.fusion == "sdtps":
+            enhanced, aux = self.make_sdtps()(patches, globals_, train, uniforms)
+            means = [enhanced[name].mean(1) for name in names]
+            return jnp.concatenate(means, axis=-1), aux
+        sequences = {
+            name: jnp.concatenate([globals_[name][:, None], patches[name]], 1)
+            for name in names
+        }  # (b, 1 + n, c)
+        return self.make_fusion()(sequences, train=train)
+
+    @nn.nowrap
+    def make_sdtps(self) -> MultiModalSDTPS:
+        """The selection that this model has, or would have with fusion "sdtps"."""
+        # As the original counts them: fewer there are where patches overlap.
+        rows, columns = demo_backbone.token_grid(self.image_size, self.stride_size)
+        return MultiModalSDTPS(
+            embed_dim=self.sizes().feat_dim,
+            num_patches=rows * columns,
+            sparse_ratio=self.sdtps_sparse_ratio,
+            aggr_ratio=self.sdtps_aggr_ratio,
+            use_gumbel=self.sdtps_use_gumbel,
+            gumbel_tau=self.sdtps_gumbel_tau,
+            beta=self.sdtps_beta,
+            modalities=self.modalities,
+            mask_aggregation=self.mask_aggregation,
+            score_gradient=self.score_gradient,
+            dtype=self.dtype,
+            name="sdtps",
+        )
+
+    @nn.nowrap
+    def make_fusion(self) -> GeneralFusion:
+        """HDM and ATMoE, likewise."""
+        return GeneralFusion(
+            feat_dim=self.sizes().feat_dim,
+            head=self.head,
+            hdm=True,
+            atm=self.fusion == "hdm_atm",
+            modalities=self.modalities,
+            dropout=self.fusion_dropout,
+            dtype=self.dtype,
+            name="fusion",
+        )
+
+    def _score(self, name: str, feature: jax.Array, train: bool) -> jax.Array:
+        """classifier(BatchNorm(feature)), (b, classes); the neck's bias stays 0."""
+        dtype = jnp.dtype(self.dtype)
+        neck = layers.BatchNorm(
+            dtype=dtype, learn_bias=False, name=f"bottleneck_{name}"
+        )
+        classifier = nn.Dense(
+            self.num_classes,
+            use_bias=False,
+            kernel_init=nn.initializers.normal(0.001),
+            dtype=dtype,
+            name=f"classifier_{name}",
+        )
+        return classifier(neck(feature, train))

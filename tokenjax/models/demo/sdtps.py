@@ -1,0 +1,338 @@
+"""SDTPS: of each modality's tokens a sparse choice, aggregated to fewer still.
+
+Per modality m with tokens x_m (b, n, c) and a global vector g_m (b, c):
+
+    a_mj    = cos(x_m, g_j)                                            (b, n)
+    score   = (1 - 2 beta) p(x_m) + beta (2 mm(a_mm) + sum_{j != m} mm(a_mj))
+    kept    = the ceil(n * sparse_ratio) tokens of best score
+    extra   = sum over the dropped of softmax(score) x_m               (b, 1, c)
+    mask    = 1 for the kept, in training with Gumbel noise g
+              hard + (soft - stop_gradient(soft)), soft = softmax((score + g) / tau)
+    out     = [softmax(scale A(LN kept)) kept; extra]                  (b, n_c + 1, c)
+
+with p a predictor in (0, 1), A a small MLP to n_c rows and mm the min-max normalisation
+over an image's tokens. The noise changes gradients and nothing else. Selection follows
+(score, index): of equal scores the earlier token goes first.
+
+How the mask enters the aggregation (`mask_aggregation`); its value is 1 at every kept
+token, so only gradients differ:
+
+    "recorded"  logits - (1 - mask) 1e10: the straight-through gradient times 1e10
+    "policy"    weights * mask / sum(weights * mask): a gradient of ordinary size
+    "none"      it does not
+
+Which similarities a carry a gradient (`score_gradient`): "all", "self" (a_mm alone) or
+"none". Scores are computed in float32 whatever `dtype` is.
+
+Source: DeMo2 at 6334359, modeling/sdtps_complete.py (defaults are its own); "none" for
+`score_gradient` is its parent commit. Ours: "policy", "self", any named modalities.
+
+Axes: batch b, tokens n, kept k, aggregated a, dim c.
+"""
+
+import functools
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from tokenjax.errors import UserError
+from tokenjax.models import layers
+from tokenjax.ops import token_selection
+from tokenjax.ops.straight_through import straight_through
+
+MODALITIES = ("rgb", "nir", "tir")
+MASK_AGGREGATION = ("recorded", "policy", "none")
+SCORE_GRADIENT = ("all", "self", "none")
+
+
+class Selection(NamedTuple):
+    """What `TokenSparse` returns."""
+
+    tokens: jax.Array  # (b, k, c), the best first
+    extra: jax.Array  # (b, 1, c), of the dropped
+    mask: jax.Array  # (b, n)
+    selected_mask: jax.Array  # (b, k), the mask at the kept
+    keep_indices: jax.Array  # (b, k) int32
+    scores: jax.Array  # (b, n) float32
+    predicted: jax.Array  # (b, n) float32
+
+
+class TokenSparse(nn.Module):
+    """Chooses tokens by predicted and by given scores."""
+
+    embed_dim: int = 512
+    sparse_ratio: float = 0.5
+    use_gumbel: bool = False
+    gumbel_tau: float = 1.0
+    dtype: Any = "float32"
+
+    def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
+        """Zeros of shapes that the module takes."""
+        tokens = jnp.zeros((batch_size, 4, self.embed_dim), jnp.float32)
+        return tokens, *(jnp.zeros((batch_size, 4)) for _ in range(3))
+
+    @nn.compact
+    def __call__(
+        self,
+        tokens: jax.Array,
+        self_attention: jax.Array,
+        *cross_attention: jax.Array,
+        beta: float = 0.25,
+        train: bool = False,
+        uniforms: jax.Array | None = None,
+    ) -> Selection:
+        """tokens (b, n, c), attention scores (b, n) each; see the module's docstring.
+
+        `uniforms` (b, n) in [0, 1) replace the draws of rng "gumbel".
+        """
+        linear = functools.partial(layers.Linear, dtype=jnp.dtype(self.dtype))
+        hidden = linear(self.embed_dim // 4, name="fc1")(tokens)
+        logits = linear(1, name="fc2")(layers.gelu(hidden))
+        predicted = jax.nn.sigmoid(logits[..., 0].astype(jnp.float32))  # (b, n)
+        normalized = token_selection.min_max_normalize
+        given = 2 * normalized(self_attention)
+        given += sum(normalized(scores) for scores in cross_attention)
+        scores = (1 - 2 * beta) * predicted + beta * given  # (b, n)
+
+        count = kept_count(tokens.shape[1], self.sparse_ratio)
+        keep = token_selection.rank_tokens(jax.lax.stop_gradient(scores), count)
+        mask = token_selection.keep_mask(keep, tokens.shape[1])  # (b, n)
+        extra = token_selection.fuse_dropped(tokens, scores, mask)
+        if train and self.use_gumbel:
+            if uniforms is None:
+                uniforms = jax.random.uniform(self.make_rng("gumbel"), scores.shape)
+            noise = -jnp.log(-jnp.log(uniforms + 1e-9) + 1e-9)
+            soft = jax.nn.softmax((scores + noise) / self.gumbel_tau, axis=-1)
+            mask = straight_through(mask, soft)
+        return Selection(
+            tokens=token_selection.gather_tokens(tokens, keep),
+            extra=extra,
+            mask=mask,
+            selected_mask=token_selection.gather_tokens(mask, keep),
+            keep_indices=keep,
+            scores=scores,
+            predicted=predicted,
+        )
+
+
+class TokenAggregation(nn.Module):
+    """(b, k, c) -> (b, keeped_patches, c), each a learned mean of the k tokens."""
+
+    dim: int = 512
+    keeped_patches: int = 26
+    dim_ratio: float = 0.2
+    mask_aggregation: str = "recorded"
+    dtype: Any = "float32"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_mask_aggregation(self.mask_aggregation)
+
+    def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
+        """Zeros of a shape that the module takes."""
+        return (jnp.zeros((batch_size, 4, self.dim), jnp.float32),)
+
+    @nn.compact
+    def __call__(
+        self, tokens: jax.Array, keep_policy: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """tokens (b, k, c), policy (b, k) of ones and zeros -> (b, a, c), (b, a, k)."""
+        dtype = jnp.dtype(self.dtype)
+        linear = functools.partial(layers.Linear, dtype=dtype)
+        hidden = layers.LayerNorm(dtype=dtype, name="norm")(tokens)
+        hidden = linear(int(self.dim * self.dim_ratio), name="fc1")(hidden)
+        hidden = layers.gelu(hidden)
+        # Of no rows no variance can be had; the original has such a layer too.
+        init = (
+            layers.torch_kernel_init if self.keeped_patches else nn.initializers.zeros
+        )
+        output = linear(self.keeped_patches, kernel_init=init, name="fc2")
+        logits = output(hidden)  # (b, k, a)
+        scale = self.param("scale", nn.initializers.ones, (1, 1, 1))
+        logits = logits.swapaxes(1, 2).astype(jnp.float32) * scale  # (b, a, k)
+        policy = None if keep_policy is None else keep_policy[:, None]  # (b, 1, k)
+        if policy is not None and self.mask_aggregation == "recorded":
+            logits -= (1 - policy) * 1e10
+        weights = jax.nn.softmax(logits, axis=-1)
+        if policy is not None and self.mask_aggregation == "policy":
+            weights *= policy
+            weights /= weights.sum(-1, keepdims=True)
+        return weights.astype(dtype) @ tokens.astype(dtype), weights
+
+
+class MultiModalSDTPS(nn.Module):
+    """Selection and aggregation for each of several modalities.
+
+    Applied to dicts by modality of tokens (b, n, c) and global vectors (b, c), gives
+    (enhanced, aux): enhanced by modality (b, n_c + 1, c), aux of dicts by modality
+      "mask": (b, n), 1 for the kept; its gradient is straight-through in training;
+      "scores": (b, n) float32;  "keep_indices": (b, k) int32, the best first;
+      "aggregation": (b, n_c, k), what each aggregated token is made of;
+      "similarities": (modalities, b, n), own first, then the others in order.
+
+    `num_patches` sets n_c = int(num_patches * aggr_ratio * sparse_ratio) alone: other
+    numbers of tokens are accepted. `uniforms`, by modality (b, n), replace the draws.
+
+    Raises: UserError for arguments out of range, ValueError for inputs that do not fit.
+    """
+
+    embed_dim: int = 512
+    num_patches: int = 128
+    sparse_ratio: float = 0.5
+    aggr_ratio: float = 0.4
+    use_gumbel: bool = False
+    gumbel_tau: float = 1.0
+    beta: float = 0.25
+    dim_ratio: float = 0.2
+    modalities: tuple[str, ...] = MODALITIES
+    mask_aggregation: str = "recorded"
+    score_gradient: str = "all"
+    dtype: Any = "float32"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_mask_aggregation(self.mask_aggregation)
+        for wrong, sentence in self._problems():
+            if wrong:
+                raise UserError(f"MultiModalSDTPS: {sentence}")
+
+    def _problems(self) -> list[tuple[bool, str]]:
+        names = self.modalities
+        return [
+            (not 0 < self.sparse_ratio <= 1, "sparse_ratio must be within (0, 1]"),
+            (not 0 < self.aggr_ratio <= 1, "aggr_ratio must be within (0, 1]"),
+            (not 0 <= self.beta <= 0.5, "beta must be within [0, 0.5]"),
+            (self.gumbel_tau <= 0, "gumbel_tau must be above 0"),
+            (self.embed_dim < 4, "embed_dim must be at least 4"),
+            (int(self.embed_dim * self.dim_ratio) < 1, "dim_ratio is too small"),
+            (
+                not names or len(set(names)) < len(names),
+                f"modalities must be different names, got {names}",
+            ),
+            (
+                self.score_gradient not in SCORE_GRADIENT,
+                f"score_gradient must be one of {SCORE_GRADIENT}, "
+                f"got {self.score_gradient!r}",
+            ),
+        ]
+
+    @property
+    def aggregated(self) -> int:
+        """n_c, without the extra token; 0 for very few patches, as recorded."""
+        return int(self.num_patches * self.aggr_ratio * self.sparse_ratio)
+
+    def example_inputs(self, batch_size: int) -> tuple[dict, dict]:
+        """Zeros of the shapes that the module takes."""
+        tokens = jnp.zeros((batch_size, self.num_patches, self.embed_dim), jnp.float32)
+        names = self.modalities
+        return dict.fromkeys(names, tokens), dict.fromkeys(names, tokens[:, 0])
+
+    @nn.compact
+    def __call__(
+        self,
+        tokens: Mapping[str, jax.Array],
+        globals_: Mapping[str, jax.Array],
+        train: bool = False,
+        uniforms: Mapping[str, jax.Array] | None = None,
+    ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
+        """See the class."""
+        self._check_inputs(tokens, globals_, uniforms)
+        enhanced: dict[str, jax.Array] = {}
+        keys = ("mask", "scores", "keep_indices", "aggregation", "similarities")
+        aux: dict[str, Any] = {key: {} for key in keys}
+        for name in self.modalities:
+            others = [other for other in self.modalities if other != name]
+            similarities = [
+                self._similarity(tokens[name], globals_[other], other == name)
+                for other in (name, *others)
+            ]
+            selection = TokenSparse(
+                embed_dim=self.embed_dim,
+                sparse_ratio=self.sparse_ratio,
+                use_gumbel=self.use_gumbel,
+                gumbel_tau=self.gumbel_tau,
+                dtype=self.dtype,
+                name=f"{name}_sparse",
+            )(
+                tokens[name],
+                *similarities,
+                beta=self.beta,
+                train=train,
+                uniforms=None if uniforms is None else uniforms[name],
+            )
+            aggregated, weights = TokenAggregation(
+                dim=self.embed_dim,
+                keeped_patches=self.aggregated,
+                dim_ratio=self.dim_ratio,
+                mask_aggregation=self.mask_aggregation,
+                dtype=self.dtype,
+                name=f"{name}_aggr",
+            )(selection.tokens, selection.selected_mask)
+            extra = selection.extra.astype(aggregated.dtype)
+            enhanced[name] = jnp.concatenate([aggregated, extra], axis=1)
+            aux["mask"][name] = selection.mask
+            aux["scores"][name] = selection.scores
+            aux["keep_indices"][name] = selection.keep_indices
+            aux["aggregation"][name] = weights
+            aux["similarities"][name] = jnp.stack(similarities)  # (m, b, n)
+        return enhanced, aux
+
+    def _check_inputs(
+        self,
+        tokens: Mapping[str, jax.Array],
+        globals_: Mapping[str, jax.Array],
+        uniforms: Mapping[str, jax.Array] | None,
+    ) -> None:
+        check_modalities("tokens", tokens, self.modalities)
+        check_modalities("globals", globals_, self.modalities)
+        if uniforms is not None:
+            check_modalities("uniforms", uniforms, self.modalities)
+        for given in (*tokens.values(), *globals_.values()):
+            if given.shape[-1] != self.embed_dim:
+                raise ValueError(
+                    f"tokens and globals must be of embed_dim {self.embed_dim}, "
+                    f"got {given.shape}"
+                )
+
+    def _similarity(self, tokens: jax.Array, vector: jax.Array, own: bool) -> jax.Array:
+        """Cosine of every token (b, n, c) with a vector (b, c): (b, n) float32."""
+        if self.score_gradient == "none" or (self.score_gradient == "self" and not own):
+            tokens, vector = jax.lax.stop_gradient((tokens, vector))
+        tokens, vector = unit(tokens), unit(vector)
+        return jnp.einsum("bnc,bc->bn", tokens, vector)
+
+
+def kept_count(num_tokens: int, sparse_ratio: float) -> int:
+    """How many of so many tokens are kept."""
+    return max(1, math.ceil(num_tokens * sparse_ratio))
+
+
+def unit(vectors: jax.Array) -> jax.Array:
+    """Vectors (..., c) over their lengths (1e-12 at least), float32."""
+    vectors = vectors.astype(jnp.float32)
+    square = jnp.square(vectors).sum(-1, keepdims=True)
+    # The inner where keeps the gradient at a vector of zeros from being NaN.
+    length = jnp.sqrt(jnp.where(square > 1e-24, square, 1e-24))
+    return vectors / length
+
+
+def check_mask_aggregation(kind: str) -> None:
+    """Raises: UserError unless it is one of MASK_AGGREGATION."""
+    if kind not in MASK_AGGREGATION:
+        raise UserError(
+            f"mask_aggregation must be one of {MASK_AGGREGATION}, got {kind!r}"
+        )
+
+
+def check_modalities(
+    what: str, given: Mapping[str, Any], expected: tuple[str, ...]
+) -> None:
+    """Raises: ValueError unless `given` has exactly these names."""
+    if set(given) != set(expected):
+        raise ValueError(
+            f"{what} must be a dict by modality {expected}, got {tuple(sorted(given))}"
+        )

@@ -1,0 +1,60 @@
+"""Predictors: how much each patch token is wanted, as keep/drop logits.
+
+Axes: batch b, patch tokens now m, dim c.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from tokenjax.models import layers
+
+
+class LinearPredictor(nn.Module):
+    """Keep/drop logits by one linear score; dropping has logit 0.
+
+    Source: starkplus/CIFAR-ViT, DynamicViT.
+    """
+
+    linear: Any
+
+    @nn.compact
+    def __call__(self, patches: jax.Array, keep: jax.Array | None) -> jax.Array:
+        """(b, m, c) -> (b, m, 2)."""
+        del keep
+        score = self.linear(1, name="score")(patches)
+        return jnp.concatenate([score, jnp.zeros_like(score)], axis=-1)
+
+
+class LocalGlobalPredictor(nn.Module):
+    """Keep/drop logits from each token and the mean of those that are left.
+
+        z = GELU(W LayerNorm(x));  z' = [first half of z; mean over kept of its second]
+        logits = MLP(z'), widths c -> c/2 -> c/4 -> 2
+
+    Source: Rao et al. 2021 (arXiv 2106.02034), equations 2 to 5.
+    """
+
+    linear: Any
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, patches: jax.Array, keep: jax.Array | None) -> jax.Array:
+        """(b, m, c) -> (b, m, 2)."""
+        dim = patches.shape[-1]
+        hidden = layers.LayerNorm(dtype=self.dtype, name="norm")(patches)
+        hidden = layers.gelu(self.linear(dim, name="fc1")(hidden))
+        local, pooled = jnp.split(hidden, [dim // 2], axis=-1)
+        if keep is None:
+            everywhere = pooled.mean(axis=1, keepdims=True)  # (b, 1, c - c // 2)
+        else:
+            weights = keep[..., None].astype(pooled.dtype)
+            count = jnp.maximum(weights.sum(axis=1, keepdims=True), 1e-6)
+            everywhere = (pooled * weights).sum(axis=1, keepdims=True) / count
+        everywhere = jnp.broadcast_to(everywhere, pooled.shape)
+        hidden = jnp.concatenate([local, everywhere], axis=-1)
+        hidden = layers.gelu(self.linear(dim // 2, name="fc2")(hidden))
+        hidden = layers.gelu(self.linear(dim // 4, name="fc3")(hidden))
+        return self.linear(2, name="fc4")(hidden)

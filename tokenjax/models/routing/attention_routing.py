@@ -1,0 +1,227 @@
+"""Attention-guided routing: every patch to a big or to a small network.
+
+    a = head(encoder(image))                     a score per patch, (b, n)
+    m = router(a)                                1: big, 0: small
+    y_i = m_i big(x_i) + (1 - m_i) small(x_i)    x_i the pixels of patch i
+    logits = task(aggregate(y))
+
+Axes: b images, n = patch_grid^2 patches by rows, d = embed_dim.
+
+Inference is conditional: each patch runs through one network, packed by
+`tokenjax.ops.dispatch`. Training is, by `mask_gradient`,
+
+    "dense"      both networks on every patch,
+                 dL/dm_i = <dL/dy_i, big(x_i) - small(x_i)>
+    "executed"   each patch through its own; in dL/dm_i the other one counts as 0
+
+Baselines: full_compute and cheap_compute send every patch to the big or the small
+network, no_routing has no attention head either. As in the original they have the
+encoder and read nothing of it (unless the aggregator weighs by score), so jit drops it
+at inference; their FLOPs in `aux` count it.
+
+Source: the Vision Attention Routing Framework. Ours: router "top_k", the budget loss,
+"executed", `attention_scale`, execution="masked" (to hold the gathered one against).
+"""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from tokenjax.models.layers import check_images
+from tokenjax.models.routing.routers import Routed, Router
+from tokenjax.models.routing.routing_arguments import RoutingArguments
+from tokenjax.models.routing.routing_parts import (
+    Aggregator,
+    AttentionHead,
+    Encoder,
+    PatchMLP,
+    TaskHead,
+    cut_patches,
+)
+from tokenjax.ops.dispatch import apply_to_selected, shard_index
+
+
+class Parts(NamedTuple):
+    """The modules of one model."""
+
+    encoder: Encoder
+    head: AttentionHead
+    big: PatchMLP
+    small: PatchMLP
+    aggregator: Aggregator
+    task: TaskHead
+
+
+class AttentionRouting(RoutingArguments):
+    """Classifier: images (b, img_size, img_size, in_channels) -> (logits, aux).
+
+    `__call__` takes `temperature` and `target_ratio` in place of the attributes, which
+    may be arrays: what a training schedule changes from step to step.
+
+    `aux`: "attention_scores" and "mask" (b, n), "routing_ratio" (b,), the share of
+    patches sent to the big network, "threshold" (), "routing_probability" (b, n), the
+    soft decision; FLOPs of each image, (b,): "expected_flops" by that probability,
+    "actual_flops" by the mask (in dense training both networks on all patches; the
+    padding of a dispatch is not counted); "losses".
+    """
+
+    @nn.compact
+    def __call__(
+        self,
+        images: jax.Array,
+        train: bool = False,
+        temperature: ArrayLike | None = None,
+        target_ratio: ArrayLike | None = None,
+    ) -> tuple[jax.Array, dict[str, Any]]:
+        check_images(images, (self.img_size, self.img_size, self.in_channels))
+        parts = self.parts()
+        features = parts.encoder(images, train)
+        scores = self.score(parts, features)  # (b, n)
+        routed = self.decide(scores, train, temperature)
+        patches = cut_patches(images, self.patch_grid).astype(self.dtype)
+        embeddings = self.embed(parts, patches, routed.mask, train)  # (b, n, d)
+        pooled = parts.aggregator(embeddings, scores)
+        logits = parts.task(pooled, train)
+        target = self.target_ratio if target_ratio is None else target_ratio
+        return logits, {
+            "attention_scores": scores,
+            "mask": routed.mask,
+            "routing_ratio": routed.mask.mean(axis=1),
+            "routing_probability": routed.probability,
+            "threshold": routed.threshold,
+            **self.flops(parts, routed, patches.shape[-1], train),
+            "losses": {"budget": self.budget_loss(routed.mask, target)},
+        }
+
+    def score(self, parts: Parts, features: jax.Array) -> jax.Array:
+        """Features (b, h, w, c) -> scores (b, n)."""
+        return parts.head(features)
+
+    def decide(
+        self, scores: jax.Array, train: bool, temperature: ArrayLike | None
+    ) -> Routed:
+        """Scores (b, n) -> which patches go to the big network."""
+        router = Router(
+            self.router,
+            self.threshold,
+            self.temperature,
+            self.budget,
+            self.gumbel_inference,
+            name="router",
+        )
+        return router(scores, train, temperature)
+
+    def runs_both(self, train: bool) -> bool:
+        """Whether every patch runs through both networks."""
+        if train:
+            return self.mask_gradient == "dense"
+        expected = self.router == "gumbel" and self.gumbel_inference == "expectation"
+        return expected or self.execution == "masked"
+
+    def embed(
+        self, parts: Parts, patches: jax.Array, mask: jax.Array, train: bool
+    ) -> jax.Array:
+        """Patches (b, n, pixels), mask (b, n) -> embeddings (b, n, d)."""
+        if self.runs_both(train) or self.is_initializing():
+            big, small = parts.big(patches, train), parts.small(patches, train)
+        else:
+            big = self.on_selected(parts.big, patches, mask > 0, train)
+            small = self.on_selected(parts.small, patches, mask == 0, train)
+        share = mask[..., None].astype(self.dtype)  # (b, n, 1)
+        return share * big + (1 - share) * small
+
+    def on_selected(
+        self, network: PatchMLP, patches: jax.Array, selected: jax.Array, train: bool
+    ) -> jax.Array:
+        """The network on the selected patches, 0 elsewhere: (b, n, d)."""
+        key = self.make_rng("dropout") if train and self.dropout else None
+        unbound = network.clone(parent=None, name=None)
+
+        def function(operands: Any, rows: jax.Array) -> jax.Array:
+            params, key = operands
+            rngs = {}
+            if key is not None:
+                rngs["dropout"] = jax.random.fold_in(key, shard_index())
+            outputs: Any = unbound.apply({"params": params}, rows, train, rngs=rngs)
+            return outputs
+
+        operands = (network.variables["params"], key)
+        return apply_to_selected(function, operands, patches, selected)
+
+    def flops(
+        self, parts: Parts, routed: Routed, pixels: int, train: bool
+    ) -> dict[str, jax.Array]:
+        """FLOPs of each image, (b,): expected by probability, actual by mask."""
+        count = self.patch_grid**2
+        fixed = parts.encoder.flops(self.img_size, self.in_channels)
+        fixed += self.head_flops(parts)
+        fixed += parts.aggregator.flops(count, self.embed_dim)
+        fixed += parts.task.flops(self.aggregator_dim)
+        big, small = parts.big.flops(pixels), parts.small.flops(pixels)
+
+        def total(share: jax.Array) -> jax.Array:
+            share = jax.lax.stop_gradient(share).mean(axis=1)
+            return fixed + count * (share * big + (1 - share) * small)
+
+        actual = total(routed.mask)
+        if self.runs_both(train):
+            actual = jnp.full_like(actual, fixed + count * (big + small))
+        return {"expected_flops": total(routed.probability), "actual_flops": actual}
+
+    def budget_loss(self, mask: jax.Array, target: ArrayLike) -> jax.Array:
+        """What asks for the ratio, ()."""
+        return self.budget_weight * jnp.square(mask.mean() - target)
+
+    def head_flops(self, parts: Parts) -> int:
+        """FLOPs of the attention head on one image."""
+        return parts.head.flops(self.encoder_channels)
+
+    def parts(self) -> Parts:
+        """The modules, named; a baseline that leaves one out gives it no parameters."""
+        dtype, dropout = jnp.dtype(self.dtype), self.dropout
+        return Parts(
+            encoder=Encoder(
+                self.encoder,
+                self.encoder_channels,
+                self.encoder_layers,
+                dtype,
+                name="encoder",
+            ),
+            head=AttentionHead(
+                self.attention,
+                self.patch_grid,
+                self.attention_hidden_dim,
+                self.attention_layers,
+                dtype,
+                name="attention_head",
+            ),
+            big=PatchMLP(
+                self.big_hidden_dim,
+                self.embed_dim,
+                self.big_layers,
+                dropout,
+                dtype,
+                name="big",
+            ),
+            small=PatchMLP(
+                self.small_hidden_dim,
+                self.embed_dim,
+                self.small_layers,
+                dropout,
+                dtype,
+                name="small",
+            ),
+            aggregator=Aggregator(
+                self.aggregator,
+                self.aggregator_dim,
+                self.attention_scale,
+                dtype,
+                name="aggregator",
+            ),
+            task=TaskHead(
+                self.head_hidden_dim, self.num_classes, dropout, dtype, name="task_head"
+            ),
+        )

@@ -1,0 +1,70 @@
+"""Attention-guided routing's control group: every patch to one network.
+
+    full_compute    to the big one
+    cheap_compute   to the small one
+    no_routing      to the small one, without an attention head
+
+All three have the encoder. Nothing reads its features, unless the aggregator weighs by
+score; jit leaves them out at inference, while `aux` counts their FLOPs.
+
+Source: the Vision Attention Routing Framework.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from tokenjax.models.routing.attention_routing import AttentionRouting, Parts
+from tokenjax.models.routing.routers import Routed
+
+
+class FullCompute(AttentionRouting):
+    """See AttentionRouting; the mask is 1 everywhere, the router's arguments idle."""
+
+    routed_share = 1.0
+
+    def decide(
+        self, scores: jax.Array, train: bool, temperature: ArrayLike | None
+    ) -> Routed:
+        """All alike."""
+        del train, temperature
+        mask = jnp.full_like(scores, self.routed_share)
+        return Routed(mask, mask, jnp.asarray(1 - self.routed_share))
+
+    def budget_loss(self, mask: jax.Array, target: ArrayLike) -> jax.Array:
+        """There is nothing to hold to a budget."""
+        del mask, target
+        return jnp.zeros(())
+
+    def runs_both(self, train: bool) -> bool:
+        """Never."""
+        del train
+        return False
+
+    def embed(
+        self, parts: Parts, patches: jax.Array, mask: jax.Array, train: bool
+    ) -> jax.Array:
+        """Patches (b, n, pixels) -> embeddings (b, n, d)."""
+        del mask
+        network = parts.big if self.routed_share else parts.small
+        return network(patches, train)
+
+
+class CheapCompute(FullCompute):
+    """See AttentionRouting; the mask is 0 everywhere."""
+
+    routed_share = 0.0
+
+
+class NoRouting(CheapCompute):
+    """See AttentionRouting; the scores are 0, for there is no head."""
+
+    def score(self, parts: Parts, features: jax.Array) -> jax.Array:
+        """Features (b, h, w, c) -> zeros (b, n)."""
+        del parts
+        return jnp.zeros((len(features), self.patch_grid**2))
+
+    def head_flops(self, parts: Parts) -> int:
+        """There is none."""
+        del parts
+        return 0

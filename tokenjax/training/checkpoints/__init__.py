@@ -1,0 +1,9 @@
+"""Checkpoints of a run: written, verified, set aside when damaged, read again."""
+
+from tokenjax.training.checkpoints.run_checkpoints import (
+    FOLDER,
+    Checkpoints,
+    load_initial_variables,
+)
+
+__all__ = ["FOLDER", "Checkpoints", "load_initial_variables"]

@@ -1,0 +1,305 @@
+"""Checkpoints of a run: the newest few and the best, asynchronous, checksummed.
+
+`checkpoint_files` tells what lies where, `checkpoint_damage` what becomes of damage.
+Orbax (0.12) writes; these of its traps are closed here: `best_fn` with `max_to_keep`
+deletes the newest checkpoint when it is not among the best, so two preservation
+policies are joined; a flipped bit is restored in silence, so every restore is preceded
+by a check; one unreadable file of any checkpoint stops its manager, which is therefore
+made late, when such checkpoints are out of its way.
+
+Of two equally good checkpoints the newer one is the best. With several processes,
+process 0 alone looks, renames and deletes, and all follow it.
+"""
+
+import contextlib
+import os
+import pathlib
+from types import TracebackType
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from tokenjax import disk_errors, storage
+from tokenjax.errors import CheckpointError, first_line
+from tokenjax.training.checkpoints import checkpoint_damage
+from tokenjax.training.checkpoints.checkpoint_files import (
+    DELETED,
+    FORMAT_KEY,
+    METRIC,
+    NOT_EVALUATED,
+    CheckpointFiles,
+)
+from tokenjax.training.checkpoints.tree_writer import TreeSave
+from tokenjax.training.distribution.agreement import agreed, all_processes
+
+FOLDER = "checkpoints"
+
+
+class _Manager(ocp.CheckpointManager):
+    """Orbax's, without a counting of steps that would upset `signals.StopRequest`'s."""
+
+    def reached_preemption(self, step: int) -> bool:
+        """The loop asks for itself."""
+        del step
+        return False
+
+
+class Checkpoints:
+    """The checkpoints below a workdir; use as a context manager."""
+
+    def __init__(self, workdir: pathlib.Path, keep: int = 2, writable: bool = True):
+        self.root = workdir.absolute() / FOLDER
+        self._files, self._keep = CheckpointFiles(self.root), keep
+        self._manager: ocp.CheckpointManager | None = None
+        self._failed = False
+        self._saving: int | None = None  # the step that is on its way to the disk
+        if not writable and not self.root.is_dir():
+            raise CheckpointError(f"{workdir} holds no checkpoints: train there first")
+        if writable:
+            with disk_errors.said(self.root):
+                self.root.mkdir(parents=True, exist_ok=True)
+                if jax.process_index() == 0:
+                    self._files.clear()
+        # As long as it is open, nothing that is made anew can be taken for it.
+        self._handle = os.open(self.root, os.O_RDONLY)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.wait()
+        except CheckpointError:
+            if error is None:  # else the first trouble is the one to tell
+                raise
+        finally:
+            os.close(self._handle)
+            if self._manager is not None:
+                # After a failure, which was told, Orbax's threads tell theirs.
+                echoes = [Exception] * self._failed
+                with contextlib.suppress(*echoes):
+                    self._manager.wait_until_finished()
+                with contextlib.suppress(*echoes):
+                    self._manager.close()
+
+    def steps(self) -> list[int]:
+        """Steps on disk, ascending."""
+        self.wait()
+        return self._files.steps()
+
+    def pick(self, which: str) -> int | None:
+        """The step of the "last" or "best" checkpoint; None without any.
+
+        Raises: CheckpointError if which one is best cannot be told for damage.
+        """
+        steps = self.steps()
+        if which == "best":
+            return checkpoint_damage.pick_best(self._files)
+        return steps[-1] if steps else None
+
+    def save(self, step: int, state: Any, metric: float | None) -> None:
+        """Starts saving; a step that is there already is left alone.
+
+        Args:
+          step: updates done.
+          state: the tree to save.
+          metric: what "best" is judged by, larger is better; None if not evaluated.
+
+        Raises: CheckpointError if this one, or the one before it, cannot be written.
+        """
+        self._join()
+        if step in self._files.steps():
+            return
+        value = NOT_EVALUATED if metric is None else float(metric)
+        args = ocp.args.Composite(state=TreeSave(state, self._files.clear_given_up))
+        agreed(self._prepare)
+        if self._manager is None:
+            self._manager = self._open_manager()
+        self._saving = step
+        try:
+            self._manager.save(
+                step,
+                args=args,
+                metrics={METRIC: value},
+                custom_metadata={FORMAT_KEY: storage.FORMAT},
+            )
+        except Exception as error:
+            self._give_up(error)
+            raise
+
+    def wait(self) -> None:
+        """Returns when everything that was started is on disk, checksums included.
+
+        Raises: CheckpointError if it could not be written.
+        """
+        if self._join() and jax.process_index() == 0:
+            self._files.clear()
+
+    def _join(self) -> bool:
+        """As `wait`, what Orbax gave up staying; whether anything was on its way."""
+        if self._saving is None or self._manager is None:
+            return False
+        try:
+            self._manager.wait_until_finished()
+            if self._is_gone():
+                raise CheckpointError(disk_errors.deleted(self.root))
+        except Exception as error:
+            self._give_up(error)
+            raise
+        self._saving = None
+        return True
+
+    def restore_last(self, like: Any, sharding: Any) -> Any:
+        """The newest whole state, as `restore` reads it; None without any checkpoint.
+
+        Damaged ones that are newer are named on stderr and set aside, not deleted.
+
+        Raises: CheckpointError if none is whole, or if the newest whole one belongs to
+          another model.
+        """
+        self.wait()
+        damaged: dict[int, str] = {}
+        while True:
+            step, checked = agreed(
+                lambda: checkpoint_damage.newest_whole(self._files, damaged)
+            )
+            if step is None:
+                return None
+            where, state, error = self._files.directory(step), None, None
+            try:
+                state = checkpoint_damage.read_state(where, like, sharding)
+            except CheckpointError as caught:
+                error = caught
+            if all_processes(error is None):
+                break
+            if checked or all_processes(checkpoint_damage.is_readable(where)):
+                raise error or CheckpointError(f"another process cannot read {where}")
+            damaged[step] = f"{where} is damaged: Orbax cannot read it"
+        agreed(lambda: checkpoint_damage.settle(self._files, step, checked, damaged))
+        return state
+
+    def restore(self, step: int, like: Any, sharding: Any) -> Any:
+        """Reads a state with the structure, shapes and types of `like`.
+
+        Raises: CheckpointError if it is damaged or belongs to another model.
+        """
+        self.wait()
+        agreed(lambda: checkpoint_damage.check(self._files, step))
+        where = self._files.directory(step)
+        return checkpoint_damage.read_state(where, like, sharding)
+
+    def restore_variables(self, step: int) -> dict[str, Any]:
+        """The evaluated variables as numpy arrays, whatever model made them.
+
+        Raises: CheckpointError if the checkpoint is damaged.
+        """
+        self.wait()
+        agreed(lambda: checkpoint_damage.check(self._files, step))
+        where = self._files.directory(step)
+        state = storage.read_arrays(where / "state")
+        if not isinstance(state, dict) or not {"params", "model_state"} <= set(state):
+            raise CheckpointError(f"{where} holds no parameters of a run of tokenjax")
+        averaged = state.get("ema_params")
+        params = state["params"] if averaged is None else averaged
+        return {"params": params, **(state["model_state"] or {})}
+
+    def _open_manager(self) -> ocp.CheckpointManager:
+        policies = [
+            checkpoint_managers.LatestN(self._keep),
+            checkpoint_managers.BestN(get_metric_fn=_metric, n=1),
+        ]
+        asynchronous = ocp.options.AsyncOptions(
+            post_finalization_callback=self._sign,
+            # Else, if that fails, Orbax's other threads wait five minutes for it.
+            create_directories_asynchronously=False,
+        )
+        return _Manager(
+            self.root,
+            options=ocp.CheckpointManagerOptions(
+                best_fn=_metric,
+                best_mode="max",
+                # Orbax would do both from threads that outlive a quick end.
+                create=False,
+                cleanup_tmp_directories=False,
+                # A kill while it deletes would leave half a checkpoint in the list.
+                todelete_subdir=DELETED,
+                async_options=asynchronous,
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+            ),
+        )
+
+    def _prepare(self) -> None:
+        """Looks for trouble before Orbax starts threads, which outlive a failure.
+
+        Raises: UserError.
+        """
+        if self._is_gone():  # Orbax would make it again
+            raise CheckpointError(disk_errors.deleted(self.root))
+        disk_errors.probe(self.root)
+        if self._manager is None:
+            checkpoint_damage.set_unlistable_aside(self._files)
+
+    def _sign(self) -> None:
+        """Orbax calls it when all files are written, and before it renames them."""
+        if self._saving is not None:
+            self._files.write_checksums(self._saving)
+
+    def _give_up(self, error: Exception) -> None:
+        """Removes what is half-written, and says what went wrong.
+
+        Raises: CheckpointError, unless it is of a kind that only a bug makes.
+        """
+        step, self._saving, self._failed = self._saving, None, True
+        if self._is_gone():
+            raise CheckpointError(disk_errors.deleted(self.root)) from error
+        reason = disk_errors.trouble(error)
+        if reason is None and disk_errors.vanished(error):
+            reason = "its files vanished as they were written; were they deleted?"
+        elif reason is None and isinstance(error, (OSError, ValueError, RuntimeError)):
+            reason = first_line(error)  # what came of it, or of a process that is gone
+        if reason is None or step is None:
+            return
+        if jax.process_index() == 0:
+            with contextlib.suppress(OSError):
+                self._files.clear()
+        whole = [str(other) for other in self._files.steps()]
+        saved = f"saved are {', '.join(whole)}" if whole else "none is saved yet"
+        where = self._files.directory(step)
+        raise CheckpointError(
+            f"{where} could not be saved: {reason} ({saved})"
+        ) from error
+
+    def _is_gone(self) -> bool:
+        """Whether the directory that was opened is no longer the one of this name."""
+        try:
+            return not os.path.samestat(os.fstat(self._handle), os.stat(self.root))
+        except FileNotFoundError:
+            return True
+
+
+def _metric(metrics: dict[str, float]) -> float:
+    return metrics[METRIC]
+
+
+def load_initial_variables(directory: pathlib.Path, which: str = "best") -> Any:
+    """Variables from a converted checkpoint or from another run's workdir.
+
+    Returns: {"params": ..., ...} as numpy arrays; averaged parameters where a run kept
+    them.
+
+    Raises: CheckpointError.
+    """
+    if not (directory / FOLDER).is_dir():
+        return storage.load_variables(directory)[0]
+    with Checkpoints(directory, writable=False) as checkpoints:
+        step = checkpoints.pick(which)
+        if step is None:
+            raise CheckpointError(f"{directory / FOLDER} holds no checkpoint")
+        return checkpoints.restore_variables(step)

@@ -1,0 +1,106 @@
+"""What a run says of its own running; the loop tells it what it is about to do.
+
+Where the time goes (`step_time`), whether the data keeps up (`input_watch`), memory
+(`memory_use`), compilations (`recompilation`), and a trace (`profiling`). Nothing here
+alters a number of the run, and a step waits for nothing that it did not wait for.
+"""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+from tokenjax.training.observation.input_watch import InputWatch
+from tokenjax.training.observation.memory_use import memory_scalars
+from tokenjax.training.observation.profiling import Profile
+from tokenjax.training.observation.progress import say, warn
+from tokenjax.training.observation.recompilation import Compilations
+from tokenjax.training.observation.step_time import StepTime, as_scalars
+from tokenjax.training.settings import Settings
+
+TRAINING, EVALUATION = "training step", "evaluation"  # warned of when compiled again
+
+
+class Observer:
+    """Of the steps of a run after `first`; close it.
+
+    Attributes:
+      input_share: of the time in the last row, what the devices waited for batches.
+    """
+
+    def __init__(self, settings: Settings, workdir: pathlib.Path, first: int):
+        own = settings.observation
+        begin = first + own.profile_after + 1
+        traced = (begin, begin + own.profile_steps - 1) if settings.profile else None
+        self._step, self._outputs = first, None
+        self.input_share = 0.0
+        self._time = StepTime()
+        self._input = InputWatch(
+            str(settings.data.get("source")),
+            own.input_wait_warning,
+            own.stalled_seconds,
+            warn,
+        )
+        self._compilations = Compilations(warn)
+        self._profile = Profile(workdir, traced, say, warn)
+
+    @contextlib.contextmanager
+    def step(self, step: int) -> Iterator[None]:
+        """Around asking for a batch and dispatching the step that takes it."""
+        self._profile.before(step, self._outputs)
+        with (
+            jax.profiler.StepTraceAnnotation("train", step_num=step),
+            self._compilations.during(TRAINING, step),
+        ):
+            self._step = step
+            yield
+
+    def next_batch(self, batches: Iterator[Any]) -> Any:
+        """The next of the batches, the wait for it being measured."""
+        self._input.waiting(self._step)
+        try:
+            with self._time.waiting(), jax.profiler.TraceAnnotation("input_wait"):
+                return next(batches)
+        finally:
+            self._input.delivered()
+
+    def dispatched(self, outputs: Any) -> None:
+        """The step is on its way; `outputs` are arrays that it makes, not donated."""
+        self._outputs = outputs
+        self._time.dispatched(outputs)
+        with self._time.busy("logging"):
+            self._profile.after(self._step, outputs)
+
+    def first_step(self) -> None:
+        """Starts the clock: what came before was compilation."""
+        self._time.start()
+
+    @contextlib.contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Around "logging", "evaluation" or "checkpoint"."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(jax.profiler.TraceAnnotation(name))
+            if name == EVALUATION:  # what else is compiled is not of the user's shapes
+                stack.enter_context(self._compilations.during(name, self._step))
+            stack.enter_context(self._time.busy(name))
+            yield
+
+    def row(self) -> dict[str, float]:
+        """Scalars of the time since the row before; the devices have done all steps."""
+        steps, seconds = self._time.split()
+        training = sum(seconds.values()) - seconds["evaluation"]
+        waited = seconds["input_wait"]
+        self.input_share = waited / training if steps and training else 0.0
+        if steps:
+            self._input.judge(self._step, waited, training)
+        timing = as_scalars(steps, seconds)
+        return timing | memory_scalars() | self._compilations.scalars()
+
+    def close(self) -> None:
+        """Ends the trace and the threads, and listens no more."""
+        self._profile.close(self._step)
+        self._compilations.close()
+        self._input.close()
+        self._time.close()
