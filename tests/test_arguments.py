@@ -112,7 +112,7 @@ def test_values_that_fit(name, value, expected):
         ("rate", float("inf"), "rate must be finite"),
         ("kind", "sofd", "kind must be one of soft, hard, got 'sofd', .* 'soft'"),
         ("kind", 1, "kind must be one of soft, hard, got 1"),
-        ("colour", "blue", "colour: unknown colour 'blue'.*green, red"),
+        ("colour", "blue", "colour must be one of green, red, got 'blue'"),
         ("stages", (1, -1), "stages must be at least 0"),
         ("stages", 3, r"stages must be tuple\[int, ...\] | None, got 3"),
         ("size", (1, 2, 3), r"size must be tuple\[int, int\]"),

@@ -20,7 +20,7 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
@@ -186,9 +186,7 @@ class Argument:
             if self.range is not None and not self.range.holds(number):
                 raise UserError(f"{where} must be {self.range.describe()}, got {value}")
         if self.names is not None and fitted not in self.names:
-            raise UserError(
-                f"{where}: {unknown_name(self.names.kind, value, self.names)}"
-            )
+            raise UserError(f"{where} must be {_one_of(self.names.names(), value)}")
         return fitted
 
 
@@ -342,10 +340,13 @@ def _wanted(hint: Any, value: Any) -> str:
     """Return what would be right and what was given, with the nearest of choices."""
     if typing.get_origin(hint) is not Literal:
         return f"{_told(hint)}, got {value!r}"
-    options = [str(each) for each in typing.get_args(hint)]
+    return _one_of([str(each) for each in typing.get_args(hint)], value)
+
+
+def _one_of(options: Sequence[str], value: Any) -> str:
     nearest = difflib.get_close_matches(str(value), options, n=1)
-    hint_text = f", did you mean {nearest[0]!r}?" if nearest else ""
-    return f"one of {', '.join(options)}, got {value!r}{hint_text}"
+    hint = f", did you mean {nearest[0]!r}?" if nearest else ""
+    return f"one of {', '.join(options)}, got {value!r}{hint}"
 
 
 def _numbers(value: Any) -> list[Any]:

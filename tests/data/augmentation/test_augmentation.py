@@ -165,14 +165,14 @@ def test_settings_come_from_a_mapping():
     ("config", "message"),
     [
         ({"rotations": 10}, "did you mean 'rotation'"),
-        ({"rotation": 200}, "rotation must be a number from 0 to 180"),
+        ({"rotation": 200}, "rotation must be at least 0 and at most 180, got 200"),
         ({"scale": 1.0}, "scale must be"),
         ({"brightness": -0.1}, "brightness must be"),
         ({"shift": float("nan")}, "shift must be"),
         ({"shift": "2"}, "shift must be"),
-        ({"cutout": 1.5}, "cutout must be a whole number"),
+        ({"cutout": 1.5}, "cutout must be int, got 1.5"),
         ({"crop_padding": True}, "crop_padding must be"),
-        ({"horizontal_flip": 1}, "horizontal_flip must be True or False"),
+        ({"horizontal_flip": 1}, "horizontal_flip must be bool, got 1"),
     ],
 )
 def test_bad_settings_are_refused(config, message):

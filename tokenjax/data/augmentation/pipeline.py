@@ -12,15 +12,21 @@ Mixup and cutmix are settings here too, but pair images and labels: see
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, UInt8
 
+from tokenjax.arguments import (
+    NOT_NEGATIVE,
+    SHARE,
+    at_least,
+    check_all,
+    describe,
+)
 from tokenjax.data.augmentation.colour import (
     adjust_brightness,
     adjust_contrast,
@@ -29,7 +35,6 @@ from tokenjax.data.augmentation.colour import (
 from tokenjax.data.augmentation.geometry import Images, affine, translate
 from tokenjax.data.augmentation.holes import cut_out, erase
 from tokenjax.data.augmentation.rand_augment import MAXIMUM_MAGNITUDE, rand_augment
-from tokenjax.errors import UserError, unknown_name
 
 # The order numbers the random streams: append, and what is on keeps its draws.
 DRAWS = (
@@ -46,68 +51,54 @@ DRAWS = (
     "random_erasing",
     "mixing",
 )
-MAXIMUM = {
-    "rotation": 180.0,
-    "scale": 0.99,
-    "brightness": 1.0,
-    "contrast": 1.0,
-    "saturation": 1.0,
-    "mixup_probability": 1.0,
-    "cutmix_probability": 1.0,
-    "random_erasing": 1.0,
-    "rand_augment_magnitude": MAXIMUM_MAGNITUDE,
-}
+
+Strength = Annotated[float, SHARE]
+Probability = Annotated[float, SHARE]
+Concentration = Annotated[float, NOT_NEGATIVE]
 
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """How far each augmentation may go; 0 or False switches it off."""
+    """How far each augmentation may go; 0 or False switches it off.
 
-    rotation: float = 0.0  # degrees, either way
-    scale: float = 0.0  # factor in [1 - scale, 1 + scale]
-    shift: float = 0.0  # pixels, either way, not rounded
-    crop_padding: int = 0  # pixels, either way, whole ones
-    horizontal_flip: bool = False  # with probability 1/2
-    brightness: float = 0.0  # factor in [1 - b, 1 + b], and so on
-    contrast: float = 0.0
-    saturation: float = 0.0
-    cutout: int = 0  # side of the square hole, pixels
-    cutout_holes: int = 1
-    random_erasing: float = 0.0  # probability of one rectangle set to `fill`
-    rand_augment: int = 0  # operations on each image
-    rand_augment_magnitude: float = 9.0  # of 30
-    mixup: float = 0.0  # alpha of Beta(alpha, alpha), a batch's share of own labels
-    mixup_probability: float = 0.5
-    cutmix: float = 0.0  # alpha
-    cutmix_probability: float = 0.5  # where mixup was not chosen
+    Raises: UserError for a value that does not fit.
+    """
+
+    rotation: Annotated[float, at_least(0, 180), "degrees, either way"] = 0.0
+    scale: Annotated[float, at_least(0, 0.99), "factor in [1 - scale, 1 + scale]"] = 0.0
+    shift: Annotated[float, NOT_NEGATIVE, "pixels, either way, not rounded"] = 0.0
+    crop_padding: Annotated[int, NOT_NEGATIVE, "pixels, either way, whole ones"] = 0
+    horizontal_flip: Annotated[bool, "with probability 1/2"] = False
+    brightness: Annotated[Strength, "factor in [1 - brightness, 1 + brightness]"] = 0.0
+    contrast: Annotated[Strength, "factor in [1 - contrast, 1 + contrast]"] = 0.0
+    saturation: Annotated[Strength, "factor in [1 - saturation, 1 + saturation]"] = 0.0
+    cutout: Annotated[int, NOT_NEGATIVE, "side of the square hole, pixels"] = 0
+    cutout_holes: Annotated[int, NOT_NEGATIVE, "holes of cutout in an image"] = 1
+    random_erasing: Annotated[
+        Probability, "of one rectangle set to the mean, after cutout"
+    ] = 0.0
+    rand_augment: Annotated[int, NOT_NEGATIVE, "operations on each image"] = 0
+    rand_augment_magnitude: Annotated[
+        float, at_least(0, MAXIMUM_MAGNITUDE), "how strong they are, of 30"
+    ] = 9.0
+    mixup: Annotated[
+        Concentration, "alpha of Beta(alpha, alpha), a batch's share of own labels"
+    ] = 0.0
+    mixup_probability: Annotated[Probability, "of mixing a batch so"] = 0.5
+    cutmix: Annotated[Concentration, "alpha, likewise"] = 0.0
+    cutmix_probability: Annotated[Probability, "where mixup was not chosen"] = 0.5
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            _check_setting(field.name, value, type(field.default))
+        for name, argument in describe(type(self)).items():
+            argument.check(getattr(self, name), f"augmentation {name}")
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Augmentation":
-        """Settings from a mapping; `UserError` for an unknown name or a bad value."""
-        valid = [field.name for field in dataclasses.fields(cls)]
-        for name in config:
-            if name not in valid:
-                raise UserError(unknown_name("augmentation", name, valid))
-        return cls(**dict(config.items()))
+        """Read a mapping.
 
-
-def _check_setting(name: str, value: Any, expected: type) -> None:
-    if expected is bool:
-        if not isinstance(value, bool):
-            raise UserError(f"augmentation {name} must be True or False, got {value!r}")
-        return
-    accepted = (int, float) if expected is float else int
-    limit = MAXIMUM.get(name, math.inf)
-    number = isinstance(value, accepted) and not isinstance(value, bool)
-    if not number or not 0 <= value <= limit or not math.isfinite(value):
-        kind = "a number" if expected is float else "a whole number"
-        bound = "from 0" if limit == math.inf else f"from 0 to {limit:g}"
-        raise UserError(f"augmentation {name} must be {kind} {bound}, got {value!r}")
+        Raises: UserError for an unknown name or a bad value.
+        """
+        return cls(**check_all(config, cls, "augmentation", "augmentation "))
 
 
 def normalize(

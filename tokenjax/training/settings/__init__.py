@@ -1,6 +1,13 @@
-"""Every setting of a run, with its type, default and meaning."""
+"""Every setting of a run, with its type, range, default and meaning."""
 
 from tokenjax.training.settings.run_settings import (
+    LARGEST_COUNT,
+    Settings,
+    default_config,
+    list_arguments,
+    select_variant,
+)
+from tokenjax.training.settings.sections import (
     Checkpoint,
     Cluster,
     Distillation,
@@ -10,12 +17,10 @@ from tokenjax.training.settings.run_settings import (
     Reid,
     Routing,
     Schedule,
-    Settings,
-    default_config,
-    select_variant,
 )
 
 __all__ = [
+    "LARGEST_COUNT",
     "Checkpoint",
     "Cluster",
     "Distillation",
@@ -27,5 +32,6 @@ __all__ = [
     "Schedule",
     "Settings",
     "default_config",
+    "list_arguments",
     "select_variant",
 ]
