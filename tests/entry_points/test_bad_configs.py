@@ -150,7 +150,10 @@ def test_a_section_within_itself(write):
         ({"seed": 2**32}, "seed must be at least 0 and at most 4294967295"),
         ({"optimizer": 3}, "optimizer must be a section, got 3"),
         ({"optimizer": {"beta1": 1.0}}, r"beta1 must be within \[0, 1\)"),
-        ({"schedule": {"milestones": ["a"]}}, r"schedule.milestones must be tuple\[float, ...\]"),
+        (
+            {"schedule": {"milestones": ["a"]}},
+            r"milestones must be tuple\[float, ...\]",
+        ),
         ({"schedule": {"milestones": [-1.0]}}, "milestones must be at least 0"),
         ({"model": {"name": 3}}, "model.name must be text"),
         ({"gradient_clip": float("nan")}, "gradient_clip must be finite"),

@@ -5,10 +5,10 @@ ml_collections ConfigDict will do). Importing this package imports no TensorFlow
 TFDS and no scikit-learn: a source imports what it needs when it is asked for.
 """
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from tokenjax.arguments import REQUIRED, Argument, check_all, describe
 from tokenjax.data.augmentation.mixing import Mixed, mix
 from tokenjax.data.augmentation.modality_augmentation import augment_modalities
 from tokenjax.data.augmentation.pipeline import Augmentation, augment, normalize
@@ -40,8 +40,8 @@ from tokenjax.data.imbalance import (
     sampling_weights,
 )
 from tokenjax.data.reid_dataset import ReidInfo, ReidSplit
-from tokenjax.data.sources import SOURCES
-from tokenjax.errors import DatasetError, unknown_name
+from tokenjax.data.sources import SOURCES, Loader
+from tokenjax.errors import DatasetError, UserError
 
 __all__ = [
     "ALL_ROWS",
@@ -56,6 +56,7 @@ __all__ = [
     "Rows",
     "Split",
     "Subset",
+    "arguments",
     "augment",
     "augment_modalities",
     "class_counts",
@@ -70,8 +71,8 @@ __all__ = [
     "names",
     "normalize",
     "prefetch",
+    "register_source",
     "sampling_weights",
-    "source_defaults",
     "train_batches",
     "train_indices",
 ]
@@ -82,45 +83,55 @@ def names() -> list[str]:
     return sorted(SOURCES)
 
 
-def source_defaults(source: Any) -> dict[str, Any]:
-    """The arguments of a source that need not be given; none of an unknown one."""
-    if not isinstance(source, str) or source not in SOURCES:
-        return {}
-    parameters = inspect.signature(SOURCES[source]).parameters.values()
-    given = [each for each in parameters if each.default is not each.empty]
-    return {parameter.name: parameter.default for parameter in given}
+def arguments(source: str) -> Mapping[str, Argument]:
+    """Return the arguments of a source.
+
+    Raises: UserError for an unknown one.
+    """
+    return describe(SOURCES[source])
+
+
+def register_source(name: str, loader: Loader) -> None:
+    """Add a source: `load` and every configuration know it by this name from now on.
+
+    Args:
+      name: of the source.
+      loader: a function that returns a `Dataset`; its arguments are annotated with
+        their types, perhaps as `tokenjax.arguments` describes.
+
+    Raises: UserError for a name that is taken, or an argument without a type.
+    """
+    if not callable(loader):
+        raise UserError(f"data source {name!r} must be a function, got {loader!r}")
+    for argument in describe(loader).values():
+        if argument.type is Any:
+            raise UserError(
+                f"data source {name!r}: annotate {argument.name} with its type"
+            )
+    SOURCES.add(name, loader)
 
 
 def load(config: Mapping[str, Any]) -> Dataset:
-    """The dataset that `config` names: `source`, and arguments of that source.
+    """Return the dataset that `config` names: `source`, and arguments of that source.
 
-    Raises `DatasetError` for an unknown source, an unknown, missing or mistyped
-    argument, and for data that is missing or damaged.
+    An argument of None counts as not given.
+
+    Raises: DatasetError for an unknown source, an unknown, missing or mistyped
+      argument, and for data that is missing or damaged.
     """
-    arguments = dict(config.items())
-    source = arguments.pop("source", None)
+    given = {key: value for key, value in config.items() if value is not None}
+    source = given.pop("source", None)
     if source is None:
         raise DatasetError(f"data has no 'source'. Valid: {', '.join(names())}")
-    if not isinstance(source, str) or source not in SOURCES:
-        raise DatasetError(unknown_name("data source", str(source), SOURCES))
-    parameters = inspect.signature(SOURCES[source]).parameters
-    for name, value in arguments.items():
-        if name not in parameters:
-            kind = f"argument of data source {source!r}"
-            raise DatasetError(unknown_name(kind, name, parameters))
-        _check_type(source, name, value, parameters[name].annotation)
-    for name, parameter in parameters.items():
-        if parameter.default is parameter.empty and name not in arguments:
-            raise DatasetError(f"data source {source!r} needs {name!r}")
-    return SOURCES[source](**arguments)
-
-
-def _check_type(source: str, name: str, value: Any, expected: type) -> None:
-    """Sources annotate their arguments with bool, int, float or str alone."""
-    accepted = (int, float) if expected is float else expected
-    boolean = isinstance(value, bool)
-    if boolean is not (expected is bool) or not isinstance(value, accepted):
-        raise DatasetError(
-            f"{name} of data source {source!r} must be {expected.__name__}, "
-            f"got {value!r}"
-        )
+    try:
+        loader = SOURCES[source]
+        kind, prefix = f"argument of data source {source!r}", "config: data."
+        checked = check_all(given, loader, kind, prefix)
+    except DatasetError:
+        raise
+    except UserError as error:
+        raise DatasetError(str(error)) from error
+    for argument in describe(loader).values():
+        if argument.default is REQUIRED and argument.name not in checked:
+            raise DatasetError(f"data source {source!r} needs {argument.name!r}")
+    return loader(**checked)

@@ -237,13 +237,16 @@ def test_a_class_of_broken_images_alone(folder):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"broken": "ignore"}, "broken is 'refuse' or 'skip', got 'ignore'"),
-        ({"image_size": 0}, "image_size must be 1 or more, up to 16384, got 0"),
-        ({"image_size": 10**12}, "image_size must be 1 or more, up to 16384"),
-        ({"max_pixels": 0}, "max_pixels is 1 or more"),
-        ({"outside_links": 1}, "outside_links of data source .* must be bool"),
-        ({"validation_fraction": float("nan")}, "fractions held back"),
-        ({"split_seed": -1}, "a seed is an integer from 0"),
+        ({"broken": "ignore"}, "broken must be one of refuse, skip, got 'ignore'"),
+        ({"image_size": 0}, "image_size must be at least 1 and at most 16384, got 0"),
+        ({"image_size": 10**12}, "image_size must be at least 1 and at most 16384"),
+        ({"max_pixels": 0}, "max_pixels must be at least 1, got 0"),
+        ({"outside_links": 1}, "data.outside_links must be bool, got 1"),
+        (
+            {"validation_fraction": float("nan")},
+            "validation_fraction must be finite, got nan",
+        ),
+        ({"split_seed": -1}, "split_seed must be at least 0, got -1"),
     ],
 )
 def test_settings_that_cannot_be(folder, arguments, message):

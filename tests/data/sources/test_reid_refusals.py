@@ -88,9 +88,12 @@ def test_folders_that_are_missing_or_empty(rgbnt201, msvr310, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"missing": "skip"}, "missing is 'error' or 'zeros', got 'skip'"),
-        ({"height": 0}, "height and width are 1 or more"),
-        ({"num_threads": -1}, "cache_bytes and num_threads 0 or more"),
+        ({"missing": "skip"}, "missing must be one of error, zeros, got 'skip'"),
+        ({"height": 0}, "height must be at least 1 and at most 16384"),
+        ({"num_threads": -1}, "num_threads must be at least 0"),
+        ({"modalities": ("rgb", "rgb")}, "modalities are one or more of .* each once"),
+        ({"modalities": ()}, "modalities are one or more of rgb, nir, tir"),
+        ({"modalities": ("red",)}, "modalities must be"),
         ({"heigth": 4}, "did you mean 'height'"),
     ],
 )

@@ -128,9 +128,25 @@ def test_identities_held_out_for_validation(rgbnt201):
     assert len(seen) > 1
     again = load("rgbnt201", rgbnt201, validation_identities=1, split_seed=seed)
     assert set(again.validation.labels) == {identity}
-    for count in (3, -1):
-        with pytest.raises(DatasetError, match="fewer than the 3 training identities"):
-            load("rgbnt201", rgbnt201, validation_identities=count)
+    with pytest.raises(DatasetError, match="fewer than the 3 training identities"):
+        load("rgbnt201", rgbnt201, validation_identities=3)
+    with pytest.raises(DatasetError, match="validation_identities must be at least 0"):
+        load("rgbnt201", rgbnt201, validation_identities=-1)
+
+
+@pytest.mark.parametrize("cache_bytes", [2**30, 0])
+@pytest.mark.parametrize("name", ["rgbnt201", "rgbnt100", "msvr310"])
+def test_some_modalities(name, cache_bytes, request):
+    root, chosen = request.getfixturevalue(name), ("tir", "rgb")
+    whole = load(name, root, cache_bytes=cache_bytes)
+    some = load(name, root, cache_bytes=cache_bytes, modalities=chosen)
+    assert some.info.modalities == chosen
+    rows = np.arange(len(whole.train))
+    batch, part = whole.train.gather(rows), some.train.gather(rows)
+    assert "nir" not in part
+    assert part["present"].shape == (len(rows), 2)
+    for modality in chosen:
+        np.testing.assert_array_equal(part[modality], batch[modality])
 
 
 @pytest.mark.parametrize("cache_bytes", [2**30, 0])

@@ -117,15 +117,6 @@ def _identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def check_threads(source: str, num_threads: int) -> None:
-    """Raises: DatasetError for a number of threads that no machine has."""
-    if not 0 <= num_threads <= MOST_THREADS:
-        raise DatasetError(
-            f"{source}: num_threads is 0 or more, up to {MOST_THREADS}, got "
-            f"{num_threads}"
-        )
-
-
 def abridged(lines: list[str]) -> str:
     """The first ten, and how many more there are."""
     rest = len(lines) - ERRORS_NAMED

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tokenjax.data.images.image_opening import MAX_PIXELS, open_image
-from tokenjax.errors import DatasetError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,12 +26,6 @@ Resampling = Literal["bilinear", "bicubic"]
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the file
 
 MAX_SIDE = 2**14  # of the arrays handed out
-
-
-def check_side(name: str, value: int) -> None:
-    """Raises: DatasetError unless `value` is a side that images can have."""
-    if not 1 <= value <= MAX_SIDE:
-        raise DatasetError(f"{name} must be 1 or more, up to {MAX_SIDE}, got {value}")
 
 
 def to_rgb(image: "Image") -> "Image":

@@ -11,17 +11,22 @@ from tokenjax.data.sources import (
     reid_folders,
     tfds,
 )
+from tokenjax.registry import Registry
 
-SOURCES: dict[str, Callable[..., Dataset]] = {
-    "cifar10": tfds.cifar10,
-    "cifar100": tfds.cifar100,
-    "cluttered": cluttered.cluttered,
-    "digits": digits.digits,
-    "fashion_mnist": fashion_mnist.fashion_mnist,
-    "image_folder": image_folder.image_folder,
-    "msvr310": reid_folders.msvr310,
-    "rgbnt100": reid_folders.rgbnt100,
-    "rgbnt201": reid_folders.rgbnt201,
-    "synthetic_reid": reid_folders.synthetic_reid,
-    "tfds": tfds.tfds,
-}
+Loader = Callable[..., Dataset]
+SOURCES: Registry[Loader] = Registry("data source")
+
+for _loader in (
+    cluttered.cluttered,
+    digits.digits,
+    fashion_mnist.fashion_mnist,
+    image_folder.image_folder,
+    reid_folders.msvr310,
+    reid_folders.rgbnt100,
+    reid_folders.rgbnt201,
+    reid_folders.synthetic_reid,
+    tfds.cifar10,
+    tfds.cifar100,
+    tfds.tfds,
+):
+    SOURCES.add(_loader.__name__, _loader)

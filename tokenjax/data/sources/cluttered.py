@@ -14,12 +14,18 @@ draws. Images are drawn when they are asked for, a batch at a time.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 
+from tokenjax.arguments import COUNT, SIZE, at_least
 from tokenjax.data.dataset import Dataset, make_dataset
 from tokenjax.data.partition import generator
 from tokenjax.data.sources.digits import CLASS_NAMES, digit_arrays, digit_parts
+from tokenjax.data.sources.source_arguments import (
+    Examples,
+    Noise,
+)
 from tokenjax.errors import DatasetError
 
 DIGIT_DRAWS = 5  # which digit, its row and column, the noise's row and column
@@ -145,15 +151,15 @@ def _paste(images: np.ndarray, patches: np.ndarray, corner: np.ndarray) -> None:
 
 
 def cluttered(
-    canvas: int = 64,
-    digit_size: int = 20,
-    fragments: int = 8,
-    fragment_size: int = 10,
-    noise: float = 0.1,
-    train_examples: int = 20000,
-    validation_examples: int = 1000,
-    test_examples: int = 2000,
-    seed: int = 0,
+    canvas: Annotated[int, SIZE, "pixels a side of the image"] = 64,
+    digit_size: Annotated[int, SIZE, "pixels a side of the whole digit"] = 20,
+    fragments: Annotated[int, COUNT, "parts of other digits in an image"] = 8,
+    fragment_size: Annotated[int, SIZE, "pixels a side of a part"] = 10,
+    noise: Noise = 0.1,
+    train_examples: Examples = 20000,
+    validation_examples: Examples = 1000,
+    test_examples: Examples = 2000,
+    seed: Annotated[int, at_least(0), "of every image"] = 0,
 ) -> Dataset:
     """Images (canvas, canvas, 1); "box" is (top, left, bottom, right) in pixels.
 

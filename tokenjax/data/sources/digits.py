@@ -12,8 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from tokenjax.data.dataset import ArraySplit, Dataset, make_dataset
-from tokenjax.data.images.image_sizes import check_side
 from tokenjax.data.partition import stratified_split
+from tokenjax.data.sources.source_arguments import (
+    Side,
+    SplitSeed,
+    TestFraction,
+    ValidationFraction,
+)
 from tokenjax.errors import DatasetError
 
 CLASS_NAMES = tuple("0123456789")
@@ -64,13 +69,12 @@ def digit_parts(
 
 
 def digits(
-    image_size: int = 32,
-    split_seed: int = 0,
-    validation_fraction: float = 0.1,
-    test_fraction: float = 0.2,
+    image_size: Side = 32,
+    split_seed: SplitSeed = 0,
+    validation_fraction: ValidationFraction = 0.1,
+    test_fraction: TestFraction = 0.2,
 ) -> Dataset:
     """The digits at (image_size, image_size, 1), split by class under `split_seed`."""
-    check_side("digits: image_size", image_size)
     images, labels = digit_arrays(image_size)
     train, validation, test = (
         ArraySplit(images[part][..., None], labels[part])

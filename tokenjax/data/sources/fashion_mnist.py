@@ -9,12 +9,19 @@ import math
 import struct
 import zlib
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from tokenjax.data.dataset import ArraySplit, Dataset, make_dataset
-from tokenjax.data.images.image_sizes import check_side, fit_array
+from tokenjax.data.images.image_sizes import fit_array
 from tokenjax.data.partition import stratified_split
+from tokenjax.data.sources.source_arguments import (
+    DataDirectory,
+    Side,
+    SplitSeed,
+    ValidationFraction,
+)
 from tokenjax.data.sources.tfds import tfds
 from tokenjax.errors import DatasetError
 
@@ -77,18 +84,17 @@ def _read_part(
 
 
 def fashion_mnist(
-    directory: str = "",
-    image_size: int = 28,
-    validation_fraction: float = 0.1,
-    split_seed: int = 0,
-    data_dir: str = "",
+    directory: Annotated[str, "of the IDX files; empty: Debian's package's"] = "",
+    image_size: Side = 28,
+    validation_fraction: ValidationFraction = 0.1,
+    split_seed: SplitSeed = 0,
+    data_dir: DataDirectory = "",
 ) -> Dataset:
     """Fashion-MNIST from IDX files, or else from a TFDS copy prepared in `data_dir`.
 
     `directory` empty: where Debian's package dataset-fashion-mnist puts the files.
     Raises `DatasetError` when it is found nowhere, or a file is damaged.
     """
-    check_side("fashion_mnist: image_size", image_size)
     folder = Path(directory).expanduser() if directory else DEBIAN_DIRECTORY
     if not (folder / "train-images-idx3-ubyte.gz").is_file():
         return _from_tfds(

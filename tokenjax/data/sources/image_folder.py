@@ -13,6 +13,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 from absl import logging
@@ -24,10 +25,21 @@ from tokenjax.data.dataset import (
     Split,
     make_dataset,
 )
-from tokenjax.data.images.image_files import ImageTree, abridged, check_threads, run_all
+from tokenjax.data.images.image_files import ImageTree, abridged, run_all
 from tokenjax.data.images.image_opening import MAX_PIXELS
-from tokenjax.data.images.image_sizes import check_header, check_side, read_rgb
+from tokenjax.data.images.image_sizes import check_header, read_rgb
 from tokenjax.data.sources.class_folders import Files, find_parts
+from tokenjax.data.sources.source_arguments import (
+    CacheBytes,
+    Directory,
+    MaxPixels,
+    NumThreads,
+    OutsideLinks,
+    Side,
+    SplitSeed,
+    TestFraction,
+    ValidationFraction,
+)
 from tokenjax.errors import DatasetError, shown
 
 
@@ -40,22 +52,6 @@ class _Reading:
     num_threads: int
     broken: str
     max_pixels: int
-
-    def __post_init__(self) -> None:
-        check_side("image_folder: image_size", self.image_size)
-        if self.cache_bytes < 0:
-            raise DatasetError(
-                f"image_folder: cache_bytes is 0 or more, got {self.cache_bytes}"
-            )
-        check_threads("image_folder", self.num_threads)
-        if self.max_pixels < 1:
-            raise DatasetError(
-                f"image_folder: max_pixels is 1 or more, got {self.max_pixels}"
-            )
-        if self.broken not in ("refuse", "skip"):
-            raise DatasetError(
-                f"image_folder: broken is 'refuse' or 'skip', got {self.broken!r}"
-            )
 
     def read(self, path: Path) -> np.ndarray:
         return read_rgb(path, self.image_size, self.max_pixels)
@@ -107,16 +103,18 @@ def _make_splits(parts: dict[str, Files], reading: _Reading) -> dict[str, Split]
 
 
 def image_folder(
-    directory: str,
-    image_size: int = 224,
-    validation_fraction: float = 0.1,
-    test_fraction: float = 0.1,
-    split_seed: int = 0,
-    cache_bytes: int = 2**30,
-    num_threads: int = 0,
-    broken: str = "refuse",
-    max_pixels: int = MAX_PIXELS,
-    outside_links: bool = False,
+    directory: Directory,
+    image_size: Side = 224,
+    validation_fraction: ValidationFraction = 0.1,
+    test_fraction: TestFraction = 0.1,
+    split_seed: SplitSeed = 0,
+    cache_bytes: CacheBytes = 2**30,
+    num_threads: NumThreads = 0,
+    broken: Annotated[
+        Literal["refuse", "skip"], "what becomes of a file that holds no whole image"
+    ] = "refuse",
+    max_pixels: MaxPixels = MAX_PIXELS,
+    outside_links: OutsideLinks = False,
 ) -> Dataset:
     """Images (image_size, image_size, 3): shorter side resized, centre kept, upright.
 

@@ -4,20 +4,11 @@ Every image is resized to (height, width): bicubic in the training split, biline
 evaluation splits, as the original programs do. How the sets lie on disk stands in
 `reid_layouts`, what a batch holds in `tokenjax.data.reid_dataset`.
 
-Common arguments of the sources:
-    directory              the set's folder, or the one around it
-    height, width          of the images handed out
-    validation_identities  training identities held out (by `split_seed`), all of whose
-                           samples are both query and gallery of the validation split;
-                           0: validation IS the test split, on which the originals
-                           select their best epoch
-    missing                "error", or "zeros": a sample stays if some modality is not
-                           on disk, its pixels 0 and `present` False
-    cache_bytes            images up to this size are decoded at once, larger sets when
-                           they are asked for
-    num_threads            that read images, 0: one per core
-    max_pixels             of a file; one with more is refused
-    outside_links          whether symbolic links may lead out of the folder
+Of the arguments, `validation_identities` are held out of training (by `split_seed`),
+and all of their samples are both query and gallery of the validation split; with 0 of
+them validation IS the test split, on which the originals select their best epoch. With
+missing="zeros" a sample stays if some modality is not on disk, its pixels 0 and
+`present` False.
 
 Test splits hold the query samples and then the gallery's; in RGBNT201 every sample is
 both. An identity of one training image stays: the sampler repeats it. Whatever is
@@ -27,9 +18,11 @@ missing, misnamed or damaged is gathered into one `DatasetError`.
 import dataclasses
 import itertools
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
+from tokenjax.arguments import at_least
 from tokenjax.data.dataset import Dataset
 from tokenjax.data.images.image_opening import MAX_PIXELS
 from tokenjax.data.partition import generator
@@ -45,26 +38,46 @@ from tokenjax.data.sources.reid_layouts import (
     read_samples,
 )
 from tokenjax.data.sources.reid_reading import Plan, Reading, make_splits
+from tokenjax.data.sources.source_arguments import (
+    CacheBytes,
+    Directory,
+    Height,
+    HeldOut,
+    MaxPixels,
+    Missing,
+    Modalities,
+    NumThreads,
+    OutsideLinks,
+    SplitSeed,
+    Width,
+)
 from tokenjax.errors import DatasetError
 
 HALF = (0.5, 0.5, 0.5)  # mean and std of every set, for CLIP's weights too
 
 
 def rgbnt201(
-    directory: str,
-    height: int = 256,
-    width: int = 128,
-    validation_identities: int = 0,
-    split_seed: int = 0,
-    missing: str = "error",
-    cache_bytes: int = 2**31,
-    num_threads: int = 0,
-    max_pixels: int = MAX_PIXELS,
-    outside_links: bool = False,
+    directory: Directory,
+    height: Height = 256,
+    width: Width = 128,
+    validation_identities: HeldOut = 0,
+    split_seed: SplitSeed = 0,
+    missing: Missing = "error",
+    cache_bytes: CacheBytes = 2**31,
+    num_threads: NumThreads = 0,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    outside_links: OutsideLinks = False,
+    modalities: Modalities = MODALITIES,
 ) -> Dataset:
     """People in visible, near and thermal infrared light, four cameras."""
     reading = Reading(
-        height, width, cache_bytes, num_threads, max_pixels, outside_links
+        height,
+        width,
+        cache_bytes,
+        num_threads,
+        max_pixels,
+        outside_links,
+        modalities,
     )
     return _load(
         RGBNT201, directory, reading, validation_identities, split_seed, missing
@@ -72,23 +85,30 @@ def rgbnt201(
 
 
 def rgbnt100(
-    directory: str,
-    height: int = 128,
-    width: int = 256,
-    validation_identities: int = 0,
-    split_seed: int = 0,
-    missing: str = "error",
-    cache_bytes: int = 2**31,
-    num_threads: int = 0,
-    max_pixels: int = MAX_PIXELS,
-    outside_links: bool = False,
+    directory: Directory,
+    height: Height = 128,
+    width: Width = 256,
+    validation_identities: HeldOut = 0,
+    split_seed: SplitSeed = 0,
+    missing: Missing = "error",
+    cache_bytes: CacheBytes = 2**31,
+    num_threads: NumThreads = 0,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    outside_links: OutsideLinks = False,
+    modalities: Modalities = MODALITIES,
 ) -> Dataset:
     """Vehicles, eight cameras; one file holds a sample's images, so `missing` is moot.
 
     It is taken all the same: one configuration serves every set.
     """
     reading = Reading(
-        height, width, cache_bytes, num_threads, max_pixels, outside_links
+        height,
+        width,
+        cache_bytes,
+        num_threads,
+        max_pixels,
+        outside_links,
+        modalities,
     )
     return _load(
         RGBNT100, directory, reading, validation_identities, split_seed, missing
@@ -96,20 +116,27 @@ def rgbnt100(
 
 
 def msvr310(
-    directory: str,
-    height: int = 128,
-    width: int = 256,
-    validation_identities: int = 0,
-    split_seed: int = 0,
-    missing: str = "error",
-    cache_bytes: int = 2**31,
-    num_threads: int = 0,
-    max_pixels: int = MAX_PIXELS,
-    outside_links: bool = False,
+    directory: Directory,
+    height: Height = 128,
+    width: Width = 256,
+    validation_identities: HeldOut = 0,
+    split_seed: SplitSeed = 0,
+    missing: Missing = "error",
+    cache_bytes: CacheBytes = 2**31,
+    num_threads: NumThreads = 0,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    outside_links: OutsideLinks = False,
+    modalities: Modalities = MODALITIES,
 ) -> Dataset:
     """Vehicles, eight views, many scenes: matches of one scene are left out."""
     reading = Reading(
-        height, width, cache_bytes, num_threads, max_pixels, outside_links
+        height,
+        width,
+        cache_bytes,
+        num_threads,
+        max_pixels,
+        outside_links,
+        modalities,
     )
     return _load(
         MSVR310, directory, reading, validation_identities, split_seed, missing
@@ -117,25 +144,32 @@ def msvr310(
 
 
 def synthetic_reid(
-    directory: str = "runs/data/synthetic_reid",
-    identities: int = 80,
-    seed: int = 0,
-    height: int = 128,
-    width: int = 64,
-    validation_identities: int = 0,
-    split_seed: int = 0,
-    missing: str = "error",
-    cache_bytes: int = 2**31,
-    num_threads: int = 0,
-    max_pixels: int = MAX_PIXELS,
-    outside_links: bool = False,
+    directory: Directory = "runs/data/synthetic_reid",
+    identities: Annotated[int, at_least(2), "persons, half to train on"] = 80,
+    seed: Annotated[int, at_least(0), "of the persons"] = 0,
+    height: Height = 128,
+    width: Width = 64,
+    validation_identities: HeldOut = 0,
+    split_seed: SplitSeed = 0,
+    missing: Missing = "error",
+    cache_bytes: CacheBytes = 2**31,
+    num_threads: NumThreads = 0,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    outside_links: OutsideLinks = False,
+    modalities: Modalities = MODALITIES,
 ) -> Dataset:
     """Drawn people in RGBNT201's layout, made in `directory` where they are not yet."""
     from tokenjax.data.people.synthetic_reid import generate
 
     layout = dataclasses.replace(RGBNT201, name="synthetic_reid", above=())
     reading = Reading(
-        height, width, cache_bytes, num_threads, max_pixels, outside_links
+        height,
+        width,
+        cache_bytes,
+        num_threads,
+        max_pixels,
+        outside_links,
+        modalities,
     )
     if directory:  # an empty one is refused where all are
         generate(Path(directory).expanduser(), identities, seed)
@@ -150,10 +184,7 @@ def _load(
     split_seed: int,
     missing: str,
 ) -> Dataset:
-    if missing not in ("error", "zeros"):
-        raise DatasetError(
-            f"{layout.name}: missing is 'error' or 'zeros', got {missing!r}"
-        )
+    layout = layout.limited_to(reading.modalities)
     training, *evaluation = read_samples(
         layout, directory, missing, reading.outside_links
     )
@@ -182,7 +213,7 @@ def _load(
         },
         mean=HALF,
         std=HALF,
-        modalities=MODALITIES,
+        modalities=reading.modalities,
         num_cameras=len(layout.cameras),
         same=layout.same,
     )

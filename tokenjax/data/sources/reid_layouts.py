@@ -11,6 +11,7 @@ read and hidden files passed over. Identity, camera and scene stand in the name.
 Everything that is wrong is gathered before `DatasetError` is raised.
 """
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,27 @@ class Layout:
     identities: range
     same: str
     boxes: tuple[Box, ...] = ()  # where the modalities lie in one file
+    modalities: tuple[str, ...] = MODALITIES
+
+    def limited_to(self, modalities: tuple[str, ...]) -> "Layout":
+        """Return the layout of some of the modalities, in the order given.
+
+        Raises: DatasetError for none, or one that is named twice.
+        """
+        if not modalities or len(set(modalities)) < len(modalities):
+            raise DatasetError(
+                f"{self.name}: modalities are one or more of "
+                f"{', '.join(self.modalities)}, each once, got {modalities}"
+            )
+        places = [self.modalities.index(name) for name in modalities]
+        folders, boxes = self.modality_folders, self.boxes
+        if boxes:
+            boxes = tuple(boxes[place] for place in places)
+        else:
+            folders = tuple(folders[place] for place in places)
+        return dataclasses.replace(
+            self, modalities=modalities, modality_folders=folders, boxes=boxes
+        )
 
 
 RGBNT201 = Layout(
@@ -220,6 +242,6 @@ class _Scan:
         if camera not in layout.cameras or identity not in layout.identities:
             self.misnamed.append(shown(path))
             return None
-        copies = len(MODALITIES) // len(files)
+        copies = len(self.layout.modalities) // len(files)
         scene = fields.get("scene", 0)
         return Sample(files * copies, identity, camera - layout.cameras[0], scene)

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tokenjax.data.images.image_files import check_threads, run_all
+from tokenjax.data.images.image_files import run_all
 from tokenjax.data.images.image_opening import MAX_PIXELS
 from tokenjax.data.images.image_sizes import (
     Box,
     Resampling,
     check_header,
-    check_side,
     read_resized,
 )
 from tokenjax.data.reid_dataset import (
@@ -27,7 +26,6 @@ from tokenjax.data.reid_dataset import (
     StoredImages,
 )
 from tokenjax.data.sources.reid_layouts import MODALITIES, Sample
-from tokenjax.errors import DatasetError
 
 
 @dataclass(frozen=True)
@@ -40,16 +38,7 @@ class Reading:
     num_threads: int
     max_pixels: int = MAX_PIXELS
     outside_links: bool = False
-
-    def __post_init__(self) -> None:
-        check_side("height and width are 1 or more: height", self.height)
-        check_side("height and width are 1 or more: width", self.width)
-        check_threads("cache_bytes and num_threads 0 or more", self.num_threads)
-        if self.cache_bytes < 0 or self.max_pixels < 1:
-            raise DatasetError(
-                "cache_bytes is 0 or more, max_pixels 1 or more, got "
-                f"{self.cache_bytes} and {self.max_pixels}"
-            )
+    modalities: tuple[str, ...] = MODALITIES
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -91,7 +80,7 @@ class Plan:
 def make_splits(plans: dict[str, Plan], reading: Reading) -> dict[str, ReidSplit]:
     """In memory when all of it fits, else on demand once every header is checked."""
     samples = sum(len(plan.samples) for plan in plans.values())
-    size = samples * len(MODALITIES) * int(np.prod(reading.shape))
+    size = samples * len(reading.modalities) * int(np.prod(reading.shape))
     make_images = _decode if size <= reading.cache_bytes else _check
     images = make_images(plans, reading)
     return {
@@ -114,7 +103,8 @@ def _decode(plans: dict[str, Plan], reading: Reading) -> dict[str, Images]:
     jobs = _jobs(plans)
     arrays = {
         name: [
-            np.zeros((len(plan.samples), *reading.shape), np.uint8) for _ in MODALITIES
+            np.zeros((len(plan.samples), *reading.shape), np.uint8)
+            for _ in reading.modalities
         ]
         for name, plan in plans.items()
     }
@@ -126,7 +116,7 @@ def _decode(plans: dict[str, Plan], reading: Reading) -> dict[str, Images]:
 
     run_all(decode, len(jobs), reading.num_threads, "decoding")
     return {
-        name: StoredImages(dict(zip(MODALITIES, each, strict=True)))
+        name: StoredImages(dict(zip(reading.modalities, each, strict=True)))
         for name, each in arrays.items()
     }
 
@@ -139,7 +129,7 @@ def _check(plans: dict[str, Plan], reading: Reading) -> dict[str, Images]:
 
     def reader(plan: Plan) -> Callable[[int], np.ndarray]:
         def read(row: int) -> np.ndarray:
-            sample = np.zeros((len(MODALITIES), *reading.shape), np.uint8)
+            sample = np.zeros((len(reading.modalities), *reading.shape), np.uint8)
             for path in plan.files(row):
                 for number, image in plan.read(row, path, reading).items():
                     sample[number] = image
@@ -148,6 +138,6 @@ def _check(plans: dict[str, Plan], reading: Reading) -> dict[str, Images]:
         return read
 
     return {
-        name: ImagesOnDemand(reader(plan), MODALITIES, reading.shape, threads)
+        name: ImagesOnDemand(reader(plan), reading.modalities, reading.shape, threads)
         for name, plan in plans.items()
     }

@@ -6,7 +6,7 @@ into memory whole. Nothing is downloaded unless asked for.
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -19,8 +19,15 @@ from tokenjax.data.dataset import (
     Split,
     make_dataset,
 )
-from tokenjax.data.images.image_sizes import check_side
 from tokenjax.data.partition import stratified_split
+from tokenjax.data.sources.source_arguments import (
+    CacheBytes,
+    DataDirectory,
+    Download,
+    Side,
+    SplitSeed,
+    ValidationFraction,
+)
 from tokenjax.data.sources.tfds_builder import open_builder
 from tokenjax.data.sources.tfds_reader import Reader
 from tokenjax.errors import DatasetError, unknown_name
@@ -91,17 +98,17 @@ def _divide(
 
 
 def tfds(
-    name: str,
-    image_size: int = 32,
-    data_dir: str = "",
-    validation_fraction: float = 0.1,
-    split_seed: int = 0,
-    download: bool = False,
-    train_split: str = "train",
-    test_split: str = "test",
-    image_key: str = "image",
-    label_key: str = "label",
-    cache_bytes: int = 4 * 2**30,
+    name: Annotated[str, "of the set in TFDS: imagenette/320px-v2"],
+    image_size: Side = 32,
+    data_dir: DataDirectory = "",
+    validation_fraction: ValidationFraction = 0.1,
+    split_seed: SplitSeed = 0,
+    download: Download = False,
+    train_split: Annotated[str, "TFDS's name of the split to train on"] = "train",
+    test_split: Annotated[str, "and of the one to test on"] = "test",
+    image_key: Annotated[str, "TFDS's name of the images"] = "image",
+    label_key: Annotated[str, "and of the class labels"] = "label",
+    cache_bytes: CacheBytes = 4 * 2**30,
 ) -> Dataset:
     """Any TFDS image set with class labels, at (image_size, image_size, 1 or 3).
 
@@ -111,7 +118,6 @@ def tfds(
     `DatasetError` when it is not prepared (and `download` is off, or there is no
     network), has no such split or feature, or is too large a tfrecord.
     """
-    check_side("tfds: image_size", image_size)
     builder = open_builder(name, data_dir, download)
     _check_features(builder, image_key, label_key)
     train, test = (
@@ -129,11 +135,11 @@ def _with_statistics(
 
 
 def cifar10(
-    image_size: int = 32,
-    data_dir: str = "",
-    validation_fraction: float = 0.1,
-    split_seed: int = 0,
-    download: bool = False,
+    image_size: Side = 32,
+    data_dir: DataDirectory = "",
+    validation_fraction: ValidationFraction = 0.1,
+    split_seed: SplitSeed = 0,
+    download: Download = False,
 ) -> Dataset:
     """CIFAR-10 (Krizhevsky 2009) through TFDS: 60,000 images of ten classes."""
     dataset = tfds(
@@ -143,11 +149,11 @@ def cifar10(
 
 
 def cifar100(
-    image_size: int = 32,
-    data_dir: str = "",
-    validation_fraction: float = 0.1,
-    split_seed: int = 0,
-    download: bool = False,
+    image_size: Side = 32,
+    data_dir: DataDirectory = "",
+    validation_fraction: ValidationFraction = 0.1,
+    split_seed: SplitSeed = 0,
+    download: Download = False,
 ) -> Dataset:
     """CIFAR-100 (Krizhevsky 2009) through TFDS: 60,000 images of a hundred classes."""
     dataset = tfds(

@@ -1,0 +1,38 @@
+"""Arguments that several sources take: types, ranges, meanings."""
+
+from typing import Annotated, Literal
+
+from tokenjax.arguments import FREE, RATE, SHARE, at_least
+from tokenjax.data.images.image_files import MOST_THREADS
+from tokenjax.data.images.image_sizes import MAX_SIDE
+
+PIXELS = at_least(1, MAX_SIDE)
+
+Side = Annotated[int, PIXELS, "pixels a side of the images that are handed out"]
+Height = Annotated[int, PIXELS, "pixels, of the images that are handed out"]
+Width = Annotated[int, PIXELS, "pixels, likewise"]
+Directory = Annotated[str, "the folder of the images"]
+DataDirectory = Annotated[str, "where TFDS has prepared it; empty: TFDS's own"]
+Download = Annotated[bool, "let TFDS fetch and prepare what is not there"]
+ValidationFraction = Annotated[float, RATE, "of training, held back for validation"]
+TestFraction = Annotated[float, RATE, "of all, held back for the test"]
+SplitSeed = Annotated[int, at_least(0), "of the choice of what is held back"]
+CacheBytes = Annotated[
+    int, FREE, at_least(0), "sets up to this size are decoded at once, into memory"
+]
+NumThreads = Annotated[
+    int, FREE, at_least(0, MOST_THREADS), "that read images; 0: one per core"
+]
+MaxPixels = Annotated[int, at_least(1), "of a file; one with more is refused"]
+OutsideLinks = Annotated[bool, "symbolic links may lead out of the folder"]
+Examples = Annotated[int, at_least(0), "images in this split"]
+Noise = Annotated[float, SHARE, "standard deviation of the noise, of 0..1"]
+HeldOut = Annotated[
+    int, at_least(0), "training identities for validation; 0: it is the test split"
+]
+Missing = Annotated[
+    Literal["error", "zeros"], "what becomes of a sample without one of its images"
+]
+Modalities = Annotated[
+    tuple[Literal["rgb", "nir", "tir"], ...], "which of a sample's images are read"
+]
