@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tokenjax import models
-from tokenjax.models.routing.routers import Router
+from tokenjax.models.routing.routers import ROUTERS
 from tokenjax.models.routing.routing_parts import (
     Aggregator,
     cut_patches,
@@ -58,18 +58,12 @@ def test_the_aggregator_weighs_by_score():
     np.testing.assert_allclose(pooled, expected, rtol=1e-5, atol=1e-6)
 
 
-def route(scores, **more):
-    arguments = {
-        "kind": "top_k",
-        "threshold": 0.5,
-        "temperature": 1.0,
-        "budget": 0.25,
-        "gumbel_inference": "hard",
-    }
-    router = Router(**arguments | more)
+def route(scores, kind="top_k", temperature=1.0, **more):
+    router = ROUTERS[kind](temperature=temperature, **more)
     scores = jnp.asarray(scores, jnp.float32)
-    variables = jax.jit(lambda x: router.init(jax.random.key(0), x, False))(scores)
-    return jax.jit(lambda v, x: router.apply(v, x, False))(variables, scores)
+    inputs = (False, temperature)
+    variables = jax.jit(lambda x: router.init(jax.random.key(0), x, *inputs))(scores)
+    return jax.jit(lambda v, x: router.apply(v, x, *inputs))(variables, scores)
 
 
 @pytest.mark.parametrize(
@@ -115,15 +109,15 @@ def test_gumbel_bears_scores_of_0_and_1(gumbel_inference):
 
 MISTAKES = {
     "patch_grid 5 does not divide img_size 32": {"patch_grid": 5},
-    "patch_grid must be at least 1, got 0": {"patch_grid": 0},
+    "patch_grid must be at least 1 .*got 0": {"patch_grid": 0},
     "encoder_layers leave nothing of 8 pixels": {"img_size": 8, "encoder_layers": 4},
-    "encoder_layers must be at least 1, got -1": {"encoder_layers": -1},
-    "big_layers must be at least 0, got -1": {"big_layers": -1},
-    r"target_ratio is a share, within \[0, 1\], got 1.5": {"target_ratio": 1.5},
-    r"target_ratio is a share, within \[0, 1\], got -0.1": {"target_ratio": -0.1},
-    r"budget is a share, within \[0, 1\], got 2": {"budget": 2},
-    r"budget is a share, within \[0, 1\], got nan": {"budget": float("nan")},
-    "router must be one of .*'top_k'.*got 'hard'": {"router": "hard"},
+    "encoder_layers must be at least 1 .*got -1": {"encoder_layers": -1},
+    "big_layers must be at least 0 .*got -1": {"big_layers": -1},
+    r"target_ratio must be within \[0, 1\], got 1.5": {"target_ratio": 1.5},
+    r"target_ratio must be within \[0, 1\], got -0.1": {"target_ratio": -0.1},
+    r"budget must be within \[0, 1\], got 2": {"budget": 2},
+    r"budget must be finite, got nan": {"budget": float("nan")},
+    "unknown router 'hard'.*top_k": {"router": "hard"},
     "aggregator must be one of .*got 'max'": {"aggregator": "max"},
     "attention must be one of .*got 'local'": {"attention": "local"},
     "encoder must be one of .*got 'resnet'": {"encoder": "resnet"},
@@ -142,6 +136,8 @@ def test_mistakes(name, sentence):
     with pytest.raises(ValueError, match=sentence) as caught:
         models.create(name, **MISTAKES[sentence])
     assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=sentence):  # without `create` as well
+        type(models.create(name))(**MISTAKES[sentence])
 
 
 def test_wrong_images():

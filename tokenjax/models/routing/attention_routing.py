@@ -31,7 +31,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from tokenjax.models.layers import check_images
-from tokenjax.models.routing.routers import Routed, Router
+from tokenjax.models.routing.routers import ROUTERS, Routed, Router
 from tokenjax.models.routing.routing_arguments import RoutingArguments
 from tokenjax.models.routing.routing_parts import (
     Aggregator,
@@ -104,22 +104,24 @@ class AttentionRouting(RoutingArguments):
         self, scores: jax.Array, train: bool, temperature: ArrayLike | None
     ) -> Routed:
         """Scores (b, n) -> which patches go to the big network."""
-        router = Router(
-            self.router,
-            self.threshold,
-            self.temperature,
-            self.budget,
-            self.gumbel_inference,
-            name="router",
+        temperature = self.temperature if temperature is None else temperature
+        return self.make_router(name="router")(scores, train, temperature)
+
+    def make_router(self, **module: Any) -> Router:
+        """Make the router; `module` is what Flax takes: `name`, `parent`."""
+        return ROUTERS[self.router](
+            threshold=self.threshold,
+            temperature=self.temperature,
+            budget=self.budget,
+            gumbel_inference=self.gumbel_inference,
+            **module,
         )
-        return router(scores, train, temperature)
 
     def runs_both(self, train: bool) -> bool:
-        """Whether every patch runs through both networks."""
+        """Return whether every patch runs through both networks."""
         if train:
             return self.mask_gradient == "dense"
-        expected = self.router == "gumbel" and self.gumbel_inference == "expectation"
-        return expected or self.execution == "masked"
+        return self.execution == "masked" or self.make_router(parent=None).is_soft
 
     def embed(
         self, parts: Parts, patches: jax.Array, mask: jax.Array, train: bool

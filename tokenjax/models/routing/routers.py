@@ -9,28 +9,43 @@
                           sigmoid((a - k-th score) / tau); ours
 
 Forward hard, backward soft (`tokenjax.ops.straight_through`). Of equal scores the
-earlier patch is the higher.
+earlier patch is the higher (`tokenjax.ops.token_selection`).
+
+One of your own is a class with one method, registered under a name that models then
+take as `router`:
+
+    class AboveMean(Router):
+        def __call__(self, scores, train, temperature):
+            mean = scores.mean(axis=1, keepdims=True)
+            soft = nn.sigmoid((scores - mean) / temperature)
+            hard = (scores >= mean).astype(scores.dtype)
+            return Routed(straight_through(hard, soft), soft, mean.mean())
+
+    register_router("above_mean", AboveMean)
+
+Parameters go as in any Flax module: write @nn.compact above the method.
 
 Source: the Vision Attention Routing Framework; its later version for "gumbel".
 """
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from tokenjax.errors import UserError
 from tokenjax.ops.straight_through import (
     gumbel_gate,
     straight_through,
     threshold_gate,
 )
 from tokenjax.ops.token_selection import keep_mask, top_indices
+from tokenjax.registry import Registry
 
-ROUTERS = ("learnable_threshold", "sigmoid_gate", "gumbel", "top_k")
-GUMBEL_INFERENCE = ("hard", "top_p", "expectation")
+GumbelInference = Literal["hard", "top_p", "expectation"]
 TOP_P = 0.3  # share of the patches that "top_p" sends to the big network
 LEAST_PROBABILITY = 1e-6  # scores are kept this far from 0 and 1 under the logarithm
 
@@ -39,7 +54,7 @@ class Routed(NamedTuple):
     """What a router decides.
 
     Attributes:
-      mask: (b, n), 0 or 1 (between them for "expectation").
+      mask: (b, n), 0 or 1 (between them if the router `is_soft`).
       probability: (b, n), the soft decision.
       threshold: (), the score from which patches are sent.
     """
@@ -50,32 +65,77 @@ class Routed(NamedTuple):
 
 
 class Router(nn.Module):
-    """scores (b, n) in (0, 1) -> Routed. Arguments as in AttentionRouting."""
+    """Base of the routers; they read of these arguments what they need.
 
-    kind: str
-    threshold: float
-    temperature: float
-    budget: float
-    gumbel_inference: str
+    Attributes:
+      threshold: where a learned threshold starts.
+      temperature: of the soft decision, where it starts.
+      budget: share of the patches to send.
+      gumbel_inference: see the module's docstring.
+    """
+
+    threshold: float = 0.5
+    temperature: float = 1.0
+    budget: float = 0.25
+    gumbel_inference: GumbelInference = "hard"
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether the mask of inference lies between 0 and 1: both networks run."""
+        return False
+
+    def __call__(
+        self, scores: jax.Array, train: bool, temperature: ArrayLike
+    ) -> Routed:
+        """Decide: scores (b, n) in (0, 1), and the temperature of this step."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it routes")
+
+
+ROUTERS: Registry[type[Router]] = Registry("router")
+
+
+def register_router(name: str, router: type[Router]) -> None:
+    """Add a router of one's own: see the module's docstring.
+
+    Raises: UserError for a name that another router has, or for what is no router.
+    """
+    if not (isinstance(router, type) and issubclass(router, Router)):
+        raise UserError(
+            f"router {name!r} must be a class derived from "
+            f"tokenjax.models.routing.Router, got {router!r}"
+        )
+    if router.__call__ is Router.__call__:
+        raise UserError(f"router {name!r} must have a method __call__")
+    ROUTERS.add(name, router)
+
+
+@ROUTERS.register("learnable_threshold")
+class LearnableThreshold(Router):
+    """Send the scores from a learned threshold on."""
 
     @nn.compact
     def __call__(
-        self, scores: jax.Array, train: bool, temperature: ArrayLike | None = None
+        self, scores: jax.Array, train: bool, temperature: ArrayLike
     ) -> Routed:
-        temperature = self.temperature if temperature is None else temperature
-        if self.kind == "learnable_threshold":
-            start = nn.initializers.constant(self.threshold)
-            threshold = self.param("threshold", start, ())
-            mask = threshold_gate(scores, threshold, temperature)
-            soft = jax.nn.sigmoid((scores - threshold) / temperature)
-            return Routed(mask, soft, threshold)
-        if self.kind == "sigmoid_gate":
-            return self._sigmoid_gate(scores)
-        if self.kind == "gumbel":
-            return self._gumbel(scores, train, temperature)
-        return self._top_k(scores, temperature)
+        """Decide."""
+        del train
+        start = nn.initializers.constant(self.threshold)
+        threshold = self.param("threshold", start, ())
+        mask = threshold_gate(scores, threshold, temperature)
+        soft = jax.nn.sigmoid((scores - threshold) / temperature)
+        return Routed(mask, soft, threshold)
 
-    def _sigmoid_gate(self, scores: jax.Array) -> Routed:
+
+@ROUTERS.register("sigmoid_gate")
+class SigmoidGate(Router):
+    """Send by a learned line: it has a temperature of its own."""
+
+    @nn.compact
+    def __call__(
+        self, scores: jax.Array, train: bool, temperature: ArrayLike
+    ) -> Routed:
+        """Decide."""
+        del train, temperature
         weight_start = nn.initializers.constant(1 / self.temperature)
         bias_start = nn.initializers.constant(-self.threshold / self.temperature)
         weight = self.param("weight", weight_start, ())
@@ -83,12 +143,25 @@ class Router(nn.Module):
         logits = weight * scores + bias
         return Routed(threshold_gate(logits, 0.0), nn.sigmoid(logits), -bias / weight)
 
-    def _gumbel(self, scores: jax.Array, train: bool, temperature: ArrayLike) -> Routed:
+
+@ROUTERS.register("gumbel")
+class Gumbel(Router):
+    """Take the score as a probability: drawn in training, decided at inference."""
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether both networks run: with "expectation" the mask is the score."""
+        return self.gumbel_inference == "expectation"
+
+    def __call__(
+        self, scores: jax.Array, train: bool, temperature: ArrayLike
+    ) -> Routed:
+        """Decide."""
         half = jnp.asarray(0.5, scores.dtype)
         if not train and self.gumbel_inference == "expectation":
             return Routed(scores, scores, half)
         if not train and self.gumbel_inference == "top_p":
-            return self._highest(scores, TOP_P, temperature)
+            return send_highest(scores, TOP_P, temperature)
         kept = jnp.clip(scores, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
         logits = jnp.log(kept) - jnp.log1p(-kept)
         uniforms = None
@@ -96,20 +169,28 @@ class Router(nn.Module):
             uniforms = jax.random.uniform(self.make_rng("gumbel"), scores.shape)
         return Routed(gumbel_gate(logits, uniforms, temperature), scores, half)
 
-    def _top_k(self, scores: jax.Array, temperature: ArrayLike) -> Routed:
-        return self._highest(scores, self.budget, temperature)
 
-    def _highest(
-        self, scores: jax.Array, share: float, temperature: ArrayLike
+@ROUTERS.register("top_k")
+class TopK(Router):
+    """Send the share `budget` of every image."""
+
+    def __call__(
+        self, scores: jax.Array, train: bool, temperature: ArrayLike
     ) -> Routed:
-        """The ceil(share n) highest of every image."""
-        num_patches = scores.shape[1]
-        count = math.ceil(round(share * num_patches, 6))  # 0.28 * 25 is above 7
-        if count == 0:
-            none = jnp.zeros_like(scores)
-            return Routed(none, none, scores.max())
-        indices = top_indices(jax.lax.stop_gradient(scores), count)  # (b, k)
-        hard = keep_mask(indices, num_patches).astype(scores.dtype)
-        lowest = jnp.min(jnp.where(hard > 0, scores, jnp.inf), axis=1, keepdims=True)
-        soft = nn.sigmoid((scores - lowest) / temperature)
-        return Routed(straight_through(hard, soft), soft, lowest.mean())
+        """Decide."""
+        del train
+        return send_highest(scores, self.budget, temperature)
+
+
+def send_highest(scores: jax.Array, share: float, temperature: ArrayLike) -> Routed:
+    """Send the ceil(share n) highest scores of every image."""
+    num_patches = scores.shape[1]
+    count = math.ceil(round(share * num_patches, 6))  # 0.28 * 25 is above 7
+    if count == 0:
+        none = jnp.zeros_like(scores)
+        return Routed(none, none, scores.max())
+    indices = top_indices(jax.lax.stop_gradient(scores), count)  # (b, k)
+    hard = keep_mask(indices, num_patches).astype(scores.dtype)
+    lowest = jnp.min(jnp.where(hard > 0, scores, jnp.inf), axis=1, keepdims=True)
+    soft = nn.sigmoid((scores - lowest) / temperature)
+    return Routed(straight_through(hard, soft), soft, lowest.mean())

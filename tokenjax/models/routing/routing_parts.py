@@ -6,13 +6,15 @@ Source: the Vision Attention Routing Framework (`spec/routing.md`).
 """
 
 import itertools
-from typing import Any
+from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tokenjax.arguments import DType
+from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.layers import (
     BatchNorm,
     Dropout,
@@ -22,16 +24,17 @@ from tokenjax.models.layers import (
     torch_kernel_init,
 )
 
-ENCODERS = ("convolutional", "lean")
+EncoderKind = Literal["convolutional", "lean"]
+AttentionKind = Literal["spatial", "global"]
+AggregatorKind = Literal["concat", "mean", "attention"]
 STEM = 4  # pixels a side that the lean encoder takes together
-AGGREGATORS = ("concat", "mean", "attention")
 
 
 class Convolution(nn.Module):
     """3x3 convolution of stride 1, padded: (b, h, w, in) -> (b, h, w, features)."""
 
     features: int
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
@@ -50,7 +53,7 @@ class Convolution(nn.Module):
         return features + bias.astype(self.dtype)
 
 
-class Encoder(nn.Module):
+class Encoder(CheckedModule):
     """Images (b, h, w, c) to features (b, h', w', out_channels).
 
     "convolutional": num_layers x [convolution -> BatchNorm -> ReLU -> 2x2 max pool],
@@ -60,10 +63,10 @@ class Encoder(nn.Module):
     image's own resolution, which is where the other one spends its time.
     """
 
-    kind: str
+    kind: EncoderKind
     out_channels: int
     num_layers: int
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
@@ -109,7 +112,7 @@ def halve(features: jax.Array) -> jax.Array:
     return jnp.maximum(upper, lower)
 
 
-class AttentionHead(nn.Module):
+class AttentionHead(CheckedModule):
     """Features (b, h, w, c) to scores (b, grid * grid) in (0, 1), float32.
 
     "spatial": features averaged over each cell of the grid, then per cell linear to 1
@@ -118,11 +121,11 @@ class AttentionHead(nn.Module):
     outputs.
     """
 
-    kind: str
+    kind: AttentionKind
     grid: int
     hidden_dim: int
     num_layers: int
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, features: jax.Array) -> jax.Array:
@@ -154,7 +157,7 @@ class PatchMLP(nn.Module):
     output_dim: int
     num_layers: int
     dropout: float
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, rows: jax.Array, train: bool) -> jax.Array:
@@ -172,17 +175,17 @@ class PatchMLP(nn.Module):
         )
 
 
-class Aggregator(nn.Module):
+class Aggregator(CheckedModule):
     """Patch embeddings (b, n, d), scores (b, n) -> (b, features).
 
     "concat": linear of the concatenated embeddings; "mean": of their mean;
     "attention": of their sum weighted by softmax(scale * scores).
     """
 
-    kind: str
+    kind: AggregatorKind
     features: int
     scale: float = 1.0
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, embeddings: jax.Array, scores: jax.Array) -> jax.Array:
@@ -208,7 +211,7 @@ class TaskHead(nn.Module):
     hidden_dim: int
     num_classes: int
     dropout: float
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, pooled: jax.Array, train: bool) -> jax.Array:
