@@ -1,4 +1,4 @@
-"""Training sets thinned to an imbalance, and sampling that evens classes out again.
+"""Training sets thinned to an imbalance between classes.
 
 With M examples in the largest class, K classes, and ratio = smallest / largest, class
 i of 0..K-1 keeps, of what it has and rounded down,
@@ -122,15 +122,3 @@ def make_imbalanced(dataset: Dataset, profile: str, ratio: float, seed: int) -> 
     train = Subset(dataset.train, imbalanced_indices(labels, counts, seed))
     info = replace(info, counts=info.counts | {"train": counts})
     return replace(dataset, train=train, info=info)
-
-
-def sampling_weights(labels: np.ndarray) -> np.ndarray:
-    """1 / examples of the sample's class, (n,) float64, for `labels` (n,) from 0.
-
-    Every class is then drawn equally often by `train_batches(..., weights=...)`. The
-    array is read-only: batches are a function of it, for a whole run.
-    """
-    counts = np.bincount(labels)  # (classes,)
-    weights = 1 / counts[labels]  # (n,)
-    weights.flags.writeable = False
-    return weights
