@@ -22,9 +22,6 @@ import numpy as np
 from scipy import sparse
 
 from tokenjax.errors import UserError
-from tokenjax.evaluation.retrieval import evaluate_distances
-
-__all__ = ["evaluate_distances", "rerank_distances"]
 
 SORTED_ROWS = 256  # at a time: the order of all takes twice the memory of d
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tokenjax.data.people.clutter_drawing import Palette, draw_palette
 from tokenjax.data.people.person_shapes import Canvas
-from tokenjax.data.sources.clutter_drawing import Palette, draw_palette
 
 # Front, back, and two oblique views; cameras beyond the fourth repeat them.
 VIEWS = (0.0, np.pi, 0.75, np.pi + 0.75)

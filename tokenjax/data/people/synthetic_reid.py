@@ -28,11 +28,11 @@ from typing import Any
 import numpy as np
 
 from tokenjax.data.partition import generator
+from tokenjax.data.people.clutter_drawing import paint_background, paint_foreground
 from tokenjax.data.people.person_attributes import draw_person
 from tokenjax.data.people.person_cameras import aim, draw_camera, record
 from tokenjax.data.people.person_drawing import paint_person
 from tokenjax.data.people.person_skeleton import draw_pose
-from tokenjax.data.sources.clutter_drawing import paint_background, paint_foreground
 from tokenjax.errors import DatasetError, UserError
 
 FORMAT = 1
