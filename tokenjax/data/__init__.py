@@ -78,7 +78,7 @@ __all__ = [
 
 
 def names() -> list[str]:
-    """The sources that `load` knows."""
+    """Return the names of the sources that `load` knows."""
     return sorted(SOURCES)
 
 

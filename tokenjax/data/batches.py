@@ -33,7 +33,7 @@ def train_batches(
     weights: np.ndarray | None = None,
     rows: Rows = ALL_ROWS,
 ) -> Iterator[Batch]:
-    """Training batches number start_step to stop_step - 1, of `batch_size` examples.
+    """Gather training batches number start_step to stop_step - 1 of a shuffled stream.
 
     `weights` (examples of the split,): as in `train_indices`. `rows`: of every batch,
     those that are gathered.
@@ -52,7 +52,7 @@ def identity_batches(
     stop_step: int,
     rows: Rows = ALL_ROWS,
 ) -> Iterator[Batch]:
-    """Training batches number start_step to stop_step - 1, see `identity_indices`.
+    """Gather training batches number start_step to stop_step - 1 of identities.
 
     `rows`: of every batch, those that are gathered.
     """
@@ -64,7 +64,7 @@ def identity_batches(
 def evaluation_batches(
     split: Split, batch_size: int, rows: Rows = ALL_ROWS
 ) -> Iterator[Batch]:
-    """Every example once, in order, in batches of one size.
+    """Gather every example once, in order, in batches of one size.
 
     "mask" (batch_size,) bool is False on the rows that pad the last batch, which
     repeat the last example. `rows`: of every batch, those that are gathered.
@@ -89,7 +89,7 @@ class _Buffer:
         self.changed = threading.Condition()
 
     def put(self, item: Any) -> bool:
-        """Waits for room; False when the consumer has left."""
+        """Wait for room; return False when the consumer has left."""
         with self.changed:
             self.changed.wait_for(lambda: self.closed or len(self.items) < self.size)
             if not self.closed:
@@ -103,7 +103,10 @@ class _Buffer:
             self.changed.notify_all()
 
     def wait(self) -> bool:
-        """Waits for an item; False when none will come. Raises the producer's error."""
+        """Wait for an item; return False when none will come.
+
+        Raises the producer's error.
+        """
         with self.changed:
             self.changed.wait_for(lambda: self.items or self.finished)
             if not self.items and self.error is not None:
@@ -146,7 +149,7 @@ def prefetch(
     size: int,
     transform: Callable[[Item], Any] | None = None,
 ) -> Iterator[Any]:
-    """The items of `iterator`, up to `size` of them made ahead by one thread.
+    """Yield the items of `iterator`, up to `size` of them made ahead by one thread.
 
     `transform` (a transfer to the device, say) runs in that thread too. An exception
     of either is raised here after the items that came before it. The thread starts

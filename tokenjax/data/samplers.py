@@ -1,4 +1,4 @@
-"""Which examples a training batch holds: a function of (seed, step) alone.
+"""Samplers: the examples of a training batch, as a function of (seed, step) alone.
 
 There is no iterator state, so a run resumed at step i sees exactly what the
 uninterrupted run saw.
@@ -74,7 +74,7 @@ def train_indices(
     num_examples: int,
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Indices (batch_size,) int64 of the global batch number `step`.
+    """Return the indices (batch_size,) int64 of the global batch number `step`.
 
     A batch may span epochs, and `batch_size` may exceed `num_examples`. With `weights`
     (num_examples,), an epoch is `num_examples` draws with replacement, example i with
@@ -107,7 +107,7 @@ def train_indices(
 
 
 def sampling_weights(labels: np.ndarray) -> np.ndarray:
-    """1 / examples of the sample's class, (n,) float64, for `labels` (n,) from 0.
+    """Return 1 / examples of the sample's class, (n,), for `labels` (n,) from 0.
 
     Every class is then drawn equally often by `train_batches(..., weights=...)`. The
     array is read-only: batches are a function of it, for a whole run.
@@ -124,7 +124,7 @@ def identity_epoch(
     instances: int,
     random: np.random.Generator,
 ) -> np.ndarray:
-    """Indices (batches, identities_per_batch * instances) int64 into `labels` (n,).
+    """Draw one epoch: (batches, identities * instances) int64 into `labels` (n,).
 
     A row holds identity after identity, `instances` of each. Of `random` only
     `shuffle` and `choice` are used. Raises `DatasetError` for too few identities.
@@ -193,8 +193,10 @@ def _stream(seed: int, labels: bytes, *sizes: int) -> _Stream:
 def identity_indices(
     labels: np.ndarray, seed: int, step: int, batch_size: int, instances: int
 ) -> np.ndarray:
-    """Indices (batch_size,) int64 of batch number `step`: batch_size / instances
-    identities, `instances` of each, identity after identity.
+    """Return the indices (batch_size,) int64 of batch number `step`.
+
+    It holds batch_size / instances identities, `instances` examples of each, identity
+    after identity.
 
     Raises `DatasetError` for a batch_size that `instances` does not divide, a step
     below 0, and fewer identities than a batch holds.

@@ -61,7 +61,7 @@ MAXIMUM = {
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """How far each augmentation may go; 0 or False switches it off."""
+    """Settings of augmentation: how far each may go; 0 or False switches it off."""
 
     rotation: float = 0.0  # degrees, either way
     scale: float = 0.0  # factor in [1 - scale, 1 + scale]
@@ -88,7 +88,7 @@ class Augmentation:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Augmentation":
-        """Settings from a mapping; `UserError` for an unknown name or a bad value."""
+        """Read settings from a mapping; `UserError` for a wrong name or value."""
         valid = [field.name for field in dataclasses.fields(cls)]
         for name in config:
             if name not in valid:
@@ -116,7 +116,7 @@ def normalize(
     std: Sequence[float],
     dtype: DTypeLike = jnp.float32,
 ) -> Images:
-    """(image / 255 - mean) / std, mean and std (channels,) of images in 0..1."""
+    """Return (image / 255 - mean) / std; mean and std (channels,) of images in 0..1."""
     images = images_uint8.astype(jnp.float32) / 255
     return ((images - jnp.asarray(mean)) / jnp.asarray(std)).astype(dtype)
 
@@ -124,7 +124,7 @@ def normalize(
 def augment(
     key: jax.Array, images: Images, settings: Augmentation, fill: ArrayLike = 0.0
 ) -> Images:
-    """Augmented `images` in 0..1; `fill` () or (channels,) is the holes' colour.
+    """Augment `images` in 0..1; `fill` () or (channels,) is the colour of holes.
 
     Pass the dataset's mean as `fill` for holes that are 0 after normalisation. What
     rotation, shift and RandAugment bring in from outside an image is 0 (black).

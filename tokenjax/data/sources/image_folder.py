@@ -33,7 +33,7 @@ from tokenjax.errors import DatasetError, shown
 
 @dataclass(frozen=True)
 class _Reading:
-    """How the files become arrays."""
+    """Settings by which files become arrays."""
 
     image_size: int
     cache_bytes: int
@@ -62,7 +62,7 @@ class _Reading:
 
 
 def _make_splits(parts: dict[str, Files], reading: _Reading) -> dict[str, Split]:
-    """In memory when all of it fits, else on demand once every header is checked.
+    """Decode all if it fits in memory, else check headers and decode on demand.
 
     What is to be skipped is found by decoding everything here.
     """
@@ -154,7 +154,7 @@ def image_folder(
 
 
 def _check_classes(class_names: list[str], splits: dict[str, Split]) -> None:
-    """Every class has something to train on; what a part lacks of them is said."""
+    """Refuse a class without training images; say what else a part lacks."""
     for part, split in splits.items():
         counts = np.bincount(split.labels, minlength=len(class_names))
         lacking = [class_names[index] for index in np.flatnonzero(counts == 0)]

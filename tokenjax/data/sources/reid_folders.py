@@ -196,7 +196,7 @@ def _identities(samples: list[Sample]) -> np.ndarray:
 def _retrieval_plan(
     layout: Layout, samples: list[list[Sample]], parts: tuple[Part, ...]
 ) -> Plan:
-    """The samples of some parts one after another, and the roles they play."""
+    """Plan a split of some parts' samples, one part after another, with roles."""
     together = list(itertools.chain(*samples))
     sizes = [len(each) for each in samples]
     roles = {
@@ -209,7 +209,7 @@ def _retrieval_plan(
 def _held_out(
     name: str, training: list[Sample], count: int, seed: int
 ) -> frozenset[int]:
-    """The `count` training identities that make the validation split."""
+    """Draw the `count` training identities that make the validation split."""
     identities = np.unique(_identities(training))
     if not 0 <= count < len(identities):
         raise DatasetError(

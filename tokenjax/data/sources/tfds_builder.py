@@ -20,7 +20,7 @@ PROBE_SECONDS = 3.0
 
 
 def reachable(urls: Iterable[str], seconds: float) -> bool:
-    """Whether any host of `urls` answers a connection within `seconds`.
+    """Return whether any host of `urls` answers a connection within `seconds`.
 
     In daemon threads: resolving a name has no time limit of its own.
     """
@@ -44,7 +44,10 @@ def reachable(urls: Iterable[str], seconds: float) -> bool:
 
 
 def open_builder(name: str, data_dir: str, download: bool) -> Any:
-    """The TFDS builder of a prepared set; `DatasetError` says how to prepare it."""
+    """Open the TFDS builder of a prepared set, or raise how to prepare it.
+
+    Raises: DatasetError.
+    """
     # Before TensorFlow is imported, by TFDS or by us; otherwise it logs a page.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
