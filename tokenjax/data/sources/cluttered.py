@@ -155,10 +155,11 @@ def cluttered(
     test_examples: int = 2000,
     seed: int = 0,
 ) -> Dataset:
-    """Images (canvas, canvas, 1); "box" is (top, left, bottom, right) in pixels.
+    """Make images (canvas, canvas, 1) of one digit among fragments, with its box.
 
-    Sizes in pixels; `noise` is its standard deviation on the 0..1 scale. Raises
-    `DatasetError` for sizes that do not fit into one another.
+    "box" is (top, left, bottom, right). Sizes in pixels; `noise` is its standard
+    deviation on the 0..1 scale. Raises `DatasetError` for sizes that do not fit into
+    one another.
     """
     _check(canvas, digit_size, fragments, fragment_size, noise)
     counts = (train_examples, validation_examples, test_examples)

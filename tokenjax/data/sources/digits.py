@@ -69,7 +69,7 @@ def digits(
     validation_fraction: float = 0.1,
     test_fraction: float = 0.2,
 ) -> Dataset:
-    """The digits at (image_size, image_size, 1), split by class under `split_seed`."""
+    """Load digits at (image_size, image_size, 1), split by class under `split_seed`."""
     check_side("digits: image_size", image_size)
     images, labels = digit_arrays(image_size)
     train, validation, test = (

@@ -83,7 +83,7 @@ def fashion_mnist(
     split_seed: int = 0,
     data_dir: str = "",
 ) -> Dataset:
-    """Fashion-MNIST from IDX files, or else from a TFDS copy prepared in `data_dir`.
+    """Load Fashion-MNIST from IDX files, or else a TFDS copy prepared in `data_dir`.
 
     `directory` empty: where Debian's package dataset-fashion-mnist puts the files.
     Raises `DatasetError` when it is found nowhere, or a file is damaged.

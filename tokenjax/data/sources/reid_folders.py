@@ -62,7 +62,7 @@ def rgbnt201(
     max_pixels: int = MAX_PIXELS,
     outside_links: bool = False,
 ) -> Dataset:
-    """People in visible, near and thermal infrared light, four cameras."""
+    """Load RGBNT201: people in visible, near and thermal infrared, four cameras."""
     reading = Reading(
         height, width, cache_bytes, num_threads, max_pixels, outside_links
     )
@@ -83,9 +83,9 @@ def rgbnt100(
     max_pixels: int = MAX_PIXELS,
     outside_links: bool = False,
 ) -> Dataset:
-    """Vehicles, eight cameras; one file holds a sample's images, so `missing` is moot.
+    """Load RGBNT100: vehicles, eight cameras, one file for all images of a sample.
 
-    It is taken all the same: one configuration serves every set.
+    So `missing` is moot; it is taken all the same: one configuration serves every set.
     """
     reading = Reading(
         height, width, cache_bytes, num_threads, max_pixels, outside_links
@@ -107,7 +107,7 @@ def msvr310(
     max_pixels: int = MAX_PIXELS,
     outside_links: bool = False,
 ) -> Dataset:
-    """Vehicles, eight views, many scenes: matches of one scene are left out."""
+    """Load MSVR310: vehicles, eight views; matches of one scene are left out."""
     reading = Reading(
         height, width, cache_bytes, num_threads, max_pixels, outside_links
     )
@@ -130,7 +130,7 @@ def synthetic_reid(
     max_pixels: int = MAX_PIXELS,
     outside_links: bool = False,
 ) -> Dataset:
-    """Drawn people in RGBNT201's layout, made in `directory` where they are not yet."""
+    """Load drawn people in RGBNT201's layout, made in `directory` if not there yet."""
     from tokenjax.data.people.synthetic_reid import generate
 
     layout = dataclasses.replace(RGBNT201, name="synthetic_reid", above=())

@@ -103,7 +103,7 @@ def tfds(
     label_key: str = "label",
     cache_bytes: int = 4 * 2**30,
 ) -> Dataset:
-    """Any TFDS image set with class labels, at (image_size, image_size, 1 or 3).
+    """Load a TFDS set with class labels, at (image_size, image_size, 1 or 3).
 
     Images of other sizes have their shorter side resized and the centre kept. The
     validation split is taken from `train_split`, by class; an empty `data_dir` is
@@ -135,7 +135,7 @@ def cifar10(
     split_seed: int = 0,
     download: bool = False,
 ) -> Dataset:
-    """CIFAR-10 (Krizhevsky 2009) through TFDS: 60,000 images of ten classes."""
+    """Load CIFAR-10 (Krizhevsky 2009) through TFDS: 60,000 images of ten classes."""
     dataset = tfds(
         "cifar10", image_size, data_dir, validation_fraction, split_seed, download
     )
@@ -149,7 +149,7 @@ def cifar100(
     split_seed: int = 0,
     download: bool = False,
 ) -> Dataset:
-    """CIFAR-100 (Krizhevsky 2009) through TFDS: 60,000 images of a hundred classes."""
+    """Load CIFAR-100 (Krizhevsky 2009) through TFDS: 60,000 images, 100 classes."""
     dataset = tfds(
         "cifar100", image_size, data_dir, validation_fraction, split_seed, download
     )
