@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tokenjax.errors import DatasetError
+from tokenjax.errors import DatasetError, first_line
 
 PROBE_SECONDS = 3.0
 
@@ -67,8 +67,9 @@ def open_builder(name: str, data_dir: str, download: bool) -> Any:
             f"{where or 'the default data_dir'} (names: `tfds.list_builders()`)"
         ) from error
     except Exception as error:  # an unknown version "name/what", damaged descriptions
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise DatasetError(f"tfds: {name!r} cannot be opened: {reason}") from error
+        raise DatasetError(
+            f"tfds: {name!r} cannot be opened: {first_line(error)}"
+        ) from error
     if builder.is_prepared():
         return builder
     root = builder.data_dir_root if hasattr(builder, "data_dir_root") else where

@@ -8,7 +8,7 @@ import numpy as np
 
 from tokenjax.data.dataset import ArraySplit, LazySplit
 from tokenjax.data.images.image_sizes import fit_array
-from tokenjax.errors import DatasetError, unknown_name
+from tokenjax.errors import DatasetError, first_line, unknown_name
 
 
 class Reader:
@@ -90,10 +90,9 @@ class Reader:
             yield example
 
     def _broken(self, index: int, error: Exception) -> DatasetError:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         return DatasetError(
             f"tfds: example {index} of split {self.split!r} of {self.builder.name} in "
-            f"{self.builder.data_dir} cannot be read: {reason}"
+            f"{self.builder.data_dir} cannot be read: {first_line(error)}"
         )
 
     def _examples(self) -> Iterable[Any]:
