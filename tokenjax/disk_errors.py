@@ -1,4 +1,4 @@
-"""What a disk refuses, as one sentence with what to do about it.
+"""Errors of the disk, each as one sentence with what to do about it.
 
 Orbax, tensorstore and TensorFlow wrap the system's error in others, or quote it alone,
 so the causes are followed and their text is read.
@@ -31,7 +31,7 @@ _QUOTED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # told by their text alone
 
 
 def trouble(error: BaseException) -> str | None:
-    """What the disk refused and what to do; None if it refused nothing."""
+    """Return what the disk refused and what to do; None if it refused nothing."""
     for cause in _chain(error):
         if isinstance(cause, OSError) and cause.errno in _TROUBLE:
             return _TROUBLE[cause.errno]
@@ -42,7 +42,7 @@ def trouble(error: BaseException) -> str | None:
 
 
 def vanished(error: BaseException) -> bool:
-    """Whether a file or directory was not there."""
+    """Return whether a file or directory was not there."""
     absent = os.strerror(errno.ENOENT)
     return any(
         isinstance(cause, FileNotFoundError) or absent in str(cause)
@@ -52,7 +52,7 @@ def vanished(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def said(where: pathlib.Path | None = None) -> Iterator[None]:
-    """Turns what the disk refuses into a `UserError`; other errors pass.
+    """Turn what the disk refuses into a `UserError`; let other errors pass.
 
     Args:
       where: named if the error names no file; it must be there at the end.
@@ -79,7 +79,7 @@ def said(where: pathlib.Path | None = None) -> Iterator[None]:
 
 
 def probe(directory: pathlib.Path) -> None:
-    """Writes a small file to the disk and removes it.
+    """Write a small file to the disk and remove it.
 
     Raises: UserError.
     """
@@ -98,7 +98,7 @@ def probe(directory: pathlib.Path) -> None:
 
 
 def deleted(where: pathlib.Path) -> str:
-    """The sentence for a directory that went while it was being written to."""
+    """Return the sentence for a directory that went while it was written to."""
     return (
         f"{where} was deleted or moved during the run, which stops here; the same "
         "command goes on from the checkpoints that are left, if any are"
@@ -106,7 +106,7 @@ def deleted(where: pathlib.Path) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, what caused it, what that came from, ...; each once."""
+    """Yield the error, what caused it, what caused that, and so on; each once."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:

@@ -10,31 +10,31 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """Bad input, said where it enters: configuration, flag, file or checkpoint."""
+    """Bad input that a user can mend, said where it enters: flag, file, checkpoint."""
 
 
 class DatasetError(UserError):
-    """A dataset is missing, not prepared, or holds files that cannot be read."""
+    """Error of a dataset: missing, not prepared, or with files that cannot be read."""
 
 
 class BrokenImageError(DatasetError):
-    """What a file holds is no whole image; the file itself could be read."""
+    """Error of a file that can be read but holds no whole image."""
 
 
 class CheckpointError(UserError):
-    """A checkpoint is missing, damaged, or belongs to another model."""
+    """Error of a checkpoint: missing, damaged, or of another model."""
 
 
 class DamagedCheckpointError(CheckpointError):
-    """Files of a checkpoint are missing, changed or unreadable."""
+    """Error of a checkpoint of which files are missing, changed or unreadable."""
 
 
 class ConversionError(UserError):
-    """A state_dict does not fit the model; lists every key at fault at once."""
+    """Error of a state_dict that does not fit the model; names every key at fault."""
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
-    """The sentence for a name that is not there, with the nearest one that is."""
+    """Return the sentence for a name that is not there, with the nearest that is."""
     options = sorted(valid)
     nearest = difflib.get_close_matches(name, options, n=1)
     hint = f", did you mean {nearest[0]!r}?" if nearest else "."
@@ -42,7 +42,7 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
 
 
 def shown(name: object) -> str:
-    """A name or path for a sentence: quoted, with escapes, where it is not plain text.
+    """Return a name or path for a sentence: quoted, escaped, if it is not plain text.
 
     A file's name may hold line ends, control characters and bytes that are no UTF-8.
     """
@@ -51,6 +51,6 @@ def shown(name: object) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What another library's error says, in a line that fits into a sentence."""
+    """Return what another library's error says, in a line that fits a sentence."""
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:300]

@@ -1,11 +1,10 @@
-"""What a configuration may hold: plain, finite values, on whichever way it came.
+"""The values that a configuration may hold: plain and finite, wherever they came from.
 
 Checked before anything is built from it: config.json has to hold it, and a number that
 is none would be met again only in the middle of a run.
 """
 
 import math
-from typing import Any
 
 from tokenjax.errors import UserError, shown
 
@@ -13,8 +12,8 @@ LARGEST_INTEGER = 2**53  # that JSON holds on every machine
 DEEPEST = 20  # sections within sections
 
 
-def check_plain(value: Any, where: str = "", depth: int = 0) -> None:
-    """Raises: UserError unless all is numbers, text, None and lists and dicts of them.
+def check_plain(value: object, where: str = "", depth: int = 0) -> None:
+    """Raise UserError unless all is numbers, text, None or lists and dicts of them.
 
     Args:
       value: a section or a value of a configuration.

@@ -25,10 +25,12 @@ CHECKSUMS = "checksums.json"
 METADATA = "metadata.json"
 VARIABLES = "variables"
 
+ArrayTree = dict[str, Any]  # name -> array, or another tree
+
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A temporary name to write to, renamed to `path` if nothing was raised."""
+    """Hand out a temporary name to write to; rename it to `path` if nothing fails."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -37,8 +39,8 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes JSON, indented, whole and on the disk, or not at all."""
+def write_json(path: pathlib.Path, value: object) -> None:
+    """Write JSON, indented, whole and on the disk, or not at all."""
     with replacing(path) as temporary, open(temporary, "w") as file:
         json.dump(value, file, indent=2)
         file.write("\n")
@@ -47,7 +49,10 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 
 def read_json(path: pathlib.Path) -> Any:
-    """Raises: CheckpointError if the file is missing or not JSON."""
+    """Read a JSON file.
+
+    Raises: CheckpointError if the file is missing or not JSON.
+    """
     try:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
@@ -56,8 +61,12 @@ def read_json(path: pathlib.Path) -> Any:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
-def check_format(number: Any, where: pathlib.Path) -> None:
-    """Raises: CheckpointError for a format that is not known here."""
+def check_format(number: object, where: pathlib.Path) -> None:
+    """Raise an error unless this library reads checkpoints of format `number`.
+
+    Raises: DamagedCheckpointError if it is no such number, CheckpointError if it is of
+    a newer tokenjax.
+    """
     if not isinstance(number, int) or number < 0:
         raise DamagedCheckpointError(f"{where} is damaged: its format is {number!r}")
     if number > FORMAT:
@@ -68,7 +77,7 @@ def check_format(number: Any, where: pathlib.Path) -> None:
 
 
 def directory_checksums(directory: pathlib.Path, sync: bool = False) -> dict[str, str]:
-    """Relative path -> sha256 of every file below a directory.
+    """Return the sha256 of every file below a directory, by relative path.
 
     Args:
       directory: what to hash.
@@ -85,8 +94,8 @@ def directory_checksums(directory: pathlib.Path, sync: bool = False) -> dict[str
     return checksums
 
 
-def verify_directory(directory: pathlib.Path, checksums: Any) -> None:
-    """Holds a directory to what `directory_checksums` gave, read from a file.
+def verify_directory(directory: pathlib.Path, checksums: object) -> None:
+    """Compare a directory to what `directory_checksums` gave, read from a file.
 
     Raises: DamagedCheckpointError naming the files that are missing or changed.
     """
@@ -108,8 +117,10 @@ def verify_directory(directory: pathlib.Path, checksums: Any) -> None:
         )
 
 
-def save_variables(directory: pathlib.Path, variables: Any, metadata: dict) -> None:
-    """Writes a tree of arrays as a stand-alone checkpoint, replacing what is there.
+def save_variables(
+    directory: pathlib.Path, variables: ArrayTree, metadata: dict
+) -> None:
+    """Write a tree of arrays as a stand-alone checkpoint, replacing what is there.
 
     Args:
       directory: made; holds `variables/` (Orbax), `metadata.json`, `checksums.json`.
@@ -139,7 +150,7 @@ def save_variables(directory: pathlib.Path, variables: Any, metadata: dict) -> N
 
 
 def _swap(new: pathlib.Path, directory: pathlib.Path) -> None:
-    """Renames, with whatever was there gone only when the new one is in place."""
+    """Rename `new`; what was there goes only when the new one is in place."""
     before = directory.with_name(directory.name + ".before")
     shutil.rmtree(before, ignore_errors=True)
     if directory.exists():
@@ -148,8 +159,8 @@ def _swap(new: pathlib.Path, directory: pathlib.Path) -> None:
     shutil.rmtree(before, ignore_errors=True)
 
 
-def load_variables(directory: pathlib.Path) -> tuple[Any, dict]:
-    """Reads what `save_variables` wrote: (variables as numpy arrays, metadata).
+def load_variables(directory: pathlib.Path) -> tuple[ArrayTree, dict[str, Any]]:
+    """Read what `save_variables` wrote: (variables as numpy arrays, metadata).
 
     Raises: CheckpointError if it is missing, damaged, newer or something else.
     """
@@ -167,8 +178,8 @@ def load_variables(directory: pathlib.Path) -> tuple[Any, dict]:
     return read_arrays(directory / VARIABLES), metadata
 
 
-def read_arrays(path: pathlib.Path) -> Any:
-    """A tree that Orbax saved, as numpy arrays, whatever devices it was saved from.
+def read_arrays(path: pathlib.Path) -> ArrayTree:
+    """Read a tree that Orbax saved, as numpy arrays, whatever devices it came from.
 
     Raises: CheckpointError if Orbax cannot read it.
     """

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from tokenjax.data.batches import (
     evaluation_batches,
+    identity_batches,
     prefetch,
     train_batches,
-    train_indices,
 )
 from tokenjax.data.dataset import ArraySplit
-from tokenjax.data.partition import generator, stratified_split
+from tokenjax.data.partition import stratified_split
 from tokenjax.errors import DatasetError
 
 
@@ -22,40 +22,6 @@ def split_of(count: int) -> ArraySplit:
     numbers = np.arange(count)
     images = np.broadcast_to(numbers[:, None, None, None], (count, 2, 2, 1))
     return ArraySplit(images.astype(np.uint8), numbers.astype(np.int32))
-
-
-def stream(seed: int, batch_size: int, count: int, steps: int) -> np.ndarray:
-    return np.concatenate(
-        [train_indices(seed, step, batch_size, count) for step in range(steps)]
-    )
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 9), st.integers(1, 40), st.integers(1, 25), st.integers(1, 4))
-def test_every_epoch_holds_each_example_once(seed, batch_size, count, epochs):
-    steps = -(-epochs * count // batch_size)
-    indices = stream(seed, batch_size, count, steps)
-    assert indices.dtype == np.int64
-    assert indices.shape == (steps * batch_size,)
-    for epoch in range(epochs):
-        seen = indices[epoch * count : (epoch + 1) * count]
-        assert np.array_equal(np.sort(seen), np.arange(count))
-
-
-def test_epochs_and_seeds_differ():
-    indices = stream(0, 50, 50, 2).reshape(2, 50)
-    assert not np.array_equal(indices[0], indices[1])
-    assert not np.array_equal(indices[0], train_indices(1, 0, 50, 50))
-
-
-def test_the_stream_does_not_depend_on_batch_size():
-    assert np.array_equal(stream(3, 7, 10, 30), stream(3, 30, 10, 7))
-
-
-@pytest.mark.parametrize("arguments", [(0, 0, 0, 5), (0, 0, 5, 0), (0, -1, 5, 5)])
-def test_impossible_batches_are_refused(arguments):
-    with pytest.raises(DatasetError, match="a batch needs"):
-        train_indices(*arguments)
 
 
 def test_a_resumed_run_sees_the_same_batches():
@@ -68,81 +34,6 @@ def test_a_resumed_run_sees_the_same_batches():
         assert np.array_equal(before["label"], after["label"])
 
 
-def test_without_weights_an_epoch_is_the_seeds_permutation():
-    order = np.concatenate([generator(4, epoch).permutation(10) for epoch in range(2)])
-    assert np.array_equal(stream(4, 3, 10, 6), order[:18])
-
-
-def weighted_stream(weights, seed: int, batch_size: int, steps) -> np.ndarray:
-    size = len(weights)
-    return np.concatenate(
-        [train_indices(seed, step, batch_size, size, weights) for step in steps]
-    )
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    st.lists(st.floats(0, 1e3), min_size=1, max_size=30).filter(any),
-    st.integers(0, 9),
-    st.integers(1, 40),
-    st.integers(0, 5),
-)
-def test_weighted_draws_depend_on_seed_and_step_alone(weights, seed, batch, start):
-    weights = np.array(weights)
-    whole = weighted_stream(weights, seed, batch, range(8))
-    assert whole.dtype == np.int64
-    assert (weights[whole] > 0).all()
-    # A copy shares no cached draws; nor does another order of asking change them.
-    resumed = weighted_stream(weights.copy(), seed, batch, range(start, 8))
-    assert np.array_equal(resumed, whole[start * batch :])
-    back = [train_indices(seed, i, batch, len(weights), weights) for i in (7, 0)]
-    assert np.array_equal(np.concatenate(back[::-1]), np.r_[whole[:batch], back[0]])
-    assert np.array_equal(back[0], whole[7 * batch :])
-
-
-def test_weighted_epochs_and_seeds_differ():
-    weights = np.arange(1.0, 51.0)
-    epochs = weighted_stream(weights, 0, 50, range(2)).reshape(2, 50)
-    assert not np.array_equal(epochs[0], epochs[1])
-    assert not np.array_equal(epochs[0], train_indices(1, 0, 50, 50, weights))
-    assert len(np.unique(epochs[0])) < 50  # with replacement
-
-
-def test_other_weights_are_other_draws():
-    first = train_indices(0, 0, 20, 2, np.array([1.0, 0.0]))
-    second = train_indices(0, 0, 20, 2, np.array([0.0, 1.0]))
-    assert (first == 0).all()
-    assert (second == 1).all()
-
-
-def test_an_epochs_weighted_draws_are_made_once(monkeypatch):
-    drawn = []
-
-    def counted(seed, epoch):
-        drawn.append(epoch)
-        return generator(seed, epoch)
-
-    monkeypatch.setattr("tokenjax.data.batches.generator", counted)
-    weighted_stream(np.ones(12), 3, 4, range(9))
-    assert drawn == [0, 1, 2]
-
-
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [
-        (np.ones(4), r"must be \(3,\), got shape \(4,\)"),
-        (np.ones((3, 1)), "got shape"),
-        (np.zeros(3), "not all of them 0"),
-        (np.array([1.0, -1.0, 1.0]), "0 or more"),
-        (np.array([1.0, np.nan, 1.0]), "finite"),
-        (np.array([1.0, np.inf, 1.0]), "finite"),
-    ],
-)
-def test_impossible_weights_are_refused(weights, message):
-    with pytest.raises(DatasetError, match=message):
-        train_indices(0, 0, 2, 3, weights)
-
-
 def test_a_resumed_weighted_run_sees_the_same_batches():
     split, weights = split_of(11), np.arange(11.0)
     whole = list(train_batches(split, 5, 4, 0, 9, weights))
@@ -150,6 +41,18 @@ def test_a_resumed_weighted_run_sees_the_same_batches():
     assert len(whole) == 9
     for before, after in zip(whole[6:], resumed, strict=True):
         assert np.array_equal(before["label"], after["label"])
+
+
+def test_identity_batches_resume_at_any_step():
+    labels = np.repeat(np.arange(7), [9, 4, 7, 2, 12, 5, 1])
+    images = np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1)
+    split = ArraySplit(images, labels.astype(np.int32))
+    whole = list(identity_batches(split, 1, 12, 4, 0, 9))
+    resumed = list(identity_batches(split, 1, 12, 4, 5, 9))
+    assert len(whole) == 9
+    for left, right in zip(whole[5:], resumed, strict=True):
+        assert np.array_equal(left["image"], right["image"])
+        assert np.array_equal(labels[left["image"].ravel()], left["label"])
 
 
 @settings(max_examples=40, deadline=None)

@@ -135,24 +135,3 @@ def test_a_missing_class_is_named():
 def test_a_subset_takes_a_row_of_integers(indices):
     with pytest.raises(TypeError, match="indices"):
         Subset(numbered([0, 1]), indices)
-
-
-def test_sampling_weights():
-    weights = data.sampling_weights(np.array([0, 2, 2, 0, 2, 2]))
-    np.testing.assert_array_equal(weights, [1 / 2, 1 / 4, 1 / 4, 1 / 2, 1 / 4, 1 / 4])
-    assert weights.dtype == np.float64
-    with pytest.raises(ValueError, match="read-only"):
-        weights[0] = 1.0
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.lists(st.integers(1, 40), min_size=2, max_size=6), st.integers(0, 50))
-def test_weighted_batches_are_balanced(counts, seed):
-    labels = np.repeat(np.arange(len(counts)), counts)
-    weights = data.sampling_weights(labels)
-    draws = 2000
-    indices = data.train_indices(seed, 0, draws, len(labels), weights)
-    share = np.bincount(labels[indices], minlength=len(counts)) / draws
-    expected = 1 / len(counts)
-    deviation = np.sqrt(expected * (1 - expected) / draws)
-    assert (abs(share - expected) < 6 * deviation).all()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenjax.errors import UserError
-from tokenjax.evaluation import reranking
+from tokenjax.evaluation import evaluate_distances, reranking
 
 
 def test_recorded(golden, assert_close):
@@ -95,7 +95,7 @@ def test_re_ranking_helps_where_neighbours_are_shared():
     before = 2 - 2 * features[chosen] @ features[rest].T
     after = reranking.rerank_distances(features[chosen], features[rest], 12, 3, 0.1)
     scores = [
-        reranking.evaluate_distances(distances, *sides).mean_average_precision
+        evaluate_distances(distances, *sides).mean_average_precision
         for distances in (before, after)
     ]
     assert scores[1] > scores[0]

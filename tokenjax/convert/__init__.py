@@ -21,7 +21,7 @@ __all__ = ["ConversionError", "from_torch", "to_torch"]
 
 
 def from_torch(model: nn.Module, state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """Flax variables {"params": ..., ...} in float32 from a PyTorch state_dict.
+    """Convert a PyTorch state_dict to Flax variables {"params": ..., ...} in float32.
 
     Prefixes `module.` and `model.` are stripped. Buffers that Flax does not keep are
     checked and left out.
@@ -36,7 +36,7 @@ def from_torch(model: nn.Module, state_dict: Mapping[str, Any]) -> dict[str, Any
 
 
 def to_torch(model: nn.Module, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """A PyTorch state_dict from Flax variables, buffers included.
+    """Convert Flax variables to a PyTorch state_dict, buffers included.
 
     A gradient tree of the same structure turns into gradients by PyTorch key.
 

@@ -1,4 +1,4 @@
-"""Turns a PyTorch checkpoint into one that train.py and eval.py read.
+"""Turn a PyTorch checkpoint into one that train.py and eval.py read.
 
     python -m tokenjax.convert --model vdpa --checkpoint weights.pth --output DIR \\
         --model.img_size=512 --model.depth=10 --model.embed_dim=512
@@ -30,7 +30,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: list[str]) -> None:
-    """Raises: UserError for whatever a user can mend."""
+    """Convert the checkpoint that the command line names.
+
+    Raises: UserError for whatever a user can mend.
+    """
     parser = _Parser(
         prog="python -m tokenjax.convert",
         description="PyTorch checkpoint -> tokenjax checkpoint",
@@ -56,7 +59,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _model_arguments(rest: list[str]) -> dict[str, Any]:
-    """--model.depth=10 or --model.depth 10, values as Python literals or strings."""
+    """Parse --model.depth=10 or --model.depth 10; Python literals or strings."""
     arguments = {}
     tokens = iter(rest)
     for token in tokens:

@@ -1,4 +1,4 @@
-"""Reads PyTorch checkpoint files without running what is in them.
+"""Reading of PyTorch checkpoint files without running what is in them.
 
 A pickle is read with `weights_only=True` or not at all; a zip file's checksums, which
 torch passes over, are held to first (`zip_files`). .safetensors and PyTorch's old
@@ -25,7 +25,7 @@ _SHARED = 4  # times a file's size: tied weights lie in it once and count twice
 
 
 def read_state_dict(path: str | pathlib.Path) -> dict[str, Any]:
-    """key -> array, from .safetensors, .pth or .pt.
+    """Read key -> array from a .safetensors, .pth or .pt file.
 
     A pickle is read with `weights_only=True` and nothing else, a TorchScript archive
     without torch: its tensors are taken out, its code is left alone. A state_dict is
@@ -60,7 +60,9 @@ def _is_zip(path: pathlib.Path) -> bool:
 
 
 def _check_size(state_dict: dict[str, Any], path: pathlib.Path) -> None:
-    """A tensor may repeat one number a billion times; converting it would write them.
+    """Refuse tensors that claim far more numbers than the file holds.
+
+    One may repeat a number a billion times; converting it would write them.
 
     Raises: ConversionError.
     """
@@ -95,7 +97,7 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, Any]:
         ) from error
 
 
-def _read_pickle(path: pathlib.Path) -> Any:
+def _read_pickle(path: pathlib.Path) -> object:
     try:
         import torch
     except ImportError as error:
@@ -132,7 +134,7 @@ def _read_pickle(path: pathlib.Path) -> Any:
         ) from error
 
 
-def _unwrap(loaded: Any, path: pathlib.Path) -> dict[str, Any]:
+def _unwrap(loaded: object, path: pathlib.Path) -> dict[str, Any]:
     taken: list[str] = []
     while len(taken) <= _DEEPEST and isinstance(loaded, Mapping):
         found = [key for key in _WRAPPERS if isinstance(loaded.get(key), Mapping)]

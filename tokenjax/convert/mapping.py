@@ -1,4 +1,4 @@
-"""From a PyTorch state_dict to Flax variables and back, by a table of keys.
+"""Mapping of a PyTorch state_dict to Flax variables and back, by a table of keys.
 
 A table says for every PyTorch key where it goes and how its axes turn. It is checked
 whole before anything is raised, so that one error names every key at fault.
@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tokenjax.errors import ConversionError
+from tokenjax.errors import ConversionError, first_line
 
 Path = tuple[str, ...]
 _NUMPYS = ("torch.float16", "torch.float32", "torch.float64")  # its floating types
@@ -22,7 +22,7 @@ _NUMPYS = ("torch.float16", "torch.float32", "torch.float64")  # its floating ty
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How an array's axes turn between PyTorch and Flax, both ways."""
+    """Turn of an array's axes between PyTorch and Flax, both ways."""
 
     to_flax: Callable[[np.ndarray], np.ndarray]
     to_torch: Callable[[np.ndarray], np.ndarray]
@@ -49,20 +49,20 @@ class Entry:
     part: tuple[int | slice, ...] = ()  # indices into the array; (): all of it
 
     def of(self, array: np.ndarray) -> np.ndarray:
-        """A view of this entry's part of the whole array."""
+        """Return a view of this entry's part of the whole array."""
         return array[(*self.part, ...)]
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """What a state_dict of one model holds: parameters, and buffers Flax lacks."""
+    """Keys that a state_dict of one model holds: parameters, and buffers Flax lacks."""
 
     entries: tuple[Entry, ...]
     buffers: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def counters(self) -> list[str]:
-        """PyTorch's counts of batches seen, one per batch norm; nothing reads them.
+        """Keys of PyTorch's counts of batches, one per batch norm; nothing reads them.
 
         Taken at any value, or missing as before PyTorch 0.4.1; given back as 0.
         """
@@ -73,7 +73,7 @@ class Table:
 
 
 def linear(torch_prefix: str, path: Path) -> list[Entry]:
-    """weight and bias of `torch.nn.Linear`."""
+    """Return the entries of `torch.nn.Linear`: weight and bias."""
     return [
         Entry(f"{torch_prefix}.weight", (*path, "kernel"), LINEAR),
         Entry(f"{torch_prefix}.bias", (*path, "bias")),
@@ -81,7 +81,7 @@ def linear(torch_prefix: str, path: Path) -> list[Entry]:
 
 
 def convolution(torch_prefix: str, path: Path) -> list[Entry]:
-    """weight and bias of `torch.nn.Conv2d`."""
+    """Return the entries of `torch.nn.Conv2d`: weight and bias."""
     return [
         Entry(f"{torch_prefix}.weight", (*path, "kernel"), CONVOLUTION),
         Entry(f"{torch_prefix}.bias", (*path, "bias")),
@@ -89,7 +89,7 @@ def convolution(torch_prefix: str, path: Path) -> list[Entry]:
 
 
 def norm(torch_prefix: str, path: Path) -> list[Entry]:
-    """weight and bias of `torch.nn.LayerNorm`."""
+    """Return the entries of `torch.nn.LayerNorm`: weight and bias."""
     return [
         Entry(f"{torch_prefix}.weight", (*path, "scale")),
         Entry(f"{torch_prefix}.bias", (*path, "bias")),
@@ -97,7 +97,7 @@ def norm(torch_prefix: str, path: Path) -> list[Entry]:
 
 
 def batch_norm(torch_prefix: str, path: Path) -> list[Entry]:
-    """What `torch.nn.BatchNorm` holds; `path` is that of its parameters.
+    """Return the entries of `torch.nn.BatchNorm`; `path` is its parameters'.
 
     Its counter needs no entry: see `Table.counters`.
     """
@@ -110,7 +110,10 @@ def batch_norm(torch_prefix: str, path: Path) -> list[Entry]:
 
 
 def attention(torch_prefix: str, path: Path) -> list[Entry]:
-    """`torch.nn.MultiheadAttention`, queries, keys and values packed in one matrix."""
+    """Return the entries of `torch.nn.MultiheadAttention`.
+
+    Queries, keys and values are packed in one matrix.
+    """
     return [
         Entry(f"{torch_prefix}.in_proj_weight", (*path, "in_proj", "kernel"), LINEAR),
         Entry(f"{torch_prefix}.in_proj_bias", (*path, "in_proj", "bias")),
@@ -121,7 +124,7 @@ def attention(torch_prefix: str, path: Path) -> list[Entry]:
 def apply_table(
     table: Table, model: nn.Module, state_dict: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Flax variables from a state_dict.
+    """Convert a state_dict to Flax variables by a table.
 
     Raises: ConversionError that lists all missing, unexpected and misshapen keys, and
     those that hold NaN or infinite numbers.
@@ -168,7 +171,7 @@ def apply_table(
 
 
 def _not_finite(key: str, array: np.ndarray, converted: np.ndarray) -> list[str]:
-    """The sentence for weights that are no numbers: a network of them computes none."""
+    """Return the sentence for weights that are NaN or infinite, if there are any."""
     bad = converted.size - int(np.isfinite(converted).sum())
     if not bad:
         return []
@@ -178,7 +181,7 @@ def _not_finite(key: str, array: np.ndarray, converted: np.ndarray) -> list[str]
 
 
 def invert_table(table: Table, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """A state_dict from Flax variables, or the same layout from a gradient tree.
+    """Convert Flax variables, or a gradient tree like them, to a state_dict.
 
     A tree without collections is taken as "params", and their keys alone come back.
 
@@ -208,7 +211,7 @@ def invert_table(table: Table, variables: Mapping[str, Any]) -> dict[str, np.nda
 
 
 def _flax_shapes(table: Table, model: nn.Module) -> dict[Path, tuple[int, ...]]:
-    """Shapes of the model's variables; the table must cover each exactly once."""
+    """Return shapes of the model's variables; the table covers each exactly once."""
     inputs = model.example_inputs(1)
     tree = jax.eval_shape(model.init, jax.random.key(0), *inputs)
     flat = flax.traverse_util.flatten_dict(tree)
@@ -227,7 +230,7 @@ def _flax_shapes(table: Table, model: nn.Module) -> dict[Path, tuple[int, ...]]:
 
 
 def as_arrays(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The numpy arrays of a state_dict, wrappers' prefixes taken off its keys.
+    """Turn a state_dict's values into numpy arrays; strip wrappers' prefixes.
 
     Raises: ConversionError for two keys that differ in prefixes alone, and for what is
     no ordinary tensor.
@@ -242,21 +245,22 @@ def as_arrays(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _strip(key: str) -> str:
-    """Takes wrappers' prefixes off: DataParallel's "module.", trainers' "model."."""
+    """Take wrappers' prefixes off: DataParallel's "module.", trainers' "model."."""
     while key.startswith(("module.", "model.")):
         key = key.split(".", 1)[1]
     return key
 
 
-def _to_numpy(key: str, value: Any) -> np.ndarray:
+def _to_numpy(key: str, value: object) -> np.ndarray:
     try:
         if hasattr(value, "detach"):  # a torch tensor, without importing torch
-            value = value.detach().cpu()
-            unknown = str(value.dtype) not in _NUMPYS and value.is_floating_point()
-            value = (value.float() if unknown else value).numpy()
+            tensor = value.detach().cpu()
+            unknown = str(tensor.dtype) not in _NUMPYS and tensor.is_floating_point()
+            value = (tensor.float() if unknown else tensor).numpy()
         array = np.asarray(value)
     except Exception as error:  # sparse, quantised or without data: torch names it
-        reason = str(error).strip().partition("\n")[0]
-        raise ConversionError(f"{key} is no ordinary tensor: {reason}") from error
+        raise ConversionError(
+            f"{key} is no ordinary tensor: {first_line(error)}"
+        ) from error
     # numpy does not count it among its floating types
     return array.astype(np.float32) if array.dtype == jnp.bfloat16 else array

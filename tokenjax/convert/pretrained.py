@@ -1,4 +1,4 @@
-"""Published weights of the backbones, from whichever library's file they come.
+"""Loading of published backbone weights, whichever library's file they come in.
 
     variables = load_pretrained(model, read_state_dict(path), key)
 
@@ -59,14 +59,14 @@ class _Backbone(NamedTuple):
 
 
 def is_backbone(model: nn.Module) -> bool:
-    """Whether `load_pretrained` knows the model."""
+    """Return whether `load_pretrained` knows the model."""
     return type(model) in _BACKBONES
 
 
 def load_pretrained(
     model: nn.Module, state_dict: Mapping[str, Any], key: jax.Array
 ) -> dict[str, Any]:
-    """Flax variables in float32 from published weights; see the module.
+    """Convert published weights to Flax variables in float32; see the module.
 
     Args:
       model: a `ClipVisionTransformer`, a `CameraViT` or a `T2TViT`.
@@ -104,7 +104,7 @@ def _below(prefix: str, arrays: Arrays) -> Arrays:
 
 
 def _fit_positions(positions: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Resized from a square grid; as it is if there is none, or nothing to do."""
+    """Resize positions of a square grid; return others as they are."""
     if positions.ndim < 2 or not np.issubdtype(positions.dtype, np.floating):
         return positions
     count = positions.shape[-2] - 1
@@ -115,7 +115,7 @@ def _fit_positions(positions: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
 
 
 def _clip_keys(arrays: Arrays) -> Arrays:
-    """Of OpenAI's, open_clip's or Hugging Face's file; the text tower is left out."""
+    """Rename OpenAI's, open_clip's or Hugging Face's keys; drop the text tower."""
     visual = _below("visual.", arrays)
     if visual or not any(name.startswith("vision_model.") for name in arrays):
         return visual or arrays
@@ -133,7 +133,7 @@ def _clip_keys(arrays: Arrays) -> Arrays:
 
 
 def _pack_attention(arrays: Arrays) -> Arrays:
-    """Three projections of one shape become one, in the order q, k, v."""
+    """Pack three projections of one shape into one, in the order q, k, v."""
     packed = dict(arrays)
     for name in arrays:
         prefix, separator, kind = name.partition(".attn.q_proj.")
@@ -148,7 +148,7 @@ def _pack_attention(arrays: Arrays) -> Arrays:
 
 
 def _timm_keys(arrays: Arrays) -> Arrays:
-    """Without head and distillation token, which has a position of its own."""
+    """Leave out the head, and the distillation token with its position."""
     kept = {
         name: array
         for name, array in arrays.items()

@@ -1,4 +1,4 @@
-"""Reads the tensors of a TorchScript archive (`torch.jit.save`) and runs none of it.
+"""Reading of a TorchScript archive's tensors (`torch.jit.save`); none of it is run.
 
 OpenAI publishes CLIP so. The archive is a zip: code/ is left alone, data.pkl is a
 pickle of modules whose tensors lie in data/0, data/1, ... The pickle is read by an
@@ -11,12 +11,12 @@ import pathlib
 import pickle
 import zipfile
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import IO, NamedTuple, Protocol
 
 import jax.numpy as jnp
 import numpy as np
 
-from tokenjax.errors import ConversionError, shown
+from tokenjax.errors import ConversionError, first_line, shown
 
 _DTYPES = {
     "FloatStorage": np.dtype("<f4"),
@@ -33,12 +33,16 @@ _DTYPES = {
 
 
 class _Refused(Exception):
-    """The pickle names what is neither a tensor nor a module."""
+    """Error of a pickle that names what is neither a tensor nor a module."""
 
 
 class _Storage(NamedTuple):
     dtype: str
     record: str
+
+
+class _Module(Protocol):
+    attributes: dict[str, object]
 
 
 class _Tensor(NamedTuple):
@@ -49,12 +53,15 @@ class _Tensor(NamedTuple):
 
 
 def is_archive(names: list[str]) -> bool:
-    """Whether a zip file of these names is one; `torch.save` writes no constants."""
+    """Return whether a zip file of these names is a TorchScript archive.
+
+    `torch.save` writes no constants.
+    """
     return any(name.endswith("/constants.pkl") for name in names)
 
 
 def read_archive(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """key -> array, the parameters and buffers of the module.
+    """Read the parameters and buffers of the module, key -> array.
 
     Args:
       path: of a file that `zip_files.check` has passed.
@@ -82,10 +89,9 @@ def read_archive(path: pathlib.Path) -> dict[str, np.ndarray]:
             "loading"
         ) from error
     except Exception as error:  # unpickling raises whatever the damage led to
-        reason = str(error).partition("\n")[0]
         raise ConversionError(
             f"{shown(path)}: not a whole TorchScript archive: {type(error).__name__} "
-            f"{reason}"
+            f"{first_line(error)}"
         ) from error
 
 
@@ -97,16 +103,16 @@ def _check_byte_order(archive: zipfile.ZipFile, root: str) -> None:
 
 # Python's own: C's takes from a hostile pickle how much memory it sets aside.
 class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file)
 
         class Module:  # a new one each time: a pickle may set attributes of a class
-            def __setstate__(self, attributes: dict[str, Any]) -> None:
+            def __setstate__(self, attributes: dict[str, object]) -> None:
                 self.attributes = attributes
 
-        self.module_class = Module
+        self.module_class: type[_Module] = Module
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         if module.partition(".")[0] == "__torch__":
             return self.module_class
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
@@ -119,13 +125,15 @@ class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
             return lambda *values: None
         raise _Refused(f"{module}.{name}")
 
-    def persistent_load(self, identity: Any) -> _Storage:
+    def persistent_load(self, identity: tuple[str, str, str, str, int]) -> _Storage:
         _, dtype, record, _, _ = identity  # "storage", ..., device, number of elements
         return _Storage(dtype, record)
 
 
-def _tensors(root: Any, module_class: type) -> Iterator[tuple[str, _Tensor]]:
-    """Every tensor below a module by key; a module met twice is read once."""
+def _tensors(
+    root: _Module, module_class: type[_Module]
+) -> Iterator[tuple[str, _Tensor]]:
+    """Yield every tensor below a module by key; a module met twice is read once."""
     waiting, seen = [("", root)], set()
     while waiting:
         prefix, module = waiting.pop()
@@ -140,7 +148,7 @@ def _tensors(root: Any, module_class: type) -> Iterator[tuple[str, _Tensor]]:
 
 
 class _Storages:
-    """The numbers of an archive, each storage read once; `limit` bytes in all."""
+    """Numbers of an archive, each storage read once; `limit` bytes in all."""
 
     def __init__(self, archive: zipfile.ZipFile, root: str, limit: int) -> None:
         self.archive, self.root, self.left = archive, root, limit

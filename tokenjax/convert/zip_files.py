@@ -1,4 +1,4 @@
-"""What a zip file must be like before PyTorch's own reader, or ours, reads weights.
+"""Checks of a zip file before PyTorch's own reader, or ours, reads weights from it.
 
 Nothing is ever unpacked to the disk. PyTorch's reader checks no checksums, and its
 writer packs weights without compressing them: whoever does otherwise made a file that
@@ -8,11 +8,11 @@ grows when it is read.
 import pathlib
 import zipfile
 
-from tokenjax.errors import ConversionError, shown
+from tokenjax.errors import ConversionError, first_line, shown
 
 
 def check(path: pathlib.Path) -> list[str]:
-    """The names in a zip file of weights; what is stored in it is whole.
+    """Check that a zip file of weights is whole, and return the names in it.
 
     Members of code/, which nobody reads, may be compressed.
 
@@ -23,9 +23,8 @@ def check(path: pathlib.Path) -> list[str]:
             members = archive.infolist()
             problem = _problem(members, path.stat().st_size) or _damaged(archive)
     except Exception as error:  # zipfile raises whatever the damage led to
-        reason = str(error) or type(error).__name__
         raise ConversionError(
-            f"{shown(path)}: not a whole zip file: {reason}"
+            f"{shown(path)}: not a whole zip file: {first_line(error)}"
         ) from error
     if problem:
         raise ConversionError(f"{shown(path)}: refused, {problem}")

@@ -16,9 +16,9 @@ from tokenjax.data.batches import (
     ALL_ROWS,
     Rows,
     evaluation_batches,
+    identity_batches,
     prefetch,
     train_batches,
-    train_indices,
 )
 from tokenjax.data.dataset import (
     ArraySplit,
@@ -28,18 +28,18 @@ from tokenjax.data.dataset import (
     Split,
     Subset,
 )
-from tokenjax.data.identity_sampler import (
-    identity_batches,
-    identity_epoch,
-    identity_indices,
-)
 from tokenjax.data.imbalance import (
     class_counts,
     imbalanced_indices,
     make_imbalanced,
-    sampling_weights,
 )
 from tokenjax.data.reid_dataset import ReidInfo, ReidSplit
+from tokenjax.data.samplers import (
+    identity_epoch,
+    identity_indices,
+    sampling_weights,
+    train_indices,
+)
 from tokenjax.data.sources import SOURCES, Loader
 from tokenjax.errors import DatasetError, UserError
 
@@ -79,7 +79,7 @@ __all__ = [
 
 
 def names() -> list[str]:
-    """The sources that `load` knows."""
+    """Return the names of the sources that `load` knows."""
     return sorted(SOURCES)
 
 

@@ -1,4 +1,4 @@
-"""What every source returns: three splits, each read by index, and their description.
+"""Data sets as every source returns them: three splits read by index, and facts.
 
 Images are uint8 (height, width, channels) of one size for a whole dataset; a split
 hands out any rows of itself by index and holds no position, so batches, shuffling and
@@ -27,15 +27,23 @@ class Split(Protocol):
     """One part of a dataset: `labels` (n,) int32, and examples by index."""
 
     @property
-    def labels(self) -> np.ndarray: ...
+    def labels(self) -> np.ndarray:
+        """Class of every example, (n,) int32."""
+        ...
 
     @property
-    def image_shape(self) -> tuple[int, int, int]: ...
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of every image."""
+        ...
 
     def __len__(self) -> int: ...
 
     def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """Rows `indices` (batch,): "image" uint8 (batch, h, w, c), "label" int32."""
+        """Return rows `indices` (batch,).
+
+        "image" uint8 (batch, h, w, c), "label" int32 (batch,), and what else the source
+        knows of an example.
+        """
         ...
 
 
@@ -126,7 +134,7 @@ class Subset:
 
 @dataclass(frozen=True, eq=False)
 class DatasetInfo:
-    """What a model and a report need to know about a dataset.
+    """Facts about a dataset that a model and a report need.
 
     `image_shape` is (height, width, channels); `counts` maps a split's name to the
     examples of each class (num_classes,); `mean` and `std` are per channel, of images
@@ -152,7 +160,7 @@ class Dataset:
     info: DatasetInfo
 
     def split(self, name: str) -> Split:
-        """The split of that name; `DatasetError` lists the names there are."""
+        """Return the split of that name; `DatasetError` lists the names there are."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         if name not in splits:
             raise DatasetError(unknown_name("split", name, splits))
@@ -168,7 +176,7 @@ def make_dataset(
     statistics: tuple[Channels, Channels] | None = None,
     statistics_examples: int = STATISTICS_EXAMPLES,
 ) -> Dataset:
-    """A `Dataset` with its counts, and with mean and std measured unless given.
+    """Build a `Dataset`: count its classes, measure mean and std unless given.
 
     Raises `DatasetError` when there is nothing to train on.
     """
@@ -196,7 +204,7 @@ def make_dataset(
 
 
 def channel_statistics(split: Split, max_examples: int) -> tuple[Channels, Channels]:
-    """Mean and standard deviation per channel of images scaled to 0..1.
+    """Return mean and standard deviation per channel, of images scaled to 0..1.
 
     Exact over the split, or over a fixed random sample of it when it has more than
     `max_examples`. Counted as a histogram of the 256 values, so the order and size of
@@ -222,7 +230,7 @@ def channel_statistics(split: Split, max_examples: int) -> tuple[Channels, Chann
 
 
 def thread_count(num_threads: int) -> int:
-    """`num_threads`, or the cores this process may use when it is 0."""
+    """Return `num_threads`, or the cores this process may use when it is 0."""
     if num_threads > 0:
         return num_threads
     if hasattr(os, "sched_getaffinity"):

@@ -1,4 +1,4 @@
-"""Training sets thinned to an imbalance, and sampling that evens classes out again.
+"""Training sets thinned to an imbalance between classes.
 
 With M examples in the largest class, K classes, and ratio = smallest / largest, class
 i of 0..K-1 keeps, of what it has and rounded down,
@@ -28,7 +28,7 @@ def class_counts(
     ratio: float,
     class_names: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """How many examples each class keeps, (classes,) int64.
+    """Return how many examples each class keeps, (classes,) int64.
 
     Args:
       profile: "linear" or "exponential", see above.
@@ -88,7 +88,9 @@ def _class_name(index: int, class_names: Sequence[str] | None) -> str:
 
 
 def imbalanced_indices(labels: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
-    """Indices (sum of counts,) int64 into `labels` (n,), class after class.
+    """Draw the examples that are kept, as indices int64 into `labels` (n,).
+
+    In all (sum of counts,), class after class.
 
     counts[i] examples of class i, drawn without replacement. numpy's legacy generator
     is what CIFAR-ViT drew with: its seed 42 gives its recorded subset, on any version
@@ -110,7 +112,7 @@ def imbalanced_indices(labels: np.ndarray, counts: np.ndarray, seed: int) -> np.
 
 
 def make_imbalanced(dataset: Dataset, profile: str, ratio: float, seed: int) -> Dataset:
-    """`dataset` with its train split thinned; nothing is copied or read.
+    """Thin the train split of `dataset`; nothing is copied or read.
 
     `info.counts["train"]` follows; mean and std stay those of the whole source, so
     that runs of different ratios see the same inputs. Raises as `class_counts` and
@@ -122,15 +124,3 @@ def make_imbalanced(dataset: Dataset, profile: str, ratio: float, seed: int) -> 
     train = Subset(dataset.train, imbalanced_indices(labels, counts, seed))
     info = replace(info, counts=info.counts | {"train": counts})
     return replace(dataset, train=train, info=info)
-
-
-def sampling_weights(labels: np.ndarray) -> np.ndarray:
-    """1 / examples of the sample's class, (n,) float64, for `labels` (n,) from 0.
-
-    Every class is then drawn equally often by `train_batches(..., weights=...)`. The
-    array is read-only: batches are a function of it, for a whole run.
-    """
-    counts = np.bincount(labels)  # (classes,)
-    weights = 1 / counts[labels]  # (n,)
-    weights.flags.writeable = False
-    return weights

@@ -11,7 +11,7 @@ from tokenjax.errors import DatasetError
 
 
 def generator(seed: int, *path: int) -> np.random.Generator:
-    """The stream that belongs to (seed, *path), all of them integers from 0."""
+    """Return the random stream of (seed, *path), all of them integers from 0."""
     if seed < 0:
         raise DatasetError(f"a seed is an integer from 0, got {seed}")
     sequence = np.random.SeedSequence(seed, spawn_key=path)
@@ -21,7 +21,9 @@ def generator(seed: int, *path: int) -> np.random.Generator:
 def stratified_split(
     labels: np.ndarray, fractions: tuple[float, ...], seed: int
 ) -> list[np.ndarray]:
-    """Indices of `labels` (n,) in len(fractions) + 1 parts, the remainder first.
+    """Split indices of `labels` (n,) by class in len(fractions) + 1 parts.
+
+    The remainder, which is for training, comes first.
 
     Part k > 0 receives fractions[k - 1] of every class, rounded, but never the last
     example of a class that the remainder has none of. Each part is in random order.

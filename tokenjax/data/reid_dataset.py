@@ -22,9 +22,11 @@ from tokenjax.data.dataset import DatasetInfo, thread_count
 
 
 class Images(Protocol):
-    """The pictures of a split: rows (b,) -> modality -> uint8 (b, h, w, 3)."""
+    """Pictures of a split: rows (b,) -> modality -> uint8 (b, h, w, 3)."""
 
-    def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]: ...
+    def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the pictures of rows `indices` (b,) by modality."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,7 @@ class ReidSplit:
 
 @dataclass(frozen=True, eq=False)
 class ReidInfo(DatasetInfo):
-    """What a model and an evaluation need to know of a re-identification set.
+    """Facts about a re-identification set that a model and an evaluation need.
 
     `class_names` are the raw identities of the training split; `counts` has, for every
     split, the samples of each of its own identities in ascending order.

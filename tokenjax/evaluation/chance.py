@@ -1,4 +1,4 @@
-"""What a random ranking reaches in retrieval: what a result must be held against.
+"""Chance in retrieval: the results of a random ranking, to hold others against.
 
 Of a query's N kept gallery entries R are matches. In a random order
 
@@ -20,7 +20,9 @@ def chance_of_retrieval(
     query_groups: np.ndarray,
     gallery_groups: np.ndarray,
 ) -> dict[str, float]:
-    """Expected "rank1" and "mAP" of a random ranking, over the queries with a match.
+    """Return a random ranking's expected "rank1" and "mAP".
+
+    Over the queries with a match.
 
     Args: integers (q,) or (g,); gallery entries of the query's identity and group are
     left out, as `evaluate_retrieval` does.
@@ -41,7 +43,7 @@ def chance_of_retrieval(
 
 
 def _average_precision(matches: int, kept: int) -> float:
-    """E[AP] of `matches` among `kept` in random order."""
+    """Return E[AP] of `matches` among `kept` in random order."""
     before = np.arange(kept)  # k - 1
     share = (matches - 1) * before / max(kept - 1, 1)
     return float(np.mean((1 + share) / (before + 1)))

@@ -22,7 +22,7 @@ def summarize(
     num_classes: int,
     class_names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """All metrics of one evaluation as plain Python numbers, ready for `json.dump`.
+    """Compute all metrics of one evaluation as plain numbers, for `json.dump`.
 
     Args:
       labels: (n,) integers in 0..num_classes-1.
@@ -57,7 +57,10 @@ def summarize(
 def _by_class(
     labels: np.ndarray, predictions: np.ndarray, names: list[str]
 ) -> dict[str, Any]:
-    """The confusion matrix and what follows from it; labels and predictions (n,)."""
+    """Compute the confusion matrix and all that follows from it.
+
+    `labels` and `predictions` are (n,).
+    """
     from sklearn import metrics  # slow to import, and only an evaluation needs it
 
     classes = list(range(len(names)))
@@ -79,7 +82,7 @@ def _by_class(
 
 
 def _scores(values: np.ndarray) -> dict[str, float]:
-    """(3,) -> the three named scores."""
+    """Name the three scores (3,)."""
     return dict(zip(("precision", "recall", "f1"), values.tolist(), strict=True))
 
 

@@ -22,9 +22,6 @@ import numpy as np
 from scipy import sparse
 
 from tokenjax.errors import UserError
-from tokenjax.evaluation.retrieval import evaluate_distances
-
-__all__ = ["evaluate_distances", "rerank_distances"]
 
 SORTED_ROWS = 256  # at a time: the order of all takes twice the memory of d
 
@@ -36,7 +33,7 @@ def rerank_distances(
     k2: int = 15,
     lambda_value: float = 0.3,
 ) -> np.ndarray:
-    """Distances (q, g) float32, for `evaluate_distances`.
+    """Compute re-ranked distances (q, g) float32, for `evaluate_distances`.
 
     Args:
       query_features, gallery_features: (q, d) and (g, d), of any length: they are
@@ -80,7 +77,7 @@ def _check(k1: int, k2: int, lambda_value: float) -> None:
 
 
 def _relative_distances(features: np.ndarray) -> np.ndarray:
-    """d, (n, n) float32."""
+    """Compute d, (n, n) float32."""
     norms = np.linalg.norm(features, axis=1, keepdims=True)
     features = features / np.maximum(norms, 1e-12)
     squares = np.sum(features**2, axis=1)
@@ -93,7 +90,7 @@ def _relative_distances(features: np.ndarray) -> np.ndarray:
 
 
 def _neighbors(distances: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the nearest, nearest first, (n, count)."""
+    """Return the indices of the nearest, nearest first, (n, count)."""
     parts = [
         np.argsort(distances[i : i + SORTED_ROWS], axis=1, kind="stable")[:, :count]
         for i in range(0, len(distances), SORTED_ROWS)
@@ -102,7 +99,7 @@ def _neighbors(distances: np.ndarray, count: int) -> np.ndarray:
 
 
 def _table(neighbors: np.ndarray) -> sparse.csr_array:
-    """(n, k) indices -> (n, n), 1 where row i lists j."""
+    """Turn indices (n, k) into a table (n, n) with 1 where row i lists j."""
     rows, count = neighbors.shape
     ends = np.arange(rows + 1) * count
     ones = np.ones(rows * count, np.float32)
@@ -110,13 +107,13 @@ def _table(neighbors: np.ndarray) -> sparse.csr_array:
 
 
 def _reciprocal(neighbors: np.ndarray) -> sparse.csr_array:
-    """R, (n, n): 1 where i and j list each other."""
+    """Return R, (n, n): 1 where i and j list each other."""
     table = _table(neighbors)
     return table.multiply(table.T).tocsr()
 
 
 def _expanded(neighbors: np.ndarray, k1: int) -> sparse.coo_array:
-    """R*, (n, n), positive for its members."""
+    """Return R*, (n, n), positive for its members."""
     close = _reciprocal(neighbors[:, : k1 + 1])
     closer = _reciprocal(neighbors[:, : round(k1 / 2) + 1])
     sizes = closer.sum(axis=1)  # (n,) of R(j, k1/2)
@@ -130,7 +127,7 @@ def _expanded(neighbors: np.ndarray, k1: int) -> sparse.coo_array:
 
 
 def _weights(distances: np.ndarray, members: sparse.coo_array) -> sparse.csr_array:
-    """V, (n, n); float32 storage of float16 values, for scipy has no float16."""
+    """Return V, (n, n): float16 values stored as float32, which scipy can."""
     rows, columns = members.row, members.col
     values = np.exp(-distances[rows, columns])
     sums = np.bincount(rows, values, minlength=len(distances))
@@ -139,7 +136,7 @@ def _weights(distances: np.ndarray, members: sparse.coo_array) -> sparse.csr_arr
 
 
 def _averaged(weights: sparse.csr_array, neighbors: np.ndarray) -> sparse.csr_array:
-    """Mean of V over the neighbours (n, k2) of each row."""
+    """Average V over the neighbours (n, k2) of each row."""
     averaged = _table(neighbors) @ weights
     averaged.data = _half(averaged.data / neighbors.shape[1])
     return averaged
@@ -150,7 +147,7 @@ def _half(values: np.ndarray) -> np.ndarray:
 
 
 def _jaccard_distances(weights: sparse.csr_array, queries: int) -> np.ndarray:
-    """1 - S / (2 - S) of the first rows with all, (q, n) float16."""
+    """Return 1 - S / (2 - S) of the first rows with all, (q, n) float16."""
     weights.eliminate_zeros()
     weights.sort_indices()
     by_column = weights.tocsc()

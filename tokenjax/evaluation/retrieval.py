@@ -35,7 +35,7 @@ Block = Callable[[np.ndarray], jax.Array]  # queries (rows,) -> distances (rows,
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Retrieval:
-    """What a ranking is worth; see the module's docstring."""
+    """Scores of a ranking; see the module's docstring."""
 
     cmc: np.ndarray  # (max_rank,) float64, from rank 1
     mean_average_precision: float
@@ -45,7 +45,7 @@ class Retrieval:
     num_queries: int
 
     def summary(self) -> dict[str, Any]:
-        """Plain Python numbers, ready for `json.dump`; ranks beyond the CMC: None."""
+        """Return plain numbers for `json.dump`; None for ranks beyond the CMC."""
 
         def rank(k: int) -> float | None:
             return float(self.cmc[k - 1]) if k <= len(self.cmc) else None
@@ -74,7 +74,7 @@ def evaluate_retrieval(
     block_rows: int = BLOCK_ROWS,
     progress: Callable[[int], object] | None = None,
 ) -> Retrieval:
-    """Ranks the gallery for every query.
+    """Rank the gallery for every query by features, and score the ranking.
 
     Args:
       query_features, gallery_features: (q, d) and (g, d).
@@ -102,7 +102,7 @@ def evaluate_distances(
     max_rank: int = 50,
     block_rows: int = BLOCK_ROWS,
 ) -> Retrieval:
-    """`evaluate_retrieval` by distances (q, g) found otherwise, such as re-ranked ones.
+    """Score a ranking by distances (q, g) found otherwise, such as re-ranked ones.
 
     They are compared in float32: what rounds to the same number there is a tie.
 
@@ -130,7 +130,7 @@ def rank_lists(
     gallery_groups: np.ndarray,
     count: int = 10,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The first of the ranking of every query, for pictures.
+    """Return the first entries of every query's ranking, for pictures.
 
     Returns: gallery indices (q, count) int64, -1 where fewer are kept; and which of
     them are matches (q, count) bool.
@@ -176,7 +176,7 @@ def _matches(
 def _feature_block(
     query_features: Array, gallery_features: Array, matches: blocks.Matches
 ) -> Block:
-    """Rows of the distances of features; the query's own entries left out."""
+    """Return a function of rows of distances, without the query's own entries."""
     sides = []
     for side, features, keys, multiple in (
         ("query", query_features, matches.queries, 1),
@@ -216,7 +216,7 @@ def _leaving_out(matches: blocks.Matches, block: Block) -> Block:
 
 
 def _blocks(queries: np.ndarray, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Blocks of queries as they are, and filled up to one size (with repetitions)."""
+    """Cut queries into blocks; also fill them up to one size, with repetitions."""
     size = min(-(-size // 8), -(-len(queries) // 8)) * 8
     parts = [queries[i : i + size] for i in range(0, len(queries), size)]
     return [(part, np.resize(part, size).astype(np.int32)) for part in parts]
@@ -262,7 +262,7 @@ def _evaluate(
 
 
 def _scores(ranks: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """First rank, AP and INP by the ranks of matches (rows, m); counts: how many."""
+    """Return first rank, AP and INP from ranks of matches (rows, m) and counts."""
     positions = np.arange(1, ranks.shape[1] + 1)  # (m,)
     known = positions <= counts[:, None]
     ordered = np.sort(np.where(known, ranks, np.iinfo(np.int32).max), axis=1)

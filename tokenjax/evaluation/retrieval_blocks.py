@@ -1,4 +1,4 @@
-"""What a ranking needs of the query x gallery matrix, a block of rows at a time.
+"""Blocks of rows of the query x gallery matrix, and what a ranking needs of them.
 
 All an evaluation wants to know of a query is the rank of each of its matches,
 
@@ -42,7 +42,10 @@ class Vectors(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames="length")
 def normalize(features: jax.Array, length: int) -> tuple[Vectors, jax.Array]:
-    """features / max(norm, 1e-12), (n, d) -> (length, d); are all of them finite?"""
+    """Normalize features (n, d) to (length, d); also return if all are finite.
+
+    They are divided by max(norm, 1e-12).
+    """
     features = features.astype(jnp.float32)
     norms = jnp.sqrt(jnp.sum(features**2, axis=1, keepdims=True))
     units = features / jnp.maximum(norms, SMALLEST_NORM)  # (n, d)
@@ -57,7 +60,7 @@ def normalize(features: jax.Array, length: int) -> tuple[Vectors, jax.Array]:
 
 @jax.jit
 def distances(queries: Vectors, gallery: Vectors, rows: jax.Array) -> jax.Array:
-    """|q|^2 + |g|^2 - 2 q.g for the queries `rows`, (rows, g)."""
+    """Compute |q|^2 + |g|^2 - 2 q.g for the queries `rows`, (rows, g)."""
     products = lax.dot_general(
         queries.units[rows],
         gallery.units,
@@ -71,7 +74,7 @@ def distances(queries: Vectors, gallery: Vectors, rows: jax.Array) -> jax.Array:
 def leave_out(
     block: jax.Array, queries: Keys, gallery: Keys, rows: jax.Array
 ) -> jax.Array:
-    """The block (rows, g), infinite where the gallery entry is the query's own.
+    """Set the block (rows, g) to infinity where an entry is the query's own.
 
     That is of its identity and its group. Padding, of no identity, is far away already.
     """
@@ -86,21 +89,21 @@ def leave_out(
 
 @jax.jit
 def ranks(block: jax.Array, columns: jax.Array) -> jax.Array:
-    """Ranks from 1 of the entries `columns`, (rows, g) and (rows, m) -> (rows, m)."""
+    """Rank the entries `columns` from 1, (rows, g), (rows, m) -> (rows, m)."""
     rank = _count if columns.shape[1] <= COUNT_UP_TO else _sort
     # By rows: one, of a few hundred kilobytes, stays in the cache for all its matches.
     return lax.map(lambda row: rank(*row), (block, columns))
 
 
 def _count(row: jax.Array, columns: jax.Array) -> jax.Array:
-    """(g,), (m,) -> (m,)"""
+    """Rank entries of a row (g,) by counting those before them: (m,) -> (m,)."""
     matches, indices = row[columns][:, None], jnp.arange(len(row))  # (m, 1), (g,)
     equal = (row == matches) & (indices < columns[:, None])  # (m, g), never stored
     return 1 + jnp.sum((row < matches) | equal, axis=1, dtype=jnp.int32)
 
 
 def _sort(row: jax.Array, columns: jax.Array) -> jax.Array:
-    """(g,), (m,) -> (m,)"""
+    """Rank entries of a row (g,) by sorting it: (m,) -> (m,)."""
     order = jnp.argsort(row, stable=True)  # (g,)
     positions = jnp.zeros_like(order).at[order].set(jnp.arange(len(row)))
     return 1 + positions[columns].astype(jnp.int32)
@@ -108,13 +111,13 @@ def _sort(row: jax.Array, columns: jax.Array) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnames="count")
 def nearest(block: jax.Array, count: int) -> jax.Array:
-    """The first `count` of each row in ascending order, (rows, count); -1: none."""
+    """Return the first `count` of each row in ascending order; -1: none."""
     closeness, columns = lax.top_k(-block, count)  # of equal ones the lower index first
     return jnp.where(jnp.isneginf(closeness), -1, columns)
 
 
 class Matches:
-    """Which gallery entries are matches of which query: its identity, another group.
+    """Matches of every query: gallery entries of its identity and another group.
 
     Attributes:
       queries, gallery: `Keys`; ids and groups may be any integers, these count from 0.
@@ -146,7 +149,7 @@ class Matches:
         self.counts = self._stop - self._start - left_out
 
     def columns(self, rows: np.ndarray) -> np.ndarray:
-        """Indices of the matches of the queries `rows`, (rows, m) int32.
+        """Return indices of the matches of the queries `rows`, (rows, m) int32.
 
         Query i has `counts[i]` of them, then zeros. m is a power of two, so that few
         programs are compiled.
@@ -161,7 +164,7 @@ class Matches:
 
 
 def _number(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Equal integers get equal numbers from 0; (q,) and (g,) int32."""
+    """Give equal integers equal numbers from 0; (q,) and (g,) int32."""
     _, numbers = np.unique(np.concatenate([first, second]), return_inverse=True)
     numbers = numbers.astype(np.int32)
     return numbers[: len(first)], numbers[len(first) :]

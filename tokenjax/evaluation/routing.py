@@ -1,4 +1,4 @@
-"""How a router routes: how much, how decidedly, and whether where the target is."""
+"""Statistics of routing: how much, how decidedly, and whether where the target is."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ FILLED = 0.5  # a patch belongs to the target if its box covers so much of it
 def target_patches(
     boxes: np.ndarray, image_size: int, grid: int, filled: float = FILLED
 ) -> np.ndarray:
-    """Which patches a box fills by a share of at least `filled`.
+    """Return which patches a box fills by a share of at least `filled`.
 
     Args:
       boxes: (n, 4) top, left, bottom, right in pixels, bottom and right excluded.
@@ -20,7 +20,7 @@ def target_patches(
     edges = np.arange(grid) * side  # (grid,)
 
     def overlap(first: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """Share of each strip of the grid between first and last, (n, grid)."""
+        """Return the share of each strip between first and last, (n, grid)."""
         low = np.maximum(first[:, None], edges)
         high = np.minimum(last[:, None], edges + side)
         return np.maximum(high - low, 0) / side
@@ -38,7 +38,7 @@ def summarize_routing(
     boxes: np.ndarray | None = None,
     image_size: int = 0,
 ) -> dict[str, float | None]:
-    """Statistics of the routing of a split, as plain numbers for `json.dump`.
+    """Compute statistics of a split's routing, as plain numbers for `json.dump`.
 
     Args:
       masks: (n, patches), 1 for patches sent to the big network.

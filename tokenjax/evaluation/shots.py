@@ -15,7 +15,7 @@ def accuracy_by_shots(
     many_shot: int = 100,
     few_shot: int = 20,
 ) -> dict[str, dict[str, Any]]:
-    """Mean recall of the classes of each group, as plain numbers for `json.dump`.
+    """Average the recall of the classes of each group, as plain numbers.
 
     Args:
       recall_per_class: (classes,), each class's accuracy. Every class is meant to occur

@@ -31,7 +31,7 @@ Arrays = tuple[jax.Array, jax.Array]
 def depthwise_convolution(
     maps: jax.Array, kernel: jax.Array, stride: int = 1
 ) -> jax.Array:
-    """(b, h, w, c) and (k, k, 1, c) to (b, H, W, c), in the type of the map.
+    """Convolve (b, h, w, c) by (k, k, 1, c) to (b, H, W, c), in the map's type.
 
     Raises: ValueError unless the kernel is square and of the map's channels.
     """
@@ -120,7 +120,7 @@ def _gradients_by_shifts(
 
 
 def _sum_of_shifts(padded: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """The convolution of an already padded map, without padding, in float32."""
+    """Convolve an already padded map, without padding, in float32."""
     side = len(kernel)
     rows, columns = (size - side + 1 for size in padded.shape[1:3])
     taps = kernel[:, :, 0].astype(jnp.float32)  # (k, k, c)
@@ -135,13 +135,13 @@ def _sum_of_shifts(padded: jax.Array, kernel: jax.Array, stride: int) -> jax.Arr
 
 
 def _pad(maps: jax.Array, side: int, stride: int) -> jax.Array:
-    """The map in float32 with the zeros around it that a kernel reaches."""
+    """Return the map in float32 with the zeros around it that a kernel reaches."""
     rows, columns = (_padding(size, side, stride) for size in maps.shape[1:3])
     return jnp.pad(maps.astype(jnp.float32), ((0, 0), rows, columns, (0, 0)))
 
 
 def _padding(size: int, side: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after an axis."""
+    """Return how many zeros stand before and after an axis."""
     outputs = -(-size // stride)
     missing = max((outputs - 1) * stride + side - size, 0)
     return missing // 2, missing - missing // 2

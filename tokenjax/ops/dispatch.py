@@ -21,7 +21,7 @@ Keep the call out of `vmap`: a batched switch runs every branch.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -31,11 +31,12 @@ from jax.sharding import PartitionSpec
 DATA_AXIS = "data"
 TILE = 4  # rows
 
-RowFunction = Callable[[Any, jax.Array], jax.Array]
+Operands = TypeVar("Operands")  # a tree of arrays
+RowFunction = Callable[[Operands, jax.Array], jax.Array]
 
 
 def default_capacities(num_rows: int) -> tuple[int, ...]:
-    """Ascending numbers of rows, 0 to `num_rows`: 25 at most.
+    """Return ascending numbers of rows, from 0 to `num_rows`: 25 at most.
 
     Steps are of a thirty-second of the rows up to a half and of a sixteenth above: who
     selects little wants little padding, and each capacity is a program to compile. They
@@ -47,13 +48,13 @@ def default_capacities(num_rows: int) -> tuple[int, ...]:
 
 
 def apply_to_selected(
-    function: RowFunction,
-    operands: Any,
+    function: RowFunction[Operands],
+    operands: Operands,
     rows: jax.Array,
     selected: jax.Array,
     capacities: Sequence[int] | None = None,
 ) -> jax.Array:
-    """`function` on the selected rows, 0 on the others.
+    """Apply `function` to the selected rows alone; the others give 0.
 
     Args:
       function: (operands, (k, in)) -> (k, out) for any k; it must treat each row alone,
@@ -76,7 +77,7 @@ def apply_to_selected(
         )
     selected = jax.lax.stop_gradient(selected) != 0
 
-    def local(operands: Any, rows: jax.Array, selected: jax.Array) -> jax.Array:
+    def local(operands: Operands, rows: jax.Array, selected: jax.Array) -> jax.Array:
         flat = rows.reshape(-1, rows.shape[-1])
         outputs = _dispatch(function, operands, flat, selected.ravel(), capacities)
         return outputs.reshape(*selected.shape, outputs.shape[-1])
@@ -96,7 +97,9 @@ def apply_to_selected(
 
 
 def shard_index() -> int | jax.Array:
-    """Which device's share a function of `apply_to_selected` works on; 0 unsplit.
+    """Return the index of the device whose rows are worked on; 0 without a mesh.
+
+    For use in a function that `apply_to_selected` runs.
 
     For random draws: fold it into the key, or all devices draw alike.
     """
@@ -105,13 +108,13 @@ def shard_index() -> int | jax.Array:
 
 
 def _dispatch(
-    function: RowFunction,
-    operands: Any,
+    function: RowFunction[Operands],
+    operands: Operands,
     rows: jax.Array,
     selected: jax.Array,
     capacities: Sequence[int] | None,
 ) -> jax.Array:
-    """`apply_to_selected` on one device: rows (n, in), selected (n,) -> (n, out)."""
+    """Do `apply_to_selected` on one device: rows (n, in), selected (n,) -> (n, out)."""
     total = len(rows)
     sizes = _checked(capacities, total)
     outputs = jax.eval_shape(function, operands, rows)
@@ -123,8 +126,8 @@ def _dispatch(
     source = jnp.nonzero(selected, size=total, fill_value=total)[0]  # (n,), its inverse
     count = position[-1] + 1 if total else 0
 
-    def branch(size: int) -> Callable[[Any, jax.Array], jax.Array]:
-        def run(operands: Any, rows: jax.Array) -> jax.Array:
+    def branch(size: int) -> RowFunction[Operands]:
+        def run(operands: Operands, rows: jax.Array) -> jax.Array:
             if size == 0:
                 return jnp.zeros(outputs.shape, outputs.dtype)
             here = source[:size]
@@ -138,7 +141,7 @@ def _dispatch(
 
 
 def _checked(capacities: Sequence[int] | None, total: int) -> tuple[int, ...]:
-    """Ascending, all rows among them.
+    """Return the capacities ascending, with 0 and all rows among them.
 
     Raises: ValueError.
     """
@@ -150,7 +153,7 @@ def _checked(capacities: Sequence[int] | None, total: int) -> tuple[int, ...]:
 
 
 def _take(values: jax.Array, indices: jax.Array, valid: jax.Array) -> jax.Array:
-    """values (m, d) at indices (k,), zeros where not valid (k,)."""
+    """Take values (m, d) at indices (k,), with zeros where not valid (k,)."""
     taken = jnp.take(values, indices, axis=0, mode="clip")  # (k, d)
     return jnp.where(valid[:, None], taken, jnp.zeros((), values.dtype))
 
@@ -159,7 +162,7 @@ def _take(values: jax.Array, indices: jax.Array, valid: jax.Array) -> jax.Array:
 def _pack(
     rows: jax.Array, source: jax.Array, position: jax.Array, selected: jax.Array
 ) -> jax.Array:
-    """Selected rows (n, d) in order, zeros after them: (capacity, d)."""
+    """Pack selected rows (n, d) to the front in order, zeros after: (capacity, d)."""
     return _take(rows, source, source < len(rows))
 
 
@@ -167,7 +170,7 @@ def _pack(
 def _unpack(
     packed: jax.Array, source: jax.Array, position: jax.Array, selected: jax.Array
 ) -> jax.Array:
-    """Packed rows (capacity, d) back to where they came from: (n, d)."""
+    """Put packed rows (capacity, d) back where they came from: (n, d)."""
     return _take(packed, position, selected)
 
 

@@ -18,7 +18,7 @@ LEVELS = 1 << 16
 def dropout(
     inputs: jax.Array, rate: float, key: jax.Array, shared: tuple[int, ...] = ()
 ) -> jax.Array:
-    """Zeros elements at random and scales the others.
+    """Set elements to zero at random and scale the others up.
 
     Args:
       inputs: (...).
@@ -45,7 +45,7 @@ def dropout(
 
 
 def draw(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Uniform uint16 of a shape, two of every word drawn.
+    """Draw uniform uint16 numbers of a shape, two from every random word.
 
     Split along the last axis, so that a draw over a batch that devices share stays
     with its rows.

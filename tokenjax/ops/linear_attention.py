@@ -18,10 +18,11 @@ _EPSILON = 1e-8
 def linear_attention(
     query: jax.Array, key: jax.Array, value: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Three times (batch, heads, tokens, head_dim) -> the same, and the denominators.
+    """Attend from query, key and value, each (batch, heads, tokens, head_dim).
 
-    The sums over tokens are float32 whatever the inputs are. Returns the mixed values
-    in `value`'s type, and (batch, heads, tokens) float32, what each was divided by.
+    Returns the mixed values, of the same shape and in `value`'s type, and the numbers
+    that they were divided by, (batch, heads, tokens) float32. Sums over tokens are
+    float32 whatever the inputs are.
     """
     query, key = jax.nn.relu(query), jax.nn.relu(key)
     total = key.sum(axis=2, dtype=jnp.float32)  # (b, h, d)
@@ -35,7 +36,7 @@ def linear_attention(
 def implied_weights(
     query: jax.Array, key: jax.Array, normaliser: jax.Array
 ) -> jax.Array:
-    """The attention matrix that is never formed, to look at.
+    """Compute the attention matrix that `linear_attention` never forms, to look at.
 
     Returns: (batch, heads, tokens, tokens) float32; a row sums to 1, or to 0 where the
     query is all zero after the ReLU.

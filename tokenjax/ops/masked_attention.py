@@ -18,7 +18,7 @@ _MOST_ABOVE_KEPT = 20.0
 
 
 def masked_softmax(logits: jax.Array, keep: jax.Array) -> jax.Array:
-    """Attention weights among the kept tokens.
+    """Return attention weights among the kept tokens.
 
     Args:
       logits: (batch, heads, tokens, tokens) float32.

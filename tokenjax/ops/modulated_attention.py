@@ -20,7 +20,7 @@ Axes: batch b, heads h, queries n, keys m, head_dim d; tile t of queries.
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -28,10 +28,11 @@ import jax.numpy as jnp
 from tokenjax.ops import soft_topk
 
 TILE = 256  # queries at a time, at most: (heads, 256, 1024) float32 stay in cache
+Tree = TypeVar("Tree")  # of arrays
 
 
 class _Rows(NamedTuple):
-    """What is left of a row of logits: each (b, h, n, 1) float32."""
+    """Sums and maxima of each row of logits, each (b, h, n, 1) float32."""
 
     highest: jax.Array  # max L
     mask_sum: jax.Array  # sum exp((L - highest) / T)
@@ -47,7 +48,7 @@ def modulated_attention(
     temperature: float,
     tile: int = TILE,
 ) -> jax.Array:
-    """The mixed values, equal to `modulated_softmax` of the logits times the values.
+    """Mix the values by `modulated_softmax` of the queries' and keys' logits.
 
     Logits and weights are float32 whatever the type of the arguments.
     Reverse mode only.
@@ -146,7 +147,7 @@ def _product(axes: str, left: jax.Array, right: jax.Array) -> jax.Array:
 
 
 def _split(rows: jax.Array, tile: int, fill: float = 0) -> jax.Array:
-    """(b, h, n, c) -> (tiles, b, h, t, c), tiles alike in size, the last filled up.
+    """Cut (b, h, n, c) into (tiles, b, h, t, c), tiles alike, the last filled up.
 
     A query of zeros attends evenly, and its gradient is 0.
     """
@@ -160,8 +161,8 @@ def _split(rows: jax.Array, tile: int, fill: float = 0) -> jax.Array:
     return rows.reshape(batch, heads, tiles, size, width).transpose(2, 0, 1, 3, 4)
 
 
-def _join(tiles: Any, count: int) -> Any:
-    """The inverse of `_split`, of a tree."""
+def _join(tiles: Tree, count: int) -> Tree:
+    """Invert `_split` on every array of a tree; `count` rows are kept."""
 
     def one(array: jax.Array) -> jax.Array:
         parts, batch, heads, size, width = array.shape

@@ -24,7 +24,7 @@ _NORM_FLOOR = 1e-8  # of torch.nn.functional.cosine_similarity
 
 @functools.lru_cache
 def grid_neighbors(grid: int, num_neighbors: int) -> np.ndarray:
-    """The recorded neighbour table.
+    """Return the table of every token's neighbours, as VDPA builds it.
 
     Args:
       grid: side g of the token grid.
@@ -47,7 +47,7 @@ def adaptive_local_pooling(
     temperature: float = 1.0,
     border: str = "center",
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Pools a square grid of tokens into one vector.
+    """Pool a square grid of tokens into one vector.
 
     Args:
       tokens: (batch, tokens, dim), tokens a square number, row-major.
@@ -97,7 +97,7 @@ def adaptive_local_pooling(
 
 @functools.lru_cache
 def _window_counts(grid: int, num_neighbors: int, border: str) -> np.ndarray:
-    """How often each cell of the window is in a token's list: (9, grid, grid)."""
+    """Count each cell of the window in each token's list: (9, grid, grid)."""
     if border not in BORDERS:
         raise ValueError(f"unknown border {border!r}; valid: {', '.join(BORDERS)}")
     if num_neighbors < 1:
@@ -114,7 +114,7 @@ def _window_counts(grid: int, num_neighbors: int, border: str) -> np.ndarray:
 
 
 def _window_indices(grid: int, token: int) -> list[int | None]:
-    """Token indices of the 3x3 window, row by row; None outside the grid."""
+    """Return token indices of the 3x3 window, row by row; None outside the grid."""
     center_row, center_column = divmod(token, grid)
     cells = [(center_row + row, center_column + column) for row, column in WINDOW]
     return [
@@ -124,6 +124,6 @@ def _window_indices(grid: int, token: int) -> list[int | None]:
 
 
 def _shift(padded: jax.Array, row: int, column: int) -> jax.Array:
-    """The grid seen from (row, column), out of (batch, grid + 2, grid + 2, ...)."""
+    """View a padded grid (batch, grid + 2, grid + 2, ...) from (row, column)."""
     height, width = padded.shape[1] - 2, padded.shape[2] - 2
     return padded[:, 1 + row : 1 + row + height, 1 + column : 1 + column + width]

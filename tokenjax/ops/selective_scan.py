@@ -38,7 +38,7 @@ PATHS = 4
 
 
 def cross_scan(maps: jax.Array) -> jax.Array:
-    """A map along four paths: row by row, column by column, and both backwards.
+    """Read a map along four paths: by rows, by columns, and both backwards.
 
     Args:
       maps: (b, h, w, d), or (4, b, h, w, d), a map for each path.
@@ -56,7 +56,7 @@ def cross_scan(maps: jax.Array) -> jax.Array:
 
 
 def cross_merge(sequences: jax.Array, height: int, width: int) -> jax.Array:
-    """The sum of four paths, each put back: (4, b, h * w, d) -> (b, h, w, d)."""
+    """Put four paths (4, b, h * w, d) back in place and add them: (b, h, w, d)."""
     _, batch, _, channels = sequences.shape
     rows, columns = sequences[:2] + jnp.flip(sequences[2:], axis=2)
     columns = columns.reshape(batch, width, height, channels).swapaxes(1, 2)
@@ -72,7 +72,7 @@ def selective_scan(
     C: jax.Array,
     D: jax.Array,
 ) -> jax.Array:
-    """The outputs y of the recurrence along every path, float32 (k, b, l, d).
+    """Run the recurrence along every path; the outputs y, float32 (k, b, l, d).
 
     Args:
       u: (k, b, l, d), the inputs.
@@ -120,17 +120,17 @@ selective_scan.defvjp(_forward, _backward)
 
 
 def _rates(A: jax.Array) -> jax.Array:
-    """(k, d, n) -> (k, 1, 1, n, d), the channels last as everywhere."""
+    """Turn (k, d, n) into (k, 1, 1, n, d): the channels are last everywhere."""
     return A.swapaxes(1, 2)[:, None, None]
 
 
 def _decay(delta: jax.Array, A: jax.Array) -> jax.Array:
-    """What a step leaves of a state: (k, b, l, n, d)."""
+    """Return the share of a state that a step leaves: (k, b, l, n, d)."""
     return jnp.exp(delta[:, :, :, None] * _rates(A))
 
 
 def _recurrence(decay: jax.Array, added: jax.Array, reverse: bool = False) -> jax.Array:
-    """h_t = decay_t h_{t-1} + added_t from zeros: all h, (k, b, l, n, d) like both.
+    """Run h_t = decay_t h_{t-1} + added_t from zeros; all h, (k, b, l, n, d).
 
     In chunks; from the last position to the first with `reverse`.
     """

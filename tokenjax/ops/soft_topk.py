@@ -24,7 +24,7 @@ _TINY = 1e-20  # keeps 0 / 0 out where a mask is saturated
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def modulated_softmax(logits: jax.Array, temperature: float) -> jax.Array:
-    """VDPA's recorded local attention weights.
+    """Compute VDPA's local attention weights: softmax(L * softmax(L / T)).
 
     The gradient is written out: from the two softmaxes that the forward pass leaves, it
     takes a third of the time that differentiating them takes on CPU. Reverse mode only.
@@ -63,7 +63,7 @@ modulated_softmax.defvjp(_modulated_forward, _modulated_backward)
 def soft_topk_weights(
     logits: jax.Array, k: int, temperature: float, iterations: int = 12
 ) -> jax.Array:
-    """Softmax over the soft set of the k largest logits of each row.
+    """Apply softmax over the soft set of the k largest logits of each row.
 
     The gradient reaches the threshold by the implicit function theorem,
     dt/dL_j = s_j / sum_i s_i with s = M (1 - M). (Reverse mode only.)
@@ -114,7 +114,7 @@ soft_topk_weights.defvjp(_soft_topk_forward, _soft_topk_backward)
 def soft_topk_threshold(
     logits: jax.Array, k: int, temperature: float, iterations: int = 12
 ) -> jax.Array:
-    """The t of each row with sum_j sigma((L_j - t) / T) = k, not differentiated.
+    """Find each row's t with sum_j sigma((L_j - t) / T) = k, not differentiated.
 
     The root lies in [min L, max L] - T logit(k / N), because at these ends every term
     is at least, or at most, k / N. Newton's step is taken inside the bracket and
@@ -149,7 +149,7 @@ def soft_topk_threshold(
 
 
 def effective_keys(weights: jax.Array) -> jax.Array:
-    """How many keys a row attends to: exp of its entropy, from 1 to keys.
+    """Count the keys that a row attends to: exp of its entropy, from 1 to keys.
 
     Args:
       weights: (..., keys), rows sum to 1.
@@ -162,11 +162,12 @@ def effective_keys(weights: jax.Array) -> jax.Array:
 
 
 def _softmax_gradient(weights: jax.Array, gradient: jax.Array) -> jax.Array:
-    """From the gradient of softmax's result to that of its argument."""
+    """Carry the gradient of softmax's result over to its argument."""
     mean = jnp.sum(weights * gradient, axis=-1, keepdims=True)
     return weights * (gradient - mean)
 
 
 def check_temperature(temperature: float) -> None:
+    """Raise ValueError unless the temperature is above 0."""
     if not temperature > 0:
         raise ValueError(f"the temperature must be above 0, got {temperature}")

@@ -13,12 +13,12 @@ from jax.typing import ArrayLike
 
 
 def straight_through(hard: jax.Array, soft: jax.Array) -> jax.Array:
-    """`hard` in value, `soft` in gradient; both of one shape."""
+    """Return `hard` with the gradient of `soft`; both of one shape."""
     return jax.lax.stop_gradient(hard) + (soft - jax.lax.stop_gradient(soft))
 
 
 def gumbel_noise(uniforms: jax.Array) -> jax.Array:
-    """Standard Gumbel draws -log(-log(u)) from uniform ones in (0, 1)."""
+    """Turn uniform draws in (0, 1) into standard Gumbel ones: -log(-log(u))."""
     tiny = jnp.finfo(uniforms.dtype).tiny
     return -jnp.log(-jnp.log(jnp.clip(uniforms, tiny, 1 - 1e-7)))
 
@@ -26,7 +26,7 @@ def gumbel_noise(uniforms: jax.Array) -> jax.Array:
 def gumbel_one_hot(
     logits: jax.Array, uniforms: jax.Array, temperature: float = 1.0
 ) -> jax.Array:
-    """A sample of the categorical distribution of `logits`, as a one-hot vector.
+    """Sample the categorical distribution of `logits`, as a one-hot vector.
 
         soft = softmax((logits + g) / temperature),  hard = one_hot(argmax soft)
 
@@ -48,7 +48,7 @@ def gumbel_one_hot(
 
 
 def logistic_noise(uniforms: jax.Array) -> jax.Array:
-    """Standard logistic draws log(u) - log(1 - u), differences of two Gumbel ones."""
+    """Turn uniform draws u into standard logistic ones: log(u) - log(1 - u)."""
     tiny = jnp.finfo(uniforms.dtype).tiny
     uniforms = jnp.clip(uniforms, tiny, 1 - 1e-7)
     return jnp.log(uniforms) - jnp.log1p(-uniforms)
@@ -57,7 +57,7 @@ def logistic_noise(uniforms: jax.Array) -> jax.Array:
 def threshold_gate(
     scores: jax.Array, threshold: ArrayLike, temperature: ArrayLike = 1.0
 ) -> jax.Array:
-    """1 where a score reaches the threshold, 0 elsewhere, with a sigmoid's gradient.
+    """Return 1 where a score reaches the threshold, else 0; sigmoid's gradient.
 
         hard = 1[scores >= threshold]
         soft = sigmoid((scores - threshold) / temperature)
@@ -82,7 +82,7 @@ def threshold_gate(
 def gumbel_gate(
     logits: jax.Array, uniforms: jax.Array | None, temperature: ArrayLike = 1.0
 ) -> jax.Array:
-    """A draw of Bernoulli(sigmoid(logits)), 0 or 1, with the gradient of a soft one.
+    """Draw Bernoulli(sigmoid(logits)), 0 or 1, with the gradient of a soft draw.
 
         noisy = (logits + log u - log(1 - u)) / temperature
         hard = 1[noisy > 0],  soft = sigmoid(noisy)

@@ -1,4 +1,4 @@
-"""Which tokens stay: the best by score, in their order, gathered or masked.
+"""Selection of tokens by score: the best, in their order, gathered or masked.
 
 Ties are ordered by (score, index): of equal scores the earlier token stays.
 """
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 
 def top_indices(scores: jax.Array, count: int) -> jax.Array:
-    """Indices of the `count` best scores, ascending.
+    """Return the indices of the `count` best scores, ascending.
 
     Args:
       scores: (..., tokens).
@@ -23,7 +23,7 @@ def top_indices(scores: jax.Array, count: int) -> jax.Array:
 
 
 def gather_tokens(tokens: jax.Array, indices: jax.Array) -> jax.Array:
-    """tokens (batch, tokens, ...) at indices (batch, kept) -> (batch, kept, ...)."""
+    """Gather tokens (batch, tokens, ...) at (batch, kept) -> (batch, kept, ...)."""
     extra = tokens.ndim - indices.ndim
     expanded = indices.reshape(indices.shape + (1,) * extra)
     # "clip" spares the check of indices that come from top_k
@@ -31,21 +31,21 @@ def gather_tokens(tokens: jax.Array, indices: jax.Array) -> jax.Array:
 
 
 def keep_mask(indices: jax.Array, num_tokens: int) -> jax.Array:
-    """(batch, kept) indices -> (batch, num_tokens) float32, 1 at the indices."""
+    """Mark indices (batch, kept) by 1 in (batch, num_tokens) float32."""
     rows = jnp.arange(indices.shape[0])[:, None]
     zeros = jnp.zeros((indices.shape[0], num_tokens), jnp.float32)
     return zeros.at[rows, indices].set(1.0)
 
 
 def scatter_tokens(values: jax.Array, source: jax.Array, num_tokens: int) -> jax.Array:
-    """values (batch, kept, ...) to (batch, num_tokens, ...) at source, 0 elsewhere."""
+    """Scatter (batch, kept, ...) to source in (batch, num_tokens, ...), else 0."""
     rows = jnp.arange(values.shape[0])[:, None]
     shape = (values.shape[0], num_tokens, *values.shape[2:])
     return jnp.zeros(shape, values.dtype).at[rows, source].set(values)
 
 
 def rank_tokens(scores: jax.Array, count: int) -> jax.Array:
-    """Indices (..., count) of the best of scores (..., tokens), the best first.
+    """Return indices (..., count) of the best scores (..., tokens), best first.
 
     Ties are ordered by (score, index), as everywhere here; torch.sort leaves them open.
     """
@@ -55,7 +55,7 @@ def rank_tokens(scores: jax.Array, count: int) -> jax.Array:
 
 
 def min_max_normalize(scores: jax.Array, epsilon: float = 1e-8) -> jax.Array:
-    """(s - min s) / (max s - min s + epsilon) over the last axis.
+    """Return (s - min s) / (max s - min s + epsilon) over the last axis.
 
     The gradient goes through the minimum and the maximum too, each to one entry.
     """
@@ -68,7 +68,7 @@ def min_max_normalize(scores: jax.Array, epsilon: float = 1e-8) -> jax.Array:
 
 
 def fuse_dropped(tokens: jax.Array, scores: jax.Array, keep: jax.Array) -> jax.Array:
-    """One token of those dropped, weighed by the softmax of their scores.
+    """Fuse the dropped tokens into one, weighed by the softmax of their scores.
 
     Args:
       tokens: (b, n, c).

@@ -64,7 +64,7 @@ _TABLES: dict[type[nn.Module], Callable[..., Table]] = {
 
 
 def table_for(model: nn.Module) -> Table:
-    """The key table of a model.
+    """Return the key table of a model.
 
     Raises: ConversionError if there is none for its class.
     """

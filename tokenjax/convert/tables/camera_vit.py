@@ -5,7 +5,7 @@ from tokenjax.models.demo.camera_vit import CameraViT
 
 
 def camera_vit_table(model: CameraViT) -> Table:
-    """The recorded keys."""
+    """Return the table of the recorded state_dict's keys."""
     names = ["cls_token", "pos_embed"]
     if model.embedding_rows:
         names.append("sie_embed")

@@ -5,7 +5,7 @@ from tokenjax.models.demo.clip_vit import ClipVisionTransformer
 
 
 def clip_vit_table(model: ClipVisionTransformer) -> Table:
-    """The recorded keys."""
+    """Return the table of the recorded state_dict's keys."""
     entries = [
         Entry("class_embedding", ("params", "class_embedding")),
         Entry("positional_embedding", ("params", "positional_embedding")),

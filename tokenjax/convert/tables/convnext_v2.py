@@ -5,7 +5,7 @@ from tokenjax.models.baselines.convnext_v2 import ConvNeXtV2
 
 
 def convnext_v2_table(model: ConvNeXtV2) -> Table:
-    """The keys of timm 1.0.31."""
+    """Return the table of the keys of timm 1.0.31."""
     entries = convolution("stem.0", ("params", "stem"))
     entries += norm("stem.1", ("params", "stem_norm"))
     for stage, depth in enumerate(model.depths):

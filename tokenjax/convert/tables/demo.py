@@ -14,7 +14,7 @@ from tokenjax.models.demo.demo_model import DeMo
 
 
 def demo_table(model: DeMo) -> Table:
-    """The recorded keys."""
+    """Return the table of the recorded state_dict's keys."""
     sizes = model.sizes()
     backbone: Any = make_backbone(
         sizes,
@@ -51,7 +51,7 @@ def demo_table(model: DeMo) -> Table:
 
 
 def _heads(model: DeMo) -> dict[str, str]:
-    """Our name of every score, and the suffix that the original's keys have."""
+    """Return our name of every score, and the suffix of the original's keys."""
     heads = {}
     if model.fusion != "none":
         heads["fused"] = "_sdtps" if model.fusion == "sdtps" else "_moe"
@@ -61,7 +61,7 @@ def _heads(model: DeMo) -> dict[str, str]:
 
 
 def _below(table: Table, torch_prefix: str, name: str) -> Table:
-    """The table of a part that is a module `name` of the whole."""
+    """Return the table of a part that is a module `name` of the whole."""
     entries = [
         dataclasses.replace(
             entry,

@@ -8,7 +8,7 @@ from tokenjax.models.baselines.vision_transformer import ImageNetViT
 
 
 def imagenet_vit_table(model: ImageNetViT) -> Table:
-    """Those of `CameraViT`, which are in "encoder" here, and the head's."""
+    """Return the keys of `CameraViT`, which are in "encoder" here, and the head's."""
     entries = [
         dataclasses.replace(entry, path=("params", "encoder", *entry.path[1:]))
         for entry in camera_vit_table(model.encoder()).entries

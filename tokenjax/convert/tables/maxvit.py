@@ -19,7 +19,7 @@ _POINTWISE = Layout(  # (out, in, 1, 1) <-> (in, out)
 
 
 def maxvit_table(model: MaxViT) -> Table:
-    """The state_dict's keys; its lookup tables of positions are not stored."""
+    """Return the keys of the state_dict; it stores no lookup tables of positions."""
     entries = convolution("stem.conv1", ("params", "stem_conv1"))
     entries += batch_norm("stem.norm1", ("params", "stem_norm1"))
     entries += convolution("stem.conv2", ("params", "stem_conv2"))
@@ -72,7 +72,7 @@ def _attention(prefix: str, path: Path) -> list[Entry]:
 
 
 def _pointwise(prefix: str, path: Path) -> list[Entry]:
-    """weight and bias of a 1 x 1 convolution."""
+    """Return the entries of a 1 x 1 convolution: weight and bias."""
     return [
         Entry(f"{prefix}.weight", (*path, "kernel"), _POINTWISE),
         Entry(f"{prefix}.bias", (*path, "bias")),

@@ -14,7 +14,7 @@ from tokenjax.models.demo.modality_fusion import GeneralFusion, modality_parts
 
 
 def modality_fusion_table(model: GeneralFusion) -> Table:
-    """The recorded keys."""
+    """Return the table of the recorded state_dict's keys."""
     entries = []
     for part in modality_parts(model.modalities):
         token = f"{part}_token"
@@ -26,7 +26,7 @@ def modality_fusion_table(model: GeneralFusion) -> Table:
 
 
 def _mixture_of_experts(model: GeneralFusion) -> list[Entry]:
-    """The gate's keys, and every expert's, each a part of the stacked ones."""
+    """Return the gate's keys, and every expert's, each a part of stacked ones."""
     moe, gate = ("params", "moe"), "moe.gating_network.gate"
     entries = linear(f"{gate}.linear_re.0", (*moe, "gate", "reduce"))
     entries += batch_norm(f"{gate}.linear_re.2", (*moe, "gate", "norm"))
@@ -45,5 +45,5 @@ def _mixture_of_experts(model: GeneralFusion) -> list[Entry]:
 
 
 def _placed(entries: list[Entry], part: tuple[int | slice, ...]) -> list[Entry]:
-    """The entries, each a part of a stacked array."""
+    """Return the entries, each as a part of a stacked array."""
     return [dataclasses.replace(entry, part=part) for entry in entries]

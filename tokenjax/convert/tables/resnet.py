@@ -12,7 +12,7 @@ from tokenjax.models.baselines.resnet import ResNet
 
 
 def resnet_table(model: ResNet) -> Table:
-    """timm's keys, which are torchvision's too."""
+    """Return timm's keys, which are torchvision's too."""
     entries = _normed("conv1", "bn1", ("params",), ("conv1", "bn1"))
     for name, settings in model.blocks().items():
         block, path = name.replace("_", "."), ("params", name)
@@ -30,7 +30,7 @@ def resnet_table(model: ResNet) -> Table:
 def _normed(
     torch_convolution: str, torch_norm: str, path: Path, names: tuple[str, ...]
 ) -> list[Entry]:
-    """A convolution without bias, and its batch norm."""
+    """Return the entries of a convolution without bias, and its batch norm."""
     convolution, norm = names
     kernel = Entry(
         f"{torch_convolution}.weight", (*path, convolution, "kernel"), CONVOLUTION

@@ -5,19 +5,19 @@ from tokenjax.models.demo.sdtps import MultiModalSDTPS, TokenAggregation, TokenS
 
 
 def token_sparse_table(model: TokenSparse) -> Table:
-    """The recorded keys."""
+    """Return the table of the recorded state_dict's keys."""
     del model
     return Table(tuple(_sparse("", ("params",))))
 
 
 def token_aggregation_table(model: TokenAggregation) -> Table:
-    """The recorded keys."""
+    """Return the table of the recorded state_dict's keys."""
     del model
     return Table(tuple(_aggregation("", ("params",))))
 
 
 def sdtps_table(model: MultiModalSDTPS) -> Table:
-    """The recorded keys, for whatever modalities there are."""
+    """Return the table of the recorded keys, for whatever modalities there are."""
     entries = []
     for name in model.modalities:
         sparse, aggregation = f"{name}_sparse", f"{name}_aggr"

@@ -18,7 +18,7 @@ _TABLE = "relative_position_bias_table"
 
 
 def swin_table(model: SwinTransformer) -> Table:
-    """The keys of timm 1.0.31."""
+    """Return the table of the keys of timm 1.0.31."""
     entries = convolution("patch_embed.proj", ("params", "patch_embed"))
     entries += norm("patch_embed.norm", ("params", "patch_norm"))
     for stage, depth in enumerate(model.depths):

@@ -6,7 +6,7 @@ from tokenjax.models.demo.t2t_vit import T2TViT
 
 
 def t2t_vit_table(model: T2TViT) -> Table:
-    """The original's keys: those of `CameraViT` but for the patches."""
+    """Return the original's keys: those of `CameraViT` but for the patches."""
     entries = [
         Entry("pos_embed", ("constants", "pos_embed"))
         if entry.torch_key == "pos_embed"

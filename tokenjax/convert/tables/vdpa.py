@@ -6,7 +6,10 @@ from tokenjax.ops.neighborhood import grid_neighbors
 
 
 def vdpa_table(model: VDPA) -> Table:
-    """The recorded keys; `global_tokens` > 1 widens `lga.pos_weight`, nothing else."""
+    """Return the table of the recorded state_dict's keys.
+
+    `global_tokens` > 1 widens `lga.pos_weight`, nothing else.
+    """
     entries = [Entry("pos_embed", ("params", "pos_embed"))]
     entries += convolution("patch_embed.proj", ("params", "patch_embed"))
     for index in range(model.depth):

@@ -6,12 +6,12 @@ from tokenjax.models.transformer import Transformer
 
 
 def vit_table(model: Transformer) -> Table:
-    """The recorded keys; those of VisionTransformer and LightweightViT are the same."""
+    """Return the recorded keys; VisionTransformer's and LightweightViT's are alike."""
     return Table(tuple(_transformer(model)))
 
 
 def dynamic_vit_table(model: DynamicViT) -> Table:
-    """The recorded keys; the local_global predictors have those of Rao et al.'s code.
+    """Return the recorded keys; local_global predictors have Rao et al.'s.
 
     (raoyongming/DynamicViT: score_predictor.0.in_conv.0.weight, ...)
     """

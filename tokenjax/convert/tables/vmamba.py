@@ -31,7 +31,7 @@ _BY_PATH = Layout(  # (path * channels, ...) <-> (path, channels, ...)
 
 
 def vmamba_table(model: VMamba) -> Table:
-    """The published keys."""
+    """Return the table of the published state_dict's keys."""
     entries = _halving("patch_embed.{}", 0, "stem1")
     entries += _halving("patch_embed.{}", 5, "stem2")
     for stage, depth in enumerate(model.depths):
@@ -49,7 +49,7 @@ def vmamba_table(model: VMamba) -> Table:
 
 
 def _halving(torch_prefix: str, number: int, name: str) -> list[Entry]:
-    """A convolution, and its norm two places further in a `Sequential`."""
+    """Return a convolution's entries, and its norm's, two places on in `Sequential`."""
     return [
         *convolution(torch_prefix.format(number), ("params", name, "conv")),
         *norm(torch_prefix.format(number + 2), ("params", name, "norm")),

@@ -18,7 +18,7 @@ LUMINANCE = (0.299, 0.587, 0.114)  # red, green, blue (ITU-R BT.601)
 
 
 def grey(images: Images) -> Float[Array, "batch height width 1"]:
-    """Luminance of three channels; the mean of any other number of them."""
+    """Return the luminance of three channels; the mean of any other number of them."""
     if images.shape[-1] == 3:
         weights = jnp.asarray(LUMINANCE, images.dtype)
         # Not a matrix product: accelerators round those to fewer bits.
@@ -32,25 +32,31 @@ def _blend(images: Images, other: Array, factors: Float[Array, " batch"]) -> Ima
 
 
 def adjust_brightness(images: Images, factors: Float[Array, " batch"]) -> Images:
-    """factor * image, clipped to 0..1."""
+    """Return factor * image, clipped to 0..1."""
     return _blend(images, jnp.zeros((), images.dtype), factors)
 
 
 def adjust_contrast(images: Images, factors: Float[Array, " batch"]) -> Images:
-    """factor * image + (1 - factor) * mean of its grey image, clipped to 0..1."""
+    """Blend with the mean m of the grey image: factor * image + (1 - factor) * m.
+
+    Clipped to 0..1.
+    """
     return _blend(images, grey(images).mean(axis=(1, 2, 3), keepdims=True), factors)
 
 
 def adjust_saturation(images: Images, factors: Float[Array, " batch"]) -> Images:
-    """factor * image + (1 - factor) * its grey image, clipped to 0..1."""
+    """Blend with the grey image: factor * image + (1 - factor) * grey.
+
+    Clipped to 0..1.
+    """
     return _blend(images, grey(images), factors)
 
 
 def adjust_sharpness(images: Images, factors: Float[Array, " batch"]) -> Images:
-    """factor * image + (1 - factor) * its smoothed image, clipped to 0..1.
+    """Blend with the smoothed image: factor * image + (1 - factor) * smoothed.
 
-    Smoothing is Pillow's: 3x3 weights 1 with 5 in the middle, over 13; pixels at the
-    border stay as they are.
+    Clipped to 0..1. Smoothing is Pillow's: 3x3 weights 1 with 5 in the middle, over 13;
+    pixels at the border stay as they are.
     """
     rows = images[:, :-2] + images[:, 1:-1] + images[:, 2:]  # (batch, height - 2, ...)
     total = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
@@ -60,18 +66,21 @@ def adjust_sharpness(images: Images, factors: Float[Array, " batch"]) -> Images:
 
 
 def posterize(images: Images, bits: int) -> Images:
-    """Only the `bits` highest of 8 bits kept."""
+    """Keep only the `bits` highest of 8 bits."""
     dropped = 8 - bits
     return ((_levels(images) >> dropped) << dropped).astype(images.dtype) / 255
 
 
 def solarize(images: Images, threshold: float) -> Images:
-    """1 - image where the 8-bit level is at or above `threshold`; 256 changes none."""
+    """Invert what is at or above the 8-bit level `threshold`; 256 changes nothing."""
     return jnp.where(_levels(images) >= threshold, 1 - images, images)
 
 
 def autocontrast(images: Images) -> Images:
-    """(image - lowest) / (highest - lowest), channel by channel; flat ones stay."""
+    """Stretch each channel to 0..1: (image - lowest) / (highest - lowest).
+
+    A channel of one level stays as it is.
+    """
     lowest = images.min(axis=(1, 2), keepdims=True)  # (batch, 1, 1, channels)
     span = images.max(axis=(1, 2), keepdims=True) - lowest
     stretched = (images - lowest) / jnp.where(span > 0, span, 1)
@@ -79,7 +88,7 @@ def autocontrast(images: Images) -> Images:
 
 
 def equalize(images: Images) -> Images:
-    """Levels spread evenly over 0..255 by their cumulative histogram, by channel.
+    """Spread levels evenly over 0..255 by their cumulative histogram, by channel.
 
         step = (pixels - pixels of the highest level) // 255
         new level = min((step // 2 + pixels below the level) // step, 255)

@@ -1,4 +1,4 @@
-"""Moving the pixels of image batches: one bilinear resampling, and whole-pixel shifts.
+"""Geometry of image batches: one bilinear resampling, and whole-pixel shifts.
 
     result[p] = image[M (p - c - s) + c],   c the image's centre, 0 outside the image
 
@@ -19,7 +19,7 @@ def affine(
     scales: Float[Array, " batch"],
     shifts: Float[Array, "batch 2"],
 ) -> Images:
-    """Images turned, scaled and shifted about their centre, bilinearly, 0 outside.
+    """Turn, scale and shift images about their centre, bilinearly, 0 outside.
 
     `angles` in degrees, counter-clockwise as seen; `scales` > 1 enlarges; `shifts` in
     pixels (down, right). Each pixel is read where the inverse map puts it.
@@ -33,7 +33,7 @@ def affine(
 def resample(
     images: Images, matrices: Float[Array, "batch 2 2"], shifts: Float[Array, "batch 2"]
 ) -> Images:
-    """Images read bilinearly at M (p - c - s) + c, see the module's docstring.
+    """Read images bilinearly at M (p - c - s) + c, see the module's docstring.
 
     `matrices` take a (row, column) of the result to the (row, column) that is read.
     """
@@ -68,7 +68,7 @@ def resample(
 
 
 def translate(images: Images, offsets: Int[Array, "batch 2"], limit: int) -> Images:
-    """Images moved by whole pixels (down, right) within +-limit, 0 where nothing is."""
+    """Move images by whole pixels (down, right) within +-limit; 0 moves in."""
     _, height, width, channels = images.shape
     border = (limit, limit)
     padded = jnp.pad(images, ((0, 0), border, border, (0, 0)))

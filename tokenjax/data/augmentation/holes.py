@@ -22,7 +22,7 @@ ERASING_TRIES = 10
 def inside_box(
     first: Int[Array, "... 2"], stop: Int[Array, "... 2"], height: int, width: int
 ) -> Bool[Array, "... height width 1"]:
-    """Where first <= (row, column) < stop; what lies beyond the image is cut off."""
+    """Return where first <= (row, column) < stop; boxes may exceed the image."""
     row, column = jnp.arange(height), jnp.arange(width)
     in_rows = (row >= first[..., :1]) & (row < stop[..., :1])  # (..., height)
     in_columns = (column >= first[..., 1:]) & (column < stop[..., 1:])
@@ -32,7 +32,7 @@ def inside_box(
 def cut_out(
     images: Images, centres: Float[Array, "batch 2"], side: int, fill: ArrayLike
 ) -> Images:
-    """A square of `side` pixels set to `fill`, cut off at the image's border.
+    """Set a square of `side` pixels to `fill`, cut off at the image's border.
 
     `centres` in 0..1 pick the pixel (row, column) at the middle of the hole.
     """
@@ -46,7 +46,7 @@ def cut_out(
 def erase(
     key: jax.Array, images: Images, probability: float, fill: ArrayLike
 ) -> Images:
-    """One rectangle of each image set to `fill`, with `probability`.
+    """Set one rectangle of each image to `fill`, with `probability`.
 
     The rectangle's area is uniform in 2 % to 33 % of the image and its aspect ratio
     log-uniform in 0.3 to 3.3. Sides that do not fit are drawn again, ten times at most:

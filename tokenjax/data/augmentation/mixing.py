@@ -1,4 +1,4 @@
-"""Mixing the images of a batch in pairs: mixup and cutmix, inside jit, from a key.
+"""Mixup and cutmix of the images of a batch in pairs, inside jit, from a key.
 
     mixup   x <- share x + (1 - share) x[permutation]
     cutmix  x <- x[permutation] inside one box, of sides sqrt(1 - share) of the image's
@@ -32,7 +32,7 @@ class Mixed(NamedTuple):
 def mix(
     key: jax.Array, images: Images, labels: Int[Array, " batch"], settings: Augmentation
 ) -> Mixed:
-    """The batch mixed as `settings` say, a function of the key; only one way is run.
+    """Mix the batch as `settings` say, as a function of the key; one way is run.
 
     Mixup with `mixup_probability` if its alpha is above 0; else cutmix with
     `cutmix_probability` if its alpha is; else the batch as it came. The defaults with
@@ -78,7 +78,7 @@ def mix(
 def mixup(
     images: Images, permutation: Int[Array, " batch"], share: Float[Array, ""]
 ) -> Images:
-    """share * images + (1 - share) * images[permutation]."""
+    """Return share * images + (1 - share) * images[permutation]."""
     mixed = share * images + (1 - share) * images[permutation]
     return mixed.astype(images.dtype)
 
@@ -89,7 +89,7 @@ def cutmix(
     centre_xy: Int[Array, "2"],
     share: Float[Array, ""],
 ) -> tuple[Images, Float[Array, ""]]:
-    """A box of images[permutation] pasted in, and the share of pixels that are left.
+    """Paste a box of images[permutation] in; also return the share of own pixels.
 
     With side = int(sqrt(1 - share) * side of the image), the box reaches side // 2 to
     either side of `centre_xy` (column, row) and is cut off at the border: the share of

@@ -40,7 +40,7 @@ def augment_modalities(
     random_erasing: float = 0.5,
     aligned: bool = True,
 ) -> dict[str, Images]:
-    """Modality -> augmented (batch, height, width, 3), normalised by 0.5 and 0.5.
+    """Augment normalised images (batch, height, width, 3) of every modality.
 
     `flip` and `random_erasing` are probabilities, `crop_padding` pixels. All
     modalities have one shape. Raises `UserError` for a value out of range.
@@ -99,7 +99,7 @@ def _erase(
 def shift_on_black(
     images: Images, offsets: Int[Array, "batch 2"], limit: int
 ) -> Images:
-    """Images moved by whole pixels (down, right) within +-limit, black behind them."""
+    """Move images by whole pixels (down, right) within +-limit, onto black."""
     _, height, width, _ = images.shape
     stop = offsets + jnp.asarray([height, width])
     moved = translate(images, offsets, limit)
@@ -113,7 +113,7 @@ def erasing_boxes(
     height: int,
     width: int,
 ) -> Bool[Array, "batch height width 1"]:
-    """Where each image is erased; nowhere if none of its tries fits.
+    """Return where each image is erased; nowhere if none of its tries fits.
 
         sides = round(sqrt(share * height * width * aspect^(1, -1)))
 

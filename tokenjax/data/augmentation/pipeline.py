@@ -107,7 +107,7 @@ def normalize(
     std: Sequence[float],
     dtype: DTypeLike = jnp.float32,
 ) -> Images:
-    """(image / 255 - mean) / std, mean and std (channels,) of images in 0..1."""
+    """Return (image / 255 - mean) / std; mean and std (channels,) of images in 0..1."""
     images = images_uint8.astype(jnp.float32) / 255
     return ((images - jnp.asarray(mean)) / jnp.asarray(std)).astype(dtype)
 
@@ -115,7 +115,7 @@ def normalize(
 def augment(
     key: jax.Array, images: Images, settings: Augmentation, fill: ArrayLike = 0.0
 ) -> Images:
-    """Augmented `images` in 0..1; `fill` () or (channels,) is the holes' colour.
+    """Augment `images` in 0..1; `fill` () or (channels,) is the colour of holes.
 
     Pass the dataset's mean as `fill` for holes that are 0 after normalisation. What
     rotation, shift and RandAugment bring in from outside an image is 0 (black).

@@ -54,7 +54,7 @@ MAXIMUM_MAGNITUDE = 30.0
 def rand_augment(
     key: jax.Array, images: Images, operations: int, magnitude: float
 ) -> Images:
-    """Images in 0..1 after `operations` random operations each, in 0..1 again.
+    """Apply `operations` random operations to each image in 0..1; back in 0..1.
 
     `magnitude` is 0..30; both numbers are Python's, `tokenjax.data.Augmentation`
     checks them.
@@ -77,7 +77,7 @@ def apply_operations(
     signs: Float[Array, " batch"],
     magnitude: float,
 ) -> Images:
-    """Images, each after the operation OPERATIONS[chosen] with its sign (-1 or 1)."""
+    """Apply the operation OPERATIONS[chosen] with its sign (-1 or 1) to each image."""
     strength = magnitude / MAXIMUM_MAGNITUDE
     factors = 1 + 0.9 * strength * signs
     photometric: dict[str, Callable[[Images], Images]] = {
@@ -100,7 +100,7 @@ def apply_operations(
 def transforms(
     images: Images, chosen: Int[Array, " batch"], strengths: Float[Array, " batch"]
 ) -> tuple[Float[Array, "batch 2 2"], Float[Array, "batch 2"]]:
-    """`resample`'s matrices and shifts; the identity for a photometric operation."""
+    """Return `resample`'s matrices and shifts; identity for photometric operations."""
     _, height, width, _ = images.shape
 
     def amount(name: str, limit: float) -> Float[Array, " batch"]:

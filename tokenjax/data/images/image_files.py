@@ -1,4 +1,4 @@
-"""Folders of image files: what is in them, and work on all of them at once.
+"""Folders of image files: listing them, and work on all of them at once.
 
 Hidden files and folders and what archives and systems leave behind (`JUNK`) are passed
 over. Links are followed where they stay below the root. A link that leaves it,
@@ -25,7 +25,7 @@ MOST_THREADS = 1024
 
 @dataclass(frozen=True)
 class ImageTree:
-    """Lists folders and images below `root`, and collects what is wrong with them."""
+    """Folders and images below `root`, and what was found wrong with them."""
 
     root: Path
     outside_links: bool = False  # whether links may leave the root
@@ -33,20 +33,20 @@ class ImageTree:
     passed_over: Counter[str] = field(default_factory=Counter)  # by extension
 
     def check(self, name: str) -> None:
-        """Raises: DatasetError with all problems found, for source `name`."""
+        """Raise DatasetError with all problems found, for source `name`."""
         if self.problems:
             raise DatasetError(f"{name}: {abridged(list(self.problems))}")
 
     def folders(self, folder: Path) -> list[Path]:
-        """Its sub-folders by name."""
+        """List the sub-folders of `folder` by name."""
         return self._list(folder, images=False)[0]
 
     def files(self, folder: Path) -> list[Path]:
-        """The image files right in `folder`, by name."""
+        """List the image files right in `folder`, by name."""
         return self._list(folder)[1]
 
     def all_files(self, folder: Path) -> list[Path]:
-        """The image files in `folder` and below it, by path."""
+        """List the image files in `folder` and below it, by path."""
         found = []
         waiting = [(folder, frozenset([_identity(folder)]))]
         while waiting:  # a hostile tree is deeper than Python's recursion goes
@@ -62,11 +62,11 @@ class ImageTree:
         return sorted(found)
 
     def is_folder(self, path: Path) -> bool:
-        """Whether there is such a folder, and no link forbids entering it."""
+        """Return whether `path` is a folder that no link forbids entering."""
         return path.is_dir() and (not path.is_symlink() or self._may_follow(path))
 
     def _list(self, folder: Path, images: bool = True) -> tuple[list[Path], list[Path]]:
-        """Sub-folders and, if they are asked for, images right in `folder`."""
+        """List sub-folders and, if they are asked for, images right in `folder`."""
         try:
             with os.scandir(folder) as scan:
                 entries = sorted(scan, key=lambda entry: entry.name)
@@ -118,7 +118,7 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def abridged(lines: list[str]) -> str:
-    """The first ten, and how many more there are."""
+    """Join the first ten lines, and say how many more there are."""
     rest = len(lines) - ERRORS_NAMED
     return "; ".join(lines[:ERRORS_NAMED]) + (f"; and {rest} more" if rest > 0 else "")
 
@@ -130,7 +130,7 @@ def run_all(
     description: str,
     broken: str = "refuse",
 ) -> dict[int, str]:
-    """function(0..count - 1) by threads, under a bar.
+    """Call function(0), ... function(count - 1) by threads, under a bar.
 
     Returns: index -> sentence of those whose image is broken, with broken="skip".
 

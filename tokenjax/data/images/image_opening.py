@@ -26,7 +26,7 @@ MAX_PIXELS = 2**30 // 12  # Pillow's own: a quarter of a GiB at three bytes each
 
 @contextmanager
 def open_image(path: Path, max_pixels: int, whole: bool) -> Iterator["Image"]:
-    """The file as Pillow opens it; what goes wrong with it inside is a `DatasetError`.
+    """Open a file by Pillow; turn what is wrong inside it into a `DatasetError`.
 
     Args:
       path: of the file.
@@ -64,7 +64,7 @@ def open_image(path: Path, max_pixels: int, whole: bool) -> Iterator["Image"]:
 
 
 def _set_pillows_limit(max_pixels: int) -> None:
-    """Pillow has one for the process, which must not undercut a user's larger one."""
+    """Raise Pillow's limit for the process to a user's larger one."""
     from PIL import Image as pillow
 
     _ignore_its_warning()
@@ -74,7 +74,7 @@ def _set_pillows_limit(max_pixels: int) -> None:
 
 @functools.cache
 def _ignore_its_warning() -> None:
-    """Of what is refused here a moment later."""
+    """Silence Pillow's warning of what is refused here a moment later."""
     from PIL import Image as pillow
 
     warnings.filterwarnings("ignore", category=pillow.DecompressionBombWarning)

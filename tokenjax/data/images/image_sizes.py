@@ -29,7 +29,7 @@ MAX_SIDE = 2**14  # of the arrays handed out
 
 
 def to_rgb(image: "Image") -> "Image":
-    """Any mode as RGB: 16 bits keep their upper 8, transparency shows white."""
+    """Convert any mode to RGB: 16 bits keep their upper 8, transparency shows white."""
     from PIL import Image as pillow
 
     if image.mode.startswith("I"):  # "I;16" and its kin, "I": 16-bit grey
@@ -45,7 +45,7 @@ def to_rgb(image: "Image") -> "Image":
 
 
 def fit_square(image: "Image", size: int) -> "Image":
-    """Shorter side resized to `size`, then the centre (size, size)."""
+    """Resize the shorter side to `size`, then cut out the centre (size, size)."""
     from PIL import Image as pillow
 
     width, height = image.size
@@ -58,7 +58,7 @@ def fit_square(image: "Image", size: int) -> "Image":
 
 
 def _upright(image: "Image") -> "Image":
-    """Turned as EXIF says.
+    """Turn an image as its EXIF orientation says.
 
     `ImageOps.exif_transpose` also writes all of EXIF anew, and fails where a tag is odd
     that has nothing to do with the picture.
@@ -85,7 +85,7 @@ def _read(
     max_pixels: int,
     draft: int = 0,
 ) -> np.ndarray:
-    """`finish` of the file as RGB, upright; `DatasetError` names a broken one."""
+    """Open as RGB, upright, and `finish` it; `DatasetError` names a broken file."""
     with open_image(path, max_pixels, whole=True) as image:
         if draft:  # JPEG: decode at 1/2, 1/4 or 1/8 where that leaves this side
             image.draft(None, (draft, draft))
@@ -93,7 +93,7 @@ def _read(
 
 
 def read_rgb(path: Path, size: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The file as uint8 (size, size, 3), upright; `DatasetError` names a broken one."""
+    """Read a file as uint8 (size, size, 3), upright; `DatasetError` if broken."""
     return _read(
         path,
         lambda image: np.asarray(fit_square(image, size)),
@@ -110,7 +110,7 @@ def read_resized(
     boxes: Sequence[Box] = (),
     max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
-    """The file as uint8 (1, height, width, 3), or its `boxes`, each resized alone.
+    """Read a file as uint8 (1, height, width, 3), or its `boxes`, each resized.
 
     With n boxes the result is (n, height, width, 3). Decoded in full, as PyTorch
     programs do. `DatasetError` names a broken file, and one that a box leaves.
@@ -133,13 +133,13 @@ def read_resized(
 
 
 def check_header(path: Path, max_pixels: int = MAX_PIXELS) -> None:
-    """Opens without decoding; `DatasetError` names a file that is no image."""
+    """Open without decoding; `DatasetError` names a file that is no image."""
     with open_image(path, max_pixels, whole=False):
         pass
 
 
 def fit_array(image: np.ndarray, size: int, channels: int) -> np.ndarray:
-    """An array (h, w, 1 or 3 or 4) as uint8 (size, size, channels of 1 or 3)."""
+    """Fit an array (h, w, 1 or 3 or 4) to uint8 (size, size, channels of 1 or 3)."""
     from PIL import Image as pillow
 
     if image.dtype == np.uint16:

@@ -1,4 +1,4 @@
-"""What a made-up person wears and looks like, drawn once per identity.
+"""Attributes of a made-up person: looks and clothes, drawn once per identity.
 
 Visible colour, NIR reflectance and heat of a material are drawn apart: a black coat may
 be bright in NIR, a pattern may be gone there, and a warm shirt tells nothing of its
@@ -19,7 +19,7 @@ PATTERN_SHARES = (0.34, 0.15, 0.13, 0.13, 0.13, 0.12)
 
 @dataclass(frozen=True)
 class Person:
-    """One identity. Lengths in statures, shares from 0 to 1."""
+    """Looks and clothes of one identity. Lengths in statures, shares from 0 to 1."""
 
     shoulder: float  # half the width
     hip: float
@@ -45,7 +45,7 @@ class Person:
 
 
 def visible_colour(random: np.random.Generator) -> tuple[float, float, float]:
-    """Clothes: often dark or greyish, now and then vivid."""
+    """Draw a colour of clothes: often dark or greyish, now and then vivid."""
     hue = float(random.random())
     saturation = float(random.beta(1.1, 1.3))
     value = 0.06 + 0.9 * float(random.beta(1.2, 1.4))
@@ -53,14 +53,14 @@ def visible_colour(random: np.random.Generator) -> tuple[float, float, float]:
 
 
 def surface(random: np.random.Generator, coldest: float, warmest: float) -> np.ndarray:
-    """(red, green, blue, NIR, heat) of some cloth, the three parts independent."""
+    """Draw (red, green, blue, NIR, heat) of cloth, the three parts independent."""
     colour = visible_colour(random)
     nir = 0.1 + 0.85 * random.random()
     return np.array([*colour, nir, random.uniform(coldest, warmest)], np.float32)
 
 
 def draw_person(random: np.random.Generator) -> Person:
-    """The attributes that belong to a stream of random numbers."""
+    """Draw the attributes that belong to a stream of random numbers."""
     upper_pattern = str(random.choice(PATTERNS, p=PATTERN_SHARES))
     lower_kind = str(
         random.choice(("trousers", "shorts", "skirt"), p=(0.66, 0.18, 0.16))
@@ -128,7 +128,10 @@ def _cloth(
 
 
 def _pattern(name: str, period: float) -> Pattern | None:
-    """`along` runs down the garment. "patch" is a shape of its own (drawing)."""
+    """Return the named pattern; its `along` runs down the garment.
+
+    "patch" is a shape of its own (person_drawing).
+    """
 
     def wave(position: np.ndarray) -> np.ndarray:
         return np.clip(2.5 * np.cos(2 * np.pi / period * position) + 0.5, 0, 1)

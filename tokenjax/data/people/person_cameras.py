@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tokenjax.data.people.clutter_drawing import Palette, draw_palette
 from tokenjax.data.people.person_shapes import Canvas
-from tokenjax.data.sources.clutter_drawing import Palette, draw_palette
 
 # Front, back, and two oblique views; cameras beyond the fourth repeat them.
 VIEWS = (0.0, np.pi, 0.75, np.pi + 0.75)
@@ -36,7 +36,7 @@ IRON = np.array(
 
 @dataclass(frozen=True)
 class Camera:
-    """What the pictures of one camera have in common."""
+    """Traits that all pictures of one camera have in common."""
 
     yaw: float  # from which side it sees people
     view_height: float  # of the picture, in statures
@@ -51,7 +51,7 @@ class Camera:
 
 
 def draw_camera(random: np.random.Generator, number: int) -> Camera:
-    """Camera `number`, from 0."""
+    """Draw the traits of camera `number`, from 0."""
     return Camera(
         yaw=VIEWS[number % len(VIEWS)] + random.normal(0, 0.12),
         view_height=random.uniform(1.08, 1.16),
@@ -67,7 +67,7 @@ def draw_camera(random: np.random.Generator, number: int) -> Camera:
 
 
 def aim(camera: Camera, random: np.random.Generator, height: int, width: int) -> Canvas:
-    """An empty canvas: the points that one picture of `camera` shows."""
+    """Return an empty canvas: the points that one picture of `camera` shows."""
     pixel = camera.view_height * random.uniform(0.96, 1.05) / height
     ground = (0.045 + random.normal(0, 0.015)) * camera.view_height
     shift = camera.shift + random.normal(0, 0.018)
@@ -81,7 +81,7 @@ def aim(camera: Camera, random: np.random.Generator, height: int, width: int) ->
 def record(
     canvas: Canvas, camera: Camera, random: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """RGB, NI and TI of what is painted, uint8 (height, width, 3) each."""
+    """Record RGB, NI and TI of what is painted, uint8 (height, width, 3) each."""
     folds = 1 + 0.09 * _smooth_noise(random, canvas.x.shape, cells=14)[..., None]
     light = canvas.values[..., :4] * folds
     # About one pixel of blur at a height of 128.
@@ -142,7 +142,7 @@ def _to_bytes(image: np.ndarray) -> np.ndarray:
 def _vignette(
     shape: tuple[int, ...], random: np.random.Generator, most: float
 ) -> np.ndarray:
-    """1 at some point near the middle, darker away from it."""
+    """Return light that is 1 at some point near the middle, darker away from it."""
     height, width = shape
     row, column = random.uniform(-0.3, 0.3, 2)
     y = (np.linspace(-1, 1, height, dtype=np.float32) - np.float32(row))[:, None]
@@ -153,7 +153,7 @@ def _vignette(
 def _smooth_noise(
     random: np.random.Generator, shape: tuple[int, ...], cells: int
 ) -> np.ndarray:
-    """Normal noise at `cells` points down the picture, interpolated between them."""
+    """Draw normal noise at `cells` points down the picture, interpolated between."""
     height, width = shape
     across = max(2, round(cells * width / height))
     coarse = random.standard_normal((cells, across), np.float32)
@@ -162,7 +162,7 @@ def _smooth_noise(
 
 
 def _interpolate(rows: np.ndarray, length: int) -> np.ndarray:
-    """(n, m) -> (length, m), linear along the first axis."""
+    """Interpolate (n, m) to (length, m), linearly along the first axis."""
     place = np.linspace(0, len(rows) - 1, length, dtype=np.float32)
     low = np.minimum(place.astype(np.int64), len(rows) - 2)
     share = (place - low)[:, None]
@@ -170,7 +170,7 @@ def _interpolate(rows: np.ndarray, length: int) -> np.ndarray:
 
 
 def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian of `sigma` pixels down and across, borders repeated."""
+    """Blur by a Gaussian of `sigma` pixels down and across, borders repeated."""
     reach = max(1, round(2.5 * sigma))
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     weights = (weights / weights.sum()).astype(np.float32)

@@ -20,7 +20,7 @@ TRUNK_DEPTH = 0.068  # half of it, at girth 1
 def paint_person(
     canvas: Canvas, person: Person, pose: Pose, place: Point = (0, 0), size: float = 1
 ) -> None:
-    """Paints `person`, feet at `place`, `size` times as tall as the middle one."""
+    """Paint `person`, feet at `place`, `size` times as tall as the middle one."""
     figure = Figure(person, pose, place, size)
     _add_legs(figure)
     _add_trunk(figure)
@@ -153,7 +153,7 @@ def _add_head(figure: Figure) -> None:
 
 
 def _add_features(figure: Figure, middle: float, wide: float) -> None:
-    """Eyes and mouth, dark in every modality; lost in small pictures."""
+    """Add eyes and mouth, dark in every modality; lost in small pictures."""
     skin = figure.person.skin.first
     dark = plain(skin * np.array([0.3, 0.3, 0.35, 0.5, 0.9], np.float32))
     lips = plain(skin * np.array([0.75, 0.5, 0.5, 0.9, 1.0], np.float32))

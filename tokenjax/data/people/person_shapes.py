@@ -28,7 +28,7 @@ Pattern = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Material:
-    """What a surface looks like: `first`, and `second` where the pattern is 1."""
+    """Looks of a surface: `first`, and `second` where the pattern is 1."""
 
     first: np.ndarray  # (CHANNELS,)
     second: np.ndarray  # (CHANNELS,)
@@ -46,12 +46,12 @@ class Shape:
 
 
 def plain(values: np.ndarray) -> Material:
-    """A material without a pattern."""
+    """Return a material without a pattern."""
     return Material(values, values)
 
 
 def ellipse(centre: Point, half_width: float, half_height: float) -> Shape:
-    """An upright ellipse."""
+    """Return an upright ellipse."""
     x, y = centre
     steps = np.linspace(-1, 1, 13)
     widths = tuple(half_width * np.sqrt(1 - steps**2))
@@ -59,7 +59,7 @@ def ellipse(centre: Point, half_width: float, half_height: float) -> Shape:
 
 
 def box(centre: Point, half_width: float, half_height: float) -> Shape:
-    """An upright rectangle."""
+    """Return an upright rectangle."""
     x, y = centre
     start, end = (x, y + half_height), (x, y - half_height)
     return Shape(start, end, (half_width, half_width), rounded=False)
@@ -67,7 +67,7 @@ def box(centre: Point, half_width: float, half_height: float) -> Shape:
 
 @dataclass
 class Canvas:
-    """The values of a picture's points, painted in place."""
+    """Values of a picture's points, painted in place."""
 
     x: np.ndarray  # (height, width)
     y: np.ndarray  # (height,) from the top down
@@ -78,7 +78,7 @@ class Canvas:
         self.values = np.zeros((*self.x.shape, CHANNELS), np.float32)
 
     def paint(self, shape: Shape, material: Material, flat: bool = False) -> None:
-        """Lays `shape` over what is there; `flat` leaves out the shading."""
+        """Lay `shape` over what is there; `flat` leaves out the shading."""
         window = self._window(shape)
         if window is None:
             return
@@ -98,7 +98,7 @@ class Canvas:
         part += cover * (values - part)
 
     def darken(self, shape: Shape, factor: float) -> None:
-        """A soft shadow: visible and NIR light times `factor` in the middle."""
+        """Cast a soft shadow: visible and NIR light times `factor` in its middle."""
         window = self._window(shape)
         if window is None:
             return
@@ -109,7 +109,7 @@ class Canvas:
         self.values[window][..., :4] *= 1 - (1 - factor) * depth
 
     def _window(self, shape: Shape) -> tuple[slice, slice] | None:
-        """Rows and columns that the shape can reach, None if it is out of view."""
+        """Return the rows and columns a shape can reach; None if it is out of view."""
         reach = max(shape.half_widths) + 2 * self.pixel
         (left, right), (low, high) = (
             (min(pair) - reach, max(pair) + reach)
@@ -129,7 +129,7 @@ class Canvas:
 def _measure(
     shape: Shape, x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """along, across, half_width and inside at points x (h, w), y (h, 1)."""
+    """Return along, across, half_width and inside at points x (h, w), y (h, 1)."""
     (x0, y0), (x1, y1) = shape.start, shape.end
     length = max(float(np.hypot(x1 - x0, y1 - y0)), 1e-6)
     step_x, step_y = (x1 - x0) / length, (y1 - y0) / length

@@ -18,7 +18,7 @@ Joint = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Pose:
-    """How a person stands in one picture. Angles in radians."""
+    """Posture of a person in one picture. Angles in radians."""
 
     yaw: float
     stride: float  # of the left leg forwards, the right one backwards
@@ -29,7 +29,7 @@ class Pose:
 
 
 def draw_pose(random: np.random.Generator, yaw: float) -> Pose:
-    """A walking or standing pose, seen from about `yaw`."""
+    """Draw a walking or standing pose, seen from about `yaw`."""
     stride = random.uniform(-0.5, 0.5)
     return Pose(
         yaw=yaw + random.normal(0, 0.22),
@@ -43,7 +43,7 @@ def draw_pose(random: np.random.Generator, yaw: float) -> Pose:
 
 @dataclass
 class Figure:
-    """Collects the parts of one person; `place` is where they stand."""
+    """Parts of one person, collected to be painted; `place` is where they stand."""
 
     person: Person
     pose: Pose
@@ -52,6 +52,7 @@ class Figure:
     parts: list[tuple[float, Shape, Material]] = field(default_factory=list)
 
     def project(self, joint: Joint) -> Point:
+        """Return the point of the picture at which a joint is seen."""
         x, y, z = joint
         across = x * np.cos(self.pose.yaw) + z * np.sin(self.pose.yaw)
         across += self.pose.lean * y
@@ -61,10 +62,11 @@ class Figure:
         )
 
     def nearness(self, x: float, z: float) -> float:
+        """Return how much nearer to the camera a point is than the body's axis."""
         return float(z * np.cos(self.pose.yaw) - x * np.sin(self.pose.yaw))
 
     def seen_width(self, half_width: float, half_depth: float) -> float:
-        """Half the width of an ellipse with these half-axes from the pose's side."""
+        """Return half the seen width of an ellipse of these half-axes."""
         cos, sin = np.cos(self.pose.yaw), np.sin(self.pose.yaw)
         return float(np.hypot(half_width * cos, half_depth * sin))
 
@@ -77,6 +79,7 @@ class Figure:
         material: Material,
         rounded: bool = True,
     ) -> None:
+        """Add a limb between two joints, to be painted in the order of `order`."""
         widths = tuple(self.size * width for width in half_widths)
         ends = self.project(start), self.project(end)
         self.parts.append((order, Shape(*ends, widths, rounded), material))
@@ -84,12 +87,13 @@ class Figure:
     def add_ellipse(
         self, order: float, centre: Joint, width: float, height: float, of: Material
     ) -> None:
+        """Add an upright ellipse around a joint."""
         shape = ellipse(self.project(centre), self.size * width, self.size * height)
         self.parts.append((order, shape, of))
 
 
 def reach(start: Joint, length: float, outwards: float, forwards: float) -> Joint:
-    """The end of a limb that hangs down, turned outwards and forwards."""
+    """Return the end of a limb that hangs down, turned outwards and forwards."""
     x, y, z = start
     drop = length * np.cos(outwards) * np.cos(forwards)
     return (
@@ -100,5 +104,6 @@ def reach(start: Joint, length: float, outwards: float, forwards: float) -> Join
 
 
 def between(start: Joint, end: Joint, share: float) -> Joint:
+    """Return the point that lies `share` of the way from `start` to `end`."""
     x, y, z = (a + share * (b - a) for a, b in zip(start, end, strict=True))
     return x, y, z

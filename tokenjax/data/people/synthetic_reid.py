@@ -28,11 +28,11 @@ from typing import Any
 import numpy as np
 
 from tokenjax.data.partition import generator
+from tokenjax.data.people.clutter_drawing import paint_background, paint_foreground
 from tokenjax.data.people.person_attributes import draw_person
 from tokenjax.data.people.person_cameras import aim, draw_camera, record
 from tokenjax.data.people.person_drawing import paint_person
 from tokenjax.data.people.person_skeleton import draw_pose
-from tokenjax.data.sources.clutter_drawing import paint_background, paint_foreground
 from tokenjax.errors import DatasetError, UserError
 
 FORMAT = 1
@@ -57,7 +57,7 @@ def generate(
     cameras: int = 4,
     train_fraction: float = 0.5,
 ) -> None:
-    """Writes the set to `directory`, or leaves it if it is there already.
+    """Write the set to `directory`, or leave it if it is there already.
 
     Training and test keep two identities each, whatever the fraction.
 
@@ -93,7 +93,7 @@ def generate(
 def render(
     seed: int, identity: int, camera: int, number: int, height: int, width: int
 ) -> dict[str, np.ndarray]:
-    """One sample: RGB, NI and TI as uint8 (height, width, 3); all counted from 0."""
+    """Draw one sample: RGB, NI, TI uint8 (height, width, 3); all count from 0."""
     place = identity, camera, number
     person = draw_person(generator(seed, _PERSON, identity))
     view = draw_camera(generator(seed, _CAMERA, camera), camera)
@@ -132,7 +132,10 @@ def _check(settings: dict[str, Any]) -> None:
 
 
 def _is_there(directory: Path, settings: dict[str, Any]) -> bool:
-    """Whether `directory` holds this set. Raises `DatasetError` if it holds another."""
+    """Return whether `directory` holds this set.
+
+    Raises `DatasetError` if it holds another.
+    """
     if not directory.exists():
         return False
     if not directory.is_dir():
@@ -159,7 +162,7 @@ def _is_there(directory: Path, settings: dict[str, Any]) -> bool:
 
 
 def _differences(found: Any, wanted: dict[str, Any]) -> str:
-    """identities 8 there, 80 asked for; ..."""
+    """Say in which settings two sets differ: "identities 8 there, 80 asked for"."""
     there = found.get("settings") if isinstance(found, dict) else None
     if not isinstance(there, dict) or found.get("format") != FORMAT:
         return f"another format than {FORMAT}"
@@ -171,7 +174,7 @@ def _differences(found: Any, wanted: dict[str, Any]) -> str:
 
 
 def _samples(settings: dict[str, Any]) -> Iterator[tuple[str, tuple[int, int, int]]]:
-    """The part, and (identity, camera, number) from 0, of every sample."""
+    """Yield the part, and (identity, camera, number) from 0, of every sample."""
     count = settings["identities"]
     train = min(max(round(count * settings["train_fraction"]), 2), count - 2)
     for identity in range(count):
@@ -202,7 +205,10 @@ def _write(directory: Path, settings: dict[str, Any]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Raises: DatasetError for whatever a user can mend."""
+    """Write the set that the command line asks for.
+
+    Raises: DatasetError for whatever a user can mend.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m tokenjax.data.people.synthetic_reid",
         description="a made-up person re-identification set in RGB, NIR and TIR",

@@ -31,7 +31,7 @@ Files = list[tuple[Path, int]]  # each with its label
 def find_parts(
     tree: ImageTree, fractions: tuple[float, float], seed: int
 ) -> tuple[list[str], dict[str, Files]]:
-    """Class names, and the files of train, validation and test.
+    """Return class names, and the files of train, validation and test.
 
     Raises: DatasetError for whatever is wrong with the folders.
     """
@@ -66,7 +66,7 @@ def find_parts(
 
 
 def _part_folders(tree: ImageTree) -> dict[str, Path]:
-    """Part -> its folder, of those that are there and hold folders."""
+    """Return the folder of every part that is there and holds folders."""
     folders: dict[str, Path] = {}
     for part, names in PART_FOLDERS.items():
         for name in names:
@@ -83,7 +83,7 @@ def _part_folders(tree: ImageTree) -> dict[str, Path]:
 
 
 def _check_layout(root: Path, top: list[Path], parts: set[Path]) -> None:
-    """Parts under other names are neither taken for classes nor passed over unsaid."""
+    """Refuse parts under other names; say what is not read beside the parts."""
     others = [shown(path.name) for path in top if path not in parts]
     if parts and others:
         logging.warning(
@@ -99,7 +99,7 @@ def _check_layout(root: Path, top: list[Path], parts: set[Path]) -> None:
 
 
 def _class_folders(tree: ImageTree, folder: Path) -> dict[str, Path]:
-    """Class name -> its folder, by name."""
+    """Return the folder of every class, by name."""
     found: dict[str, Path] = {}
     for path in tree.folders(folder):
         name = unicodedata.normalize("NFC", path.name)
@@ -120,7 +120,7 @@ def _class_folders(tree: ImageTree, folder: Path) -> dict[str, Path]:
 def _list_files(
     tree: ImageTree, classes: dict[str, Path], class_names: list[str]
 ) -> Files:
-    """Every image below the folders, by class and path; an empty class is refused."""
+    """List every image below the folders, by class and path; none may be empty."""
     files: Files = []
     empty = []
     for name, folder in classes.items():

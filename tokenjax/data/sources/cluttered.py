@@ -35,7 +35,7 @@ NOISE_MARGIN = 512  # pixels by which the noise field exceeds the canvas, each w
 
 @dataclass(frozen=True, eq=False)
 class ClutteredSplit:
-    """A split that draws its images. `draws` is (n, draws per example) in 0..1."""
+    """Split that draws its images from `draws` (n, draws per example) in 0..1."""
 
     digits: np.ndarray  # (digits, digit_size, digit_size) uint8
     digit_labels: np.ndarray  # (digits,) int32
@@ -61,7 +61,7 @@ class ClutteredSplit:
 
     @cached_property
     def _ink(self) -> np.ndarray:
-        """(digits, 4): top, left, bottom, right of what is not 0, bounds excluded."""
+        """Rectangles (digits, 4) of ink: top, left, bottom, right, ends excluded."""
         size = self.digits.shape[-1]
         ink = self.digits > 0
         sides = np.stack([ink.any(axis=2), ink.any(axis=1)])  # (2, digits, size)
@@ -105,7 +105,7 @@ class ClutteredSplit:
             _paste(images, fragment, self._free_place(place, corner))
 
     def _free_place(self, draw: np.ndarray, corner: np.ndarray) -> np.ndarray:
-        """Corners (batch, 2) uniform among those where a fragment misses the digit.
+        """Return corners (batch, 2), uniform among those that miss the digit.
 
         The forbidden corners are a rectangle within the square of all of them: the
         free ones are counted row by row, above, beside and below it.
@@ -126,7 +126,7 @@ class ClutteredSplit:
         return np.stack([row, column], axis=1)
 
     def _add_noise(self, images: np.ndarray, draws: np.ndarray) -> np.ndarray:
-        """A random window of one field of noise: drawing it anew would cost 5 ms."""
+        """Add a random window of one field of noise: drawing it anew costs 5 ms."""
         windows = np.lib.stride_tricks.sliding_window_view(
             self.noise_field, (self.canvas, self.canvas)
         )
@@ -137,12 +137,12 @@ class ClutteredSplit:
 
 
 def _whole(draws: np.ndarray, count: int) -> np.ndarray:
-    """Uniform draws in [0, 1) as integers from 0 to count - 1."""
+    """Turn uniform draws in [0, 1) into integers from 0 to count - 1."""
     return (draws * count).astype(np.int64)
 
 
 def _paste(images: np.ndarray, patches: np.ndarray, corner: np.ndarray) -> None:
-    """Patches (batch, s, s) onto images (batch, h, w) in place, the brighter wins."""
+    """Paste patches (batch, s, s) on images (batch, h, w); the brighter wins."""
     steps = np.arange(patches.shape[-1])
     row = corner[:, 0, None, None] + steps[:, None]  # (batch, s, 1)
     column = corner[:, 1, None, None] + steps  # (batch, 1, s)
@@ -161,10 +161,11 @@ def cluttered(
     test_examples: Examples = 2000,
     seed: Annotated[int, at_least(0), "of every image"] = 0,
 ) -> Dataset:
-    """Images (canvas, canvas, 1); "box" is (top, left, bottom, right) in pixels.
+    """Make images (canvas, canvas, 1) of one digit among fragments, with its box.
 
-    Sizes in pixels; `noise` is its standard deviation on the 0..1 scale. Raises
-    `DatasetError` for sizes that do not fit into one another.
+    "box" is (top, left, bottom, right). Sizes in pixels; `noise` is its standard
+    deviation on the 0..1 scale. Raises `DatasetError` for sizes that do not fit into
+    one another.
     """
     _check(canvas, digit_size, fragments, fragment_size, noise)
     counts = (train_examples, validation_examples, test_examples)

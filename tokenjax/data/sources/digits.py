@@ -26,7 +26,7 @@ CLASS_NAMES = tuple("0123456789")
 
 @lru_cache(maxsize=1)
 def _raw_digits() -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 (1797, 8, 8) of values 0..255, labels int32 (1797,).
+    """Read images uint8 (1797, 8, 8) of values 0..255 and labels int32 (1797,).
 
     Read from the file in scikit-learn's package: importing sklearn takes 1.5 to 5
     seconds of a run's start, the file 20 ms. Where it lies elsewhere, sklearn is asked.
@@ -48,7 +48,7 @@ def _raw_digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def digit_arrays(image_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """All digits, uint8 (1797, image_size, image_size), and labels int32 (1797,)."""
+    """Return all digits, uint8 (1797, image_size, image_size), and int32 labels."""
     from PIL import Image
 
     small, labels = _raw_digits()
@@ -63,7 +63,7 @@ def digit_arrays(image_size: int) -> tuple[np.ndarray, np.ndarray]:
 def digit_parts(
     split_seed: int = 0, validation_fraction: float = 0.1, test_fraction: float = 0.2
 ) -> list[np.ndarray]:
-    """Indices into `digit_arrays` of the train, validation and test part."""
+    """Return indices into `digit_arrays` of the train, validation and test part."""
     _, labels = _raw_digits()
     return stratified_split(labels, (validation_fraction, test_fraction), split_seed)
 
@@ -74,7 +74,7 @@ def digits(
     validation_fraction: ValidationFraction = 0.1,
     test_fraction: TestFraction = 0.2,
 ) -> Dataset:
-    """The digits at (image_size, image_size, 1), split by class under `split_seed`."""
+    """Load digits at (image_size, image_size, 1), split by class under `split_seed`."""
     images, labels = digit_arrays(image_size)
     train, validation, test = (
         ArraySplit(images[part][..., None], labels[part])

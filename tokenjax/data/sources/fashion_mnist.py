@@ -42,7 +42,7 @@ LARGEST = 2**30  # bytes of a file, unpacked: twenty times what the set's are
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """The uint8 array of a gzipped IDX file; `DatasetError` names a damaged one."""
+    """Read the uint8 array of a gzipped IDX file; `DatasetError` if it is damaged."""
     try:
         with gzip.open(path, "rb") as file:
             content = file.read(LARGEST + 1)
@@ -64,7 +64,7 @@ def read_idx(path: Path) -> np.ndarray:
 def _read_part(
     directory: Path, part: str, image_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 (n, image_size, image_size, 1) and labels int32 (n,)."""
+    """Read images uint8 (n, image_size, image_size, 1) and labels int32 (n,)."""
     image_path = directory / f"{part}-images-idx3-ubyte.gz"
     label_path = directory / f"{part}-labels-idx1-ubyte.gz"
     images, labels = read_idx(image_path), read_idx(label_path)
@@ -90,7 +90,7 @@ def fashion_mnist(
     split_seed: SplitSeed = 0,
     data_dir: DataDirectory = "",
 ) -> Dataset:
-    """Fashion-MNIST from IDX files, or else from a TFDS copy prepared in `data_dir`.
+    """Load Fashion-MNIST from IDX files, or else a TFDS copy prepared in `data_dir`.
 
     `directory` empty: where Debian's package dataset-fashion-mnist puts the files.
     Raises `DatasetError` when it is found nowhere, or a file is damaged.

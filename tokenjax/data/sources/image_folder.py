@@ -45,7 +45,7 @@ from tokenjax.errors import DatasetError, shown
 
 @dataclass(frozen=True)
 class _Reading:
-    """How the files become arrays."""
+    """Settings by which files become arrays."""
 
     image_size: int
     cache_bytes: int
@@ -58,7 +58,7 @@ class _Reading:
 
 
 def _make_splits(parts: dict[str, Files], reading: _Reading) -> dict[str, Split]:
-    """In memory when all of it fits, else on demand once every header is checked.
+    """Decode all if it fits in memory, else check headers and decode on demand.
 
     What is to be skipped is found by decoding everything here.
     """
@@ -116,14 +116,15 @@ def image_folder(
     max_pixels: MaxPixels = MAX_PIXELS,
     outside_links: OutsideLinks = False,
 ) -> Dataset:
-    """Images (image_size, image_size, 3): shorter side resized, centre kept, upright.
+    """Load a folder's images at (image_size, image_size, 3), a class per sub-folder.
 
-    The fractions are those of the parts that have no folder of their own. A file that
-    holds no whole image, or more than `max_pixels`, is refused, all such at once, or
-    with broken="skip" left out, and said; the division is as if they were there. In a
-    set too large for `cache_bytes` a bad header is refused at once and other damage
-    when it is met, while "skip" decodes all once at the start. A link that leaves
-    `directory` is refused unless `outside_links`.
+    The shorter side is resized and the centre kept, upright. The fractions are those of
+    the parts that have no folder of their own. A file that holds no whole image, or
+    more than `max_pixels`, is refused, all such at once, or with broken="skip" left
+    out, and said; the division is as if they were there. In a set too large for
+    `cache_bytes` a bad header is refused at once and other damage when it is met, while
+    "skip" decodes all once at the start. A link that leaves `directory` is refused
+    unless `outside_links`.
 
     Raises `DatasetError` for these, for files that cannot be opened, for a directory
     without classes or images, and for an empty class.
@@ -152,7 +153,7 @@ def image_folder(
 
 
 def _check_classes(class_names: list[str], splits: dict[str, Split]) -> None:
-    """Every class has something to train on; what a part lacks of them is said."""
+    """Refuse a class without training images; say what else a part lacks."""
     for part, split in splits.items():
         counts = np.bincount(split.labels, minlength=len(class_names))
         lacking = [class_names[index] for index in np.flatnonzero(counts == 0)]

@@ -69,7 +69,7 @@ def rgbnt201(
     outside_links: OutsideLinks = False,
     modalities: Modalities = MODALITIES,
 ) -> Dataset:
-    """People in visible, near and thermal infrared light, four cameras."""
+    """Load RGBNT201: people in visible, near and thermal infrared, four cameras."""
     reading = Reading(
         height,
         width,
@@ -97,9 +97,9 @@ def rgbnt100(
     outside_links: OutsideLinks = False,
     modalities: Modalities = MODALITIES,
 ) -> Dataset:
-    """Vehicles, eight cameras; one file holds a sample's images, so `missing` is moot.
+    """Load RGBNT100: vehicles, eight cameras, one file for all images of a sample.
 
-    It is taken all the same: one configuration serves every set.
+    So `missing` is moot; it is taken all the same: one configuration serves every set.
     """
     reading = Reading(
         height,
@@ -128,7 +128,7 @@ def msvr310(
     outside_links: OutsideLinks = False,
     modalities: Modalities = MODALITIES,
 ) -> Dataset:
-    """Vehicles, eight views, many scenes: matches of one scene are left out."""
+    """Load MSVR310: vehicles, eight views; matches of one scene are left out."""
     reading = Reading(
         height,
         width,
@@ -158,7 +158,7 @@ def synthetic_reid(
     outside_links: OutsideLinks = False,
     modalities: Modalities = MODALITIES,
 ) -> Dataset:
-    """Drawn people in RGBNT201's layout, made in `directory` where they are not yet."""
+    """Load drawn people in RGBNT201's layout, made in `directory` if not there yet."""
     from tokenjax.data.people.synthetic_reid import generate
 
     layout = dataclasses.replace(RGBNT201, name="synthetic_reid", above=())
@@ -227,7 +227,7 @@ def _identities(samples: list[Sample]) -> np.ndarray:
 def _retrieval_plan(
     layout: Layout, samples: list[list[Sample]], parts: tuple[Part, ...]
 ) -> Plan:
-    """The samples of some parts one after another, and the roles they play."""
+    """Plan a split of some parts' samples, one part after another, with roles."""
     together = list(itertools.chain(*samples))
     sizes = [len(each) for each in samples]
     roles = {
@@ -240,7 +240,7 @@ def _retrieval_plan(
 def _held_out(
     name: str, training: list[Sample], count: int, seed: int
 ) -> frozenset[int]:
-    """The `count` training identities that make the validation split."""
+    """Draw the `count` training identities that make the validation split."""
     identities = np.unique(_identities(training))
     if not 0 <= count < len(identities):
         raise DatasetError(

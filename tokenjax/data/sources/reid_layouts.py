@@ -25,7 +25,7 @@ MODALITIES = ("rgb", "nir", "tir")
 
 @dataclass(frozen=True)
 class Sample:
-    """The images of one moment: a file per modality, None where it is not on disk.
+    """Images of one moment: a file per modality, None where it is not on disk.
 
     One file for all of them stands there once for each.
     """
@@ -38,7 +38,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Part:
-    """A folder of samples, and what they are for; training when they are neither."""
+    """Folder of samples, and its role; training when it is neither."""
 
     folder: str
     query: bool = False
@@ -47,7 +47,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Layout:
-    """How one set lies on disk; `name` is also the source's."""
+    """Form in which one set lies on disk; `name` is also the source's."""
 
     name: str
     above: tuple[str, ...]  # folders between the original's root and the parts
@@ -133,7 +133,7 @@ MSVR310 = Layout(
 def read_samples(
     layout: Layout, directory: str, missing: str, outside_links: bool = False
 ) -> list[list[Sample]]:
-    """The samples of each of the layout's parts, by folder and name.
+    """Return the samples of each of the layout's parts, by folder and name.
 
     `directory` holds the parts, or `layout.above` or its end down to them. `missing`:
     "error", or "zeros" to keep samples of which some modality is not on disk.
@@ -168,7 +168,7 @@ def read_samples(
 
 
 def _find_root(layout: Layout, directory: str) -> Path:
-    """The folder that holds the parts, all of them."""
+    """Return the folder that holds the parts, all of them."""
     if not directory:
         raise DatasetError(
             f"{layout.name} needs a directory: --config.data.directory=PATH"
@@ -190,7 +190,7 @@ def _find_root(layout: Layout, directory: str) -> Path:
 
 @dataclass(frozen=True)
 class _Scan:
-    """Lists the files of parts, and collects what is wrong with them."""
+    """Files of parts as they are listed, and what was found wrong with them."""
 
     layout: Layout
     tree: ImageTree
@@ -208,7 +208,7 @@ class _Scan:
         return [sample for group in groups for sample in self._group(group)]
 
     def _group(self, folder: Path) -> list[Sample]:
-        """Samples of one folder that holds those of the modalities."""
+        """Return the samples of one folder that holds those of the modalities."""
         folders = [folder / name for name in self.layout.modality_folders]
         files = [self._files(each) for each in folders]  # one dict per modality
         names: dict[str, Path] = {}  # every name, with a file that bears it
@@ -226,7 +226,7 @@ class _Scan:
         return samples
 
     def _files(self, folder: Path) -> dict[str, Path]:
-        """Name without extension -> image file."""
+        """Return every image file by its name without extension."""
         found: dict[str, Path] = {}
         for path in self.tree.files(folder) if self.tree.is_folder(folder) else []:
             if path.stem in found:

@@ -30,7 +30,7 @@ from tokenjax.data.sources.reid_layouts import MODALITIES, Sample
 
 @dataclass(frozen=True)
 class Reading:
-    """How the files of a set become arrays."""
+    """Settings by which the files of a set become arrays."""
 
     height: int
     width: int
@@ -47,7 +47,7 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A split to be: its samples, what they are called, how they are resized."""
+    """Split to be: its samples, what they are called, how they are resized."""
 
     samples: list[Sample]
     labels: np.ndarray  # (n,) int32
@@ -56,6 +56,7 @@ class Plan:
     roles: dict[str, np.ndarray]  # "query" and "gallery" (n,) bool, or none
 
     def columns(self) -> dict[str, np.ndarray]:
+        """Return "camera", "scene" and "present", and the roles, by sample."""
         cameras = np.array([sample.camera for sample in self.samples], np.int32)
         scenes = np.array([sample.scene for sample in self.samples], np.int32)
         present = np.array(
@@ -64,11 +65,11 @@ class Plan:
         return {"camera": cameras, "scene": scenes, "present": present} | self.roles
 
     def files(self, row: int) -> list[Path]:
-        """The files of a sample, each once."""
+        """List the files of a sample, each once."""
         return [path for path in dict.fromkeys(self.samples[row].files) if path]
 
     def read(self, row: int, path: Path, reading: Reading) -> dict[int, np.ndarray]:
-        """Number of a modality -> its image, of those that lie in `path`."""
+        """Read the images of `row` that lie in `path`, by number of the modality."""
         height, width, _ = reading.shape
         limit = reading.max_pixels
         images = read_resized(path, height, width, self.method, self.boxes, limit)
@@ -78,7 +79,7 @@ class Plan:
 
 
 def make_splits(plans: dict[str, Plan], reading: Reading) -> dict[str, ReidSplit]:
-    """In memory when all of it fits, else on demand once every header is checked."""
+    """Decode all if it fits in memory, else check headers and decode on demand."""
     samples = sum(len(plan.samples) for plan in plans.values())
     size = samples * len(reading.modalities) * int(np.prod(reading.shape))
     make_images = _decode if size <= reading.cache_bytes else _check
@@ -90,7 +91,7 @@ def make_splits(plans: dict[str, Plan], reading: Reading) -> dict[str, ReidSplit
 
 
 def _jobs(plans: dict[str, Plan]) -> list[tuple[str, int, Path]]:
-    """(split, row, file) of every file: one that holds several images is one job."""
+    """List (split, row, file) of every file; one of several images is one job."""
     return [
         (name, row, path)
         for name, plan in plans.items()

@@ -110,7 +110,7 @@ def tfds(
     label_key: Annotated[str, "and of the class labels"] = "label",
     cache_bytes: CacheBytes = 4 * 2**30,
 ) -> Dataset:
-    """Any TFDS image set with class labels, at (image_size, image_size, 1 or 3).
+    """Load a TFDS set with class labels, at (image_size, image_size, 1 or 3).
 
     Images of other sizes have their shorter side resized and the centre kept. The
     validation split is taken from `train_split`, by class; an empty `data_dir` is
@@ -141,7 +141,7 @@ def cifar10(
     split_seed: SplitSeed = 0,
     download: Download = False,
 ) -> Dataset:
-    """CIFAR-10 (Krizhevsky 2009) through TFDS: 60,000 images of ten classes."""
+    """Load CIFAR-10 (Krizhevsky 2009) through TFDS: 60,000 images of ten classes."""
     dataset = tfds(
         "cifar10", image_size, data_dir, validation_fraction, split_seed, download
     )
@@ -155,7 +155,7 @@ def cifar100(
     split_seed: SplitSeed = 0,
     download: Download = False,
 ) -> Dataset:
-    """CIFAR-100 (Krizhevsky 2009) through TFDS: 60,000 images of a hundred classes."""
+    """Load CIFAR-100 (Krizhevsky 2009) through TFDS: 60,000 images, 100 classes."""
     dataset = tfds(
         "cifar100", image_size, data_dir, validation_fraction, split_seed, download
     )

@@ -14,13 +14,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tokenjax.errors import DatasetError
+from tokenjax.errors import DatasetError, first_line
 
 PROBE_SECONDS = 3.0
 
 
 def reachable(urls: Iterable[str], seconds: float) -> bool:
-    """Whether any host of `urls` answers a connection within `seconds`.
+    """Return whether any host of `urls` answers a connection within `seconds`.
 
     In daemon threads: resolving a name has no time limit of its own.
     """
@@ -44,7 +44,10 @@ def reachable(urls: Iterable[str], seconds: float) -> bool:
 
 
 def open_builder(name: str, data_dir: str, download: bool) -> Any:
-    """The TFDS builder of a prepared set; `DatasetError` says how to prepare it."""
+    """Open the TFDS builder of a prepared set, or raise how to prepare it.
+
+    Raises: DatasetError.
+    """
     # Before TensorFlow is imported, by TFDS or by us; otherwise it logs a page.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -64,8 +67,9 @@ def open_builder(name: str, data_dir: str, download: bool) -> Any:
             f"{where or 'the default data_dir'} (names: `tfds.list_builders()`)"
         ) from error
     except Exception as error:  # an unknown version "name/what", damaged descriptions
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise DatasetError(f"tfds: {name!r} cannot be opened: {reason}") from error
+        raise DatasetError(
+            f"tfds: {name!r} cannot be opened: {first_line(error)}"
+        ) from error
     if builder.is_prepared():
         return builder
     root = builder.data_dir_root if hasattr(builder, "data_dir_root") else where

@@ -8,7 +8,7 @@ import numpy as np
 
 from tokenjax.data.dataset import ArraySplit, LazySplit
 from tokenjax.data.images.image_sizes import fit_array
-from tokenjax.errors import DatasetError, unknown_name
+from tokenjax.errors import DatasetError, first_line, unknown_name
 
 
 class Reader:
@@ -47,10 +47,11 @@ class Reader:
 
     @property
     def bytes(self) -> int:
+        """Bytes that the images take in memory."""
         return self.count * self.size * self.size * self.channels
 
     def random_reader(self, *keys: str) -> Callable[[int], dict[str, Any]]:
-        """Random access to the features `keys` of an array_record's examples.
+        """Return a function that reads the features `keys` of an example by index.
 
         Decoded here: `as_data_source` decodes all or nothing, and TFDS's
         `PartialDecoding` imports TensorFlow.
@@ -75,7 +76,7 @@ class Reader:
         return read
 
     def examples(self) -> Iterator[Any]:
-        """All examples in order, read by TensorFlow unless they are array_record."""
+        """Yield all examples in order, read by TensorFlow unless array_record."""
         iterator = iter(self._examples())
         for index in itertools.count():
             try:
@@ -89,10 +90,9 @@ class Reader:
             yield example
 
     def _broken(self, index: int, error: Exception) -> DatasetError:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         return DatasetError(
             f"tfds: example {index} of split {self.split!r} of {self.builder.name} in "
-            f"{self.builder.data_dir} cannot be read: {reason}"
+            f"{self.builder.data_dir} cannot be read: {first_line(error)}"
         )
 
     def _examples(self) -> Iterable[Any]:
@@ -110,7 +110,7 @@ class Reader:
         return tensorflow_datasets.as_numpy(dataset)
 
     def checked(self, labels: np.ndarray) -> np.ndarray:
-        """`labels` (n,); refuses a split that was published without labels."""
+        """Return `labels` (n,); refuse a split that was published without labels."""
         if labels.size and labels.min() < 0:
             raise DatasetError(
                 f"tfds: split {self.split!r} of {self.builder.name} has no labels"
@@ -118,9 +118,11 @@ class Reader:
         return labels
 
     def fit(self, image: np.ndarray) -> np.ndarray:
+        """Fit one image to the split's size and channels."""
         return fit_array(image, self.size, self.channels)
 
     def in_memory(self) -> ArraySplit:
+        """Read the whole split into memory."""
         from tqdm import tqdm
 
         images = np.empty((self.count, *self.image_shape), np.uint8)
@@ -134,6 +136,7 @@ class Reader:
         return ArraySplit(images, self.checked(labels))
 
     def on_demand(self) -> LazySplit:
+        """Read the labels now, and each image when it is asked for."""
         from tqdm import tqdm
 
         read_label = self.random_reader(self.label_key)

@@ -1,4 +1,4 @@
-"""What stands around a person: walls, windows, poles, boxes, signs, cars, passers-by.
+"""Clutter around a person: walls, windows, poles, boxes, signs, cars, passers-by.
 
 Nothing here knows who the person in the middle is: a scene is drawn from random
 numbers that no attribute of theirs is drawn from, and from the palette of its camera.
@@ -18,7 +18,7 @@ from tokenjax.data.people.person_skeleton import draw_pose
 
 @dataclass(frozen=True)
 class Palette:
-    """Where a camera hangs: what its pictures have in common."""
+    """Wall and ground before a camera, which its pictures have in common."""
 
     wall: np.ndarray  # (CHANNELS,)
     ground: np.ndarray
@@ -26,7 +26,7 @@ class Palette:
 
 
 def draw_palette(random: np.random.Generator) -> Palette:
-    """Muted walls and grounds, colder than people."""
+    """Draw muted walls and grounds, colder than people."""
     wall, ground = surface(random, 0.18, 0.28), surface(random, 0.2, 0.32)
     for part in (wall, ground):
         tint = part[:3] - part[:3].mean()
@@ -38,7 +38,10 @@ def draw_palette(random: np.random.Generator) -> Palette:
 def muted_surface(
     random: np.random.Generator, coldest: float, warmest: float
 ) -> np.ndarray:
-    """Like cloth, nearer to a middle grey: streets are duller than clothes."""
+    """Draw a surface like cloth, nearer to a middle grey.
+
+    Streets are duller than clothes.
+    """
     values = surface(random, coldest, warmest)
     values[:4] = 0.45 + 0.7 * (values[:4] - 0.45)
     values[:3] = 0.4 * values[:3].mean() + 0.6 * values[:3]
@@ -48,7 +51,7 @@ def muted_surface(
 def paint_background(
     canvas: Canvas, palette: Palette, random: np.random.Generator
 ) -> None:
-    """Fills the canvas: wall, ground, and a few things before the wall."""
+    """Fill the canvas: wall, ground, and a few things before the wall."""
     horizon = palette.horizon + random.normal(0, 0.03)
     wall = palette.wall * random.uniform(0.75, 1.2)
     ground = palette.ground * random.uniform(0.8, 1.2)
@@ -69,7 +72,7 @@ def paint_background(
 
 
 def paint_foreground(canvas: Canvas, random: np.random.Generator) -> None:
-    """Now and then something hides a part of the person."""
+    """Now and then hide a part of the person behind something."""
     if random.random() > 0.22:
         return
     values = plain(muted_surface(random, 0.1, 0.35))
@@ -88,7 +91,7 @@ def paint_foreground(canvas: Canvas, random: np.random.Generator) -> None:
 
 
 def _aside(random: np.random.Generator, nearest: float, farthest: float) -> float:
-    """A place left or right of the middle."""
+    """Draw a place left or right of the middle."""
     return float(random.choice((-1, 1)) * random.uniform(nearest, farthest))
 
 
@@ -159,7 +162,7 @@ def _paint_bush(canvas: Canvas, horizon: float, random: np.random.Generator) -> 
 
 
 def _paint_passer_by(canvas: Canvas, random: np.random.Generator) -> None:
-    """Someone else, mostly beyond the left or right border."""
+    """Paint someone else, mostly beyond the left or right border."""
     pose = draw_pose(random, random.uniform(0, 2 * np.pi))
     place = (_aside(random, 0.3, 0.42), random.uniform(0.02, 0.14))
     paint_person(canvas, draw_person(random), pose, place, random.uniform(0.75, 1.0))
