@@ -4,6 +4,7 @@ A `UserError`, a bad flag or a bad configuration ends the program with one line 
 stderr and exit status 2. Any other exception is a bug and keeps its traceback.
 """
 
+import difflib
 import logging as python_logging
 import os
 import pathlib
@@ -15,7 +16,7 @@ from typing import Any, NoReturn
 from absl import app, flags, logging
 
 from tokenjax import disk_errors
-from tokenjax.config_files import BadConfigError, ConfigFileParser
+from tokenjax.config_files import BadConfigError, ConfigFileParser, list_keys
 from tokenjax.errors import UserError
 from tokenjax.plain_values import check_plain
 
@@ -204,8 +205,9 @@ def parse(values: flags.FlagValues, argv: list[str]) -> list[str]:
         for name in values
         if hasattr(type(values[name]), "override_values")
     ]
+    given = {flag.name: _overrides(flag.name, argv) for flag in configs}
     for flag in configs:
-        flag.parser = ConfigFileParser()
+        flag.parser = ConfigFileParser(given[flag.name])
     try:
         rest = values(argv)
         for flag in configs:
@@ -218,17 +220,45 @@ def parse(values: flags.FlagValues, argv: list[str]) -> list[str]:
     except flags.Error as error:
         raise UserError(_without_class(str(error))) from error
     except (AttributeError, KeyError) as error:  # of ml_collections: no such key
-        raise UserError(f"--config: {_unknown_key(error)}") from error
+        keys = {key: flag.parser.config for flag in configs for key in given[flag.name]}
+        raise UserError(f"--config: {_unknown_key(error, keys)}") from error
     except Exception as error:  # its parsers raise whatever the text led to
         raise UserError(f"--config: {_without_class(str(error))}") from error
 
 
-def _unknown_key(error: Exception) -> str:
-    """ml_collections says: 'dpth'\\nDid you mean "depth" instead of "dpth"?"""
-    name = re.search(r"\w[\w.]*", str(error).replace("\\n", "\n"))
-    nearest = re.search(r'Did you mean "([^"]+)"', str(error))
-    hint = f", did you mean {nearest[1]!r}?" if nearest else ""
-    return f"no configuration key {name[0]!r}{hint}" if name else str(error)
+def _overrides(flag: str, argv: list[str]) -> dict[str, str]:
+    """Return {"model.depth": "3"} of --config.model.depth=3 or --config.model.depth 3.
+
+    A key that stands last and alone has the value "".
+    """
+    pattern = re.compile(rf"--?(?:no)?{re.escape(flag)}\.([^=]+)(?:=(.*))?", re.DOTALL)
+    found = {}
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        match = pattern.fullmatch(word)
+        if match:
+            found[match[1]] = following if match[2] is None else match[2]
+    return found
+
+
+def _unknown_key(error: Exception, given: dict[str, Any]) -> str:
+    """Return the sentence for the first key that its configuration has not.
+
+    The nearest is looked for among whole keys, and first by its last part: who asks
+    for learning_rate means optimizer.learning_rate.
+    """
+    for key, config in given.items():
+        known = list_keys(config)
+        if key in known:
+            continue
+        last = key.rpartition(".")[2]
+        same = [each for each in known if each.rpartition(".")[2] == last]
+        nearest = same or difflib.get_close_matches(key, known, n=1, cutoff=0.7)
+        hint = f", did you mean {nearest[0]!r}?" if nearest else ""
+        return (
+            f"no configuration key {key!r}{hint} `python -m tokenjax settings` lists "
+            "them all"
+        )
+    return str(error)
 
 
 def _without_class(message: str) -> str:

@@ -10,11 +10,13 @@ import pathlib
 import sys
 import traceback
 import types
+from collections.abc import Mapping
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict
 
+from tokenjax.configuration import complete
 from tokenjax.errors import UserError, shown
 
 _MODULE = "tokenjax_config"  # its name while it runs: dataclasses look it up
@@ -25,15 +27,25 @@ class BadConfigError(Exception):
 
 
 class ConfigFileParser(flags.ArgumentParser):
-    """The parser of a flag that `config_flags.DEFINE_config_file` has defined."""
+    """The parser of a flag that `config_flags.DEFINE_config_file` has defined.
+
+    `chosen` are names of a model and a source that the command line puts in place of
+    the file's: see `tokenjax.configuration.complete`. `config` is what was parsed.
+    """
+
+    def __init__(self, chosen: Mapping[str, str]):
+        self._chosen = chosen
+        self.config = ConfigDict()
 
     def parse(self, path: str) -> ConfigDict:
         """Raises: BadConfigError."""
         try:
             config = load_config(path)
+            complete(config, self._chosen)
         except UserError as error:
             raise BadConfigError(str(error)) from error
         config.lock()
+        self.config = config
         return config
 
     def flag_type(self) -> str:
@@ -89,3 +101,14 @@ def _told(error: BaseException, name: str) -> str:
         message, lines = error.msg, [error.lineno]
     where = f" (line {lines[-1]})" if lines and lines[-1] else ""
     return f"{type(error).__name__}: {shown(message)}{where}"
+
+
+def list_keys(config: ConfigDict, prefix: str = "") -> list[str]:
+    """Return every key of a configuration, sections and what is in them."""
+    found = []
+    for key in config:
+        found.append(f"{prefix}{key}")
+        value = config[key]
+        if isinstance(value, ConfigDict):
+            found += list_keys(value, f"{prefix}{key}.")
+    return found

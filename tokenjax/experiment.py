@@ -10,7 +10,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from tokenjax import data, models, storage
+from tokenjax import configuration, data, models, storage
 from tokenjax.errors import UserError
 from tokenjax.training import loop
 from tokenjax.training.checkpoints import load_initial_variables
@@ -96,13 +96,13 @@ def train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
 
 def _train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
     settings = Settings.from_config(config)
-    hyperparameters = config.to_dict()
+    hyperparameters = configuration.completed(config.to_dict())
     given = settings.distillation.teacher
     if given and not pathlib.Path(given).is_dir():
         raise UserError(f"config: distillation.teacher: no directory {given}")
     teacher = pathlib.Path(given or workdir / TEACHER)
     built = build(config, teacher)
-    open_workdir(workdir, hyperparameters)
+    open_workdir(workdir, hyperparameters, configuration.completed)
     if settings.task == "pruning" and not given:
         if not (teacher / "evaluation.json").exists():
             say(f"first its teacher, the same network unpruned, in {teacher}")
@@ -134,34 +134,43 @@ def teacher_config(config: Any) -> Any:
 
 
 def create_model(model_config: dict[str, Any], info: data.DatasetInfo) -> nn.Module:
-    """The named model; sizes that the configuration leaves out follow from the data.
+    """Build the named model; what its arguments leave out follows from the data.
 
     Raises: UserError if a size that is given contradicts the data.
     """
-    arguments = dict(model_config)
-    name = arguments.pop("name")
+    given = {key: value for key, value in model_config.items() if value is not None}
+    name = given.pop("name")
+    for argument in models.arguments(name).values():
+        if not argument.from_data:
+            continue
+        value = _find_in_data(argument.from_data, info, name)
+        if value is None:
+            continue
+        if given.setdefault(argument.name, value) != value:
+            raise UserError(
+                f"config: model.{argument.name} is {given[argument.name]}, but "
+                f"{info.name} has {value}"
+            )
+    return models.create(name, **given)
+
+
+def _find_in_data(what: str, info: data.DatasetInfo, name: str) -> Any:
+    """Return what an argument follows from (`arguments.FromData`), None if nothing.
+
+    Raises: UserError for images that are not square where the model takes no others.
+    """
     height, width, channels = info.image_shape
-    from_data: dict[str, Any] = {
-        "img_size": height,
-        "num_classes": info.num_classes,
-        "in_chans": channels,
-        "in_channels": channels,
+    if what == "side" and height != width:
+        raise UserError(f"{name} takes square images; {info.name} has {height}x{width}")
+    found: dict[str, Any] = {
+        "side": height,
+        "size": (height, width),
+        "channels": channels,
+        "classes": info.num_classes,
     }
     if isinstance(info, data.ReidInfo):
-        from_data |= {
-            "image_size": (height, width),
-            "camera_num": info.num_cameras,
-            "modalities": info.modalities,
-        }
-    valid = models.argument_names(name)
-    if "img_size" in valid and height != width:
-        raise UserError(f"{name} takes square images; {info.name} has {height}x{width}")
-    for key, value in from_data.items():
-        if key in valid and arguments.setdefault(key, value) != value:
-            raise UserError(
-                f"config: model.{key} is {arguments[key]}, but {info.name} has {value}"
-            )
-    return models.create(name, **arguments)
+        found |= {"cameras": info.num_cameras, "modalities": info.modalities}
+    return found.get(what)
 
 
 def evaluate(

@@ -22,8 +22,6 @@ def find_contradictions(settings: "Settings") -> Iterator[str]:
             yield f'{section} is read by task "{task}" alone'
     if 0 < s.routing.anneal_to_epochs < s.routing.anneal_from_epochs:
         yield "routing.anneal_to_epochs must not be before routing.anneal_from_epochs"
-    if s.routing.anneal_to_epochs < 0:
-        yield "routing.anneal_to_epochs must be at least 0"
     if s.imbalance.many_shot < s.imbalance.few_shot:
         yield (
             f"imbalance.many_shot must be at least few_shot {s.imbalance.few_shot}, "

@@ -8,6 +8,7 @@ from tokenjax.arguments import (
     RATE,
     SHARE,
     OneOf,
+    Range,
     above,
     at_least,
 )
@@ -76,7 +77,9 @@ class Imbalance:
         Literal["none", "linear", "exponential"], "how classes are thinned"
     ] = "none"
     ratio: Annotated[
-        float, "smallest class over largest; an imbalance of 100 is 0.01"
+        float,
+        Range(above=0, maximum=1),
+        "smallest class over largest; an imbalance of 100 is 0.01",
     ] = 0.1
     seed: Annotated[int, at_least(0), "of the choice of examples"] = 42
     class_weights: Annotated[
@@ -90,9 +93,9 @@ class Imbalance:
         Weight, "times the log prior, added to logits in training (Menon: 1)"
     ] = 0.0
     many_shot: Annotated[
-        int, '"many" are classes with more training examples than this'
+        int, at_least(0), '"many" are classes with more training examples than this'
     ] = 100
-    few_shot: Annotated[int, '"few" are classes with fewer than this'] = 20
+    few_shot: Annotated[int, at_least(0), '"few" are classes with fewer than this'] = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +134,9 @@ class Routing:
     ] = 0.0
     anneal_from_epochs: Annotated[Epochs, "when annealing begins"] = 0.0
     anneal_to_epochs: Annotated[
-        float, "when it ends; 0: no annealing, the model's own from the start"
+        float,
+        NOT_NEGATIVE,
+        "when it ends; 0: no annealing, the model's own from the start",
     ] = 0.0
 
 
