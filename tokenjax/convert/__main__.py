@@ -1,9 +1,12 @@
+<<<<<<< HEAD
 """Turn a PyTorch checkpoint into one that train.py and eval.py read.
+=======
+"""`python -m tokenjax.convert`: see `tokenjax.commands.convert`."""
+>>>>>>> cli
 
-    python -m tokenjax.convert --model vdpa --checkpoint weights.pth --output DIR \\
-        --model.img_size=512 --model.depth=10 --model.embed_dim=512
-    python train.py --config configs/vdpa.py:paper --config.init_from=DIR
+import runpy
 
+<<<<<<< HEAD
 A backbone (clip_vit, camera_vit) takes published weights as they come:
 
     python -m tokenjax.convert --model clip_vit --checkpoint ViT-B-16.pt --output DIR
@@ -82,3 +85,6 @@ if __name__ == "__main__":
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+=======
+runpy.run_module("tokenjax.commands.convert", run_name="__main__")
+>>>>>>> cli
