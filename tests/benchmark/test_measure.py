@@ -38,6 +38,7 @@ def test_row_of_a_module():
     assert row.parameters == 3 * 4 + (3 * 3 * 3 * 64 + 64)  # without batch_stats
     assert row.flops == 2 * 2 * 8 * 8 * 3 * 4  # the look is not an output
     assert row.inputs == "2x8x8x3, 2"
+    assert row.image_size == (8, 8)
     assert row.images_per_second == pytest.approx(2 / row.latency.median)
     assert row.memory.bytes > 0
     assert row.latency.repeats == 5
@@ -48,6 +49,7 @@ def test_image_size_without_img_size():
         Convolutional(), "made up", 1, image_size=16, timing=TIMING
     )
     assert row.inputs == "1x16x16x3, 1"
+    assert row.image_size == (16, 16)
     assert row.flops == 2 * 16 * 16 * 3 * 4
 
 

@@ -7,7 +7,7 @@ import pytest
 from helpers.small_models import DEMO, ROUTED, SMALL
 
 from tokenjax import benchmark, models
-from tokenjax.benchmark import pairs, torch_peers
+from tokenjax.benchmark import pairs, torch_peers, torch_programs
 from tokenjax.errors import UserError
 
 TIMING = benchmark.Timing(warmup=1, repeats=5)
@@ -57,7 +57,7 @@ def test_a_step_of_theirs_trains():
     made = benchmark.program.inference(model, 2)
     peer = torch_peers.build("vit", model, made.variables)
     before = [p.detach().clone() for p in peer.module.parameters()]
-    step = torch_peers.training(peer, "float32", compiled=False)
+    step = torch_programs.training(peer, "float32", compiled=False)
     call = peer.convert(made.calls[0][1:])
     losses = [float(step(*call)) for _ in range(30)]
     assert losses[-1] < losses[0]

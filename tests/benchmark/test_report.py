@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ def row(median=0.1, spread=0.001, model="a", batch_size=1, dtype="float32", **mo
         parameters=1000,
         batch_size=batch_size,
         inputs=f"{batch_size}x512x512x3",
+        image_size=(512, 512),
         flops=2 * 10**9 * batch_size,
         latency=timed,
         memory=memory.Memory(1, memory.COMPILER),
@@ -141,6 +144,19 @@ def test_the_columns_of_the_original():
     mixed = [columns["Latency_AMP_median(ms)"].value(each) for each in rows]
     assert mixed == [50, 50, None]
     assert columns["GFLOPs@512^2"].value(rows[2]) == 2.0
+    for other in (None, (512, 256), (256, 256)):
+        sizes = [*rows, row(image_size=other)]
+        headings = [c.heading for c in table.columns_of_the_original(sizes)]
+        # What has no square images takes nothing away; another square does.
+        assert ("GFLOPs@512^2" in headings) is (other != (256, 256))
+
+
+def test_the_commit_of_these_files_alone(tmp_path, monkeypatch):
+    package = pathlib.Path(report.__file__).parent
+    assert re.fullmatch(r"[0-9a-f]{12}(-dirty)?", report.commit(package) or "f" * 12)
+    assert report.commit(tmp_path) is None
+    monkeypatch.setenv("PATH", str(tmp_path))  # no git
+    assert report.commit(package) is None
 
 
 def test_the_part_of_the_peak():

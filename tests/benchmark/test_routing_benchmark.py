@@ -51,14 +51,18 @@ def stage(few_capacities):
     return routing_stages.routed_stage(SIZES, shares, batch_size=5, dtype="float32")
 
 
+def share(contestant):
+    return contestant.labels["share"]
+
+
 def test_masks_have_the_share(stage):
     big, small, *routed = stage
-    assert (big.share, small.share) == (1, 0)
-    assert [each.share for each in routed] == [0, 0.3, 1]
+    assert (share(big), share(small)) == (1, 0)
+    assert [share(each) for each in routed] == [0, 0.3, 1]
     for contestant in stage:
         masks = [np.asarray(mask) for _, _, mask in contestant.calls]
         assert len(masks) > 1
-        assert {mask.mean() for mask in masks} == {np.float32(contestant.share)}
+        assert {mask.mean() for mask in masks} == {np.float32(share(contestant))}
     several = [mask for _, _, mask in routed[1].calls]
     assert not np.array_equal(several[0], several[1])
 
@@ -88,11 +92,11 @@ def test_whole_models_send_a_quarter(monkeypatch):
         SIZES, encoders, 3, "float32"
     )
     assert [full.name, cheap.name] == ["full_compute", "cheap_compute"]
-    assert [each.encoder for each in routed] == [
+    assert [each.labels["encoder"] for each in routed] == [
         *["convolutional-4-1"] * 2,
         *["lean-4-1"] * 2,
     ]
-    assert [each.share for each in routed] == [0.25] * 4
+    assert [share(each) for each in routed] == [0.25] * 4
     module = models.create("full_compute", **SIZES, **encoders[0].arguments())
     aux = module.apply(*full.calls[0])[1]
     assert with_encoder.flops == aux["actual_flops"][0]  # counts encoder and head
@@ -108,7 +112,7 @@ def test_an_encoder_that_is_read_is_not_said_to_be_dropped(monkeypatch):
     monkeypatch.setattr(routing_stages, "_compile", lambda function, _: function)
     sizes = {**SIZES, "aggregator": "attention"}
     full, with_encoder, *_ = routing_stages.whole_models(sizes, [LEAN], 3, "float32")
-    assert full.encoder == with_encoder.encoder == "lean-4-1"
+    assert full.labels["encoder"] == with_encoder.labels["encoder"] == "lean-4-1"
     assert full.flops == with_encoder.flops
 
 
@@ -119,13 +123,16 @@ def test_a_threshold_between_the_quarter_and_the_rest():
     assert routing_stages._quantile(one) <= 0.5
 
 
+LABELS = {"colour": "red"}  # turns know no routing
+
+
 def contestant(name, calls, seconds, flops, seen):
     def function(call):
         seen.append((name, call))
         time.sleep(seconds)
         return jnp.zeros(())
 
-    return turns.Contestant(name, "", 1.0, flops, function, [(call,) for call in calls])
+    return turns.Contestant(name, flops, function, [(call,) for call in calls], LABELS)
 
 
 def test_turns():
@@ -140,6 +147,7 @@ def test_turns():
     assert [name for name, _ in seen] == ["a", "b"] * 5
     assert [call for name, call in seen[2:] if name == "b"] == [0, 1, 2, 0]
     assert len(rounds) == first.latency.repeats == 4
+    assert first.labels == second.labels == LABELS
     assert (first.ratio, first.ideal, second.ideal) == (1, 1, 0.5)
     assert second.ratio > 1.5
     assert second.images_per_second == 2 / second.latency.median

@@ -77,7 +77,7 @@ def test_mistakes():
     ):
         with pytest.raises(UserError, match=message):
             overhead_runs.load_config("configs/vdpa.py", [override])
-    with pytest.raises(UserError, match=r"no configs/none\.py"):
+    with pytest.raises(UserError, match=r"no file configs/none\.py"):
         overhead_runs.load_config("configs/none.py", [])
 
 

@@ -5,6 +5,7 @@ from tokenjax.benchmark.latency import Latency, Timing, measure_latency
 from tokenjax.benchmark.measure import Row, measure_model, measure_module
 from tokenjax.benchmark.memory import Memory, peak_memory
 from tokenjax.benchmark.table import format_table, write_csv
+from tokenjax.benchmark.torch_peers import register_peer
 
 __all__ = [
     "Flops",
@@ -19,5 +20,6 @@ __all__ = [
     "measure_model",
     "measure_module",
     "peak_memory",
+    "register_peer",
     "write_csv",
 ]

@@ -16,18 +16,26 @@ import json
 import pathlib
 import runpy
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import flax.linen as nn
 from absl import flags
 
 from tokenjax import models, storage
 from tokenjax.benchmark import command_line, latency, measure, session, table
+from tokenjax.benchmark.session import Options
 from tokenjax.errors import UserError, unknown_name
+from tokenjax.tables import Column
+
+if TYPE_CHECKING:
+    from tokenjax.data.dataset import DatasetInfo
 
 FIGURE = "accuracy_over_latency.png"
 GIGA = ("GFLOPs", "GMACs")
 NOTE = "Size: float32 parameters, 10^6 bytes."
+SIZE: Column[measure.Row] = Column(
+    "Size(MB)", lambda row: row.parameters and 4 * row.parameters / 1e6, ".2f"
+)
 OF_MODELS = ("image_size", "dtype", "set", "evaluations")  # flags without use for runs
 
 
@@ -45,22 +53,33 @@ class Subject(NamedTuple):
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines bench.py's flags and this command's own."""
+    """Define bench.py's flags and this command's own."""
     command_line.define_flags(values)
-    options: Any = {"flag_values": values}
     flags.DEFINE_list(
-        "evaluations", [], "Of --models: vit=runs/vit/evaluation.json,...", **options
+        "evaluations",
+        [],
+        "Of --models: vit=runs/vit/evaluation.json,...",
+        flag_values=values,
     )
     flags.DEFINE_list(
-        "workdirs", [], "Runs to measure as trained: vit=runs/vit,...", **options
+        "workdirs",
+        [],
+        "Runs to measure as trained: vit=runs/vit,...",
+        flag_values=values,
     )
     flags.DEFINE_string(
-        "figure", None, f"Default: {FIGURE}, beside the CSV or here.", **options
+        "figure",
+        None,
+        f"Default: {FIGURE}, beside the CSV or here.",
+        flag_values=values,
     )
 
 
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
-    """Raises: UserError for whatever does not fit, before any measuring."""
+    """Measure what the flags ask for, print the table and draw the figure.
+
+    Raises: UserError for whatever does not fit, before any measuring.
+    """
     command_line.check_no_arguments(argv)
     options = values.flag_values_dict()
     command_line.check_file("csv", options["csv"])
@@ -95,8 +114,8 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         print(f"{figure} shows accuracy over latency")
 
 
-def named_models(options: Mapping[str, Any]) -> dict[str, Subject]:
-    """The models of --models with their --evaluations.
+def named_models(options: Options) -> dict[str, Subject]:
+    """Build the models of --models with their --evaluations.
 
     Raises:
       UserError: no model, one that is unknown or does not take the arguments, or an
@@ -120,14 +139,14 @@ def named_models(options: Mapping[str, Any]) -> dict[str, Subject]:
 
 
 def trained_models(directories: Mapping[str, str]) -> dict[str, Subject]:
-    """The models of runs, as their config.json has them, with their evaluations.
+    """Build the models of runs, as their config.json has them, with their evaluations.
 
     Raises:
       UserError: a directory that is no finished run's, or a configuration that does not
         build a model.
     """
     subjects = {}
-    known: dict[str, Any] = {}  # the data of several runs is read once
+    known: dict[str, DatasetInfo] = {}  # the data of several runs is read once
     for name, directory in directories.items():
         config = storage.read_json(pathlib.Path(directory, "config.json"))
         top1 = read_top1(pathlib.Path(directory, "evaluation.json"))
@@ -153,7 +172,7 @@ def trained_models(directories: Mapping[str, str]) -> dict[str, Subject]:
 
 
 def read_top1(path: pathlib.Path) -> float:
-    """Top-1 of an evaluation.json, a fraction.
+    """Read top-1 of an evaluation.json, a fraction.
 
     Raises:
       UserError: the file is missing, damaged, or has no top-1.
@@ -165,8 +184,8 @@ def read_top1(path: pathlib.Path) -> float:
     return float(top1)
 
 
-def make_columns(subjects: Mapping[str, Subject]) -> list[table.Column]:
-    """The table's columns; accuracy only where some is known."""
+def make_columns(subjects: Mapping[str, Subject]) -> list[Column[measure.Row]]:
+    """Return the table's columns; accuracy only where some is known."""
     name, parameters, *costs = table.chosen_columns(
         "Model",
         "Params(M)",
@@ -180,22 +199,21 @@ def make_columns(subjects: Mapping[str, Subject]) -> list[table.Column]:
     )
     # Small models have a few MFLOPs: four digits, however small.
     costs = [c._replace(form="#.4g") if c.heading in GIGA else c for c in costs]
-    size = table.Column("Size(MB)", lambda row: 4 * row.parameters / 1e6, ".2f")
-    columns = [name, parameters, size, *costs]
+    columns = [name, parameters, SIZE, *costs]
     if any(subject.top1 is not None for subject in subjects.values()):
 
         def percent(row: measure.Row) -> float | None:
             top1 = subjects[row.model].top1
             return None if top1 is None else 100 * top1
 
-        columns.append(table.Column("Top-1(%)", percent, ".2f"))
+        columns.append(Column("Top-1(%)", percent, ".2f"))
     return columns + table.chosen_columns("Dtype", "Device")
 
 
 def draw(
     rows: Sequence[measure.Row], subjects: Mapping[str, Subject], path: pathlib.Path
 ) -> None:
-    """The figure, of the first batch size."""
+    """Draw the figure, of the first batch size."""
     from tokenjax import plots  # matplotlib, needed at the end alone
 
     batch_size = rows[0].batch_size
@@ -225,9 +243,9 @@ def _refuse_for_runs(values: flags.FlagValues) -> None:
 
 
 def _figure_path(
-    options: Mapping[str, Any], subjects: Mapping[str, Subject]
+    options: Options, subjects: Mapping[str, Subject]
 ) -> pathlib.Path | None:
-    """Where the figure goes, None where there is nothing to draw.
+    """Return where the figure goes, None where there is nothing to draw.
 
     Raises:
       UserError: a figure is asked for and there is none, or it cannot be written.

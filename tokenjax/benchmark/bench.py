@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from absl import flags
 
@@ -23,12 +22,12 @@ from tokenjax.benchmark.command_line import (
     parse_arguments,
     requests,
 )
-from tokenjax.benchmark.session import SEARCHED, Request
+from tokenjax.benchmark.session import SEARCHED, Options, Request
 from tokenjax.errors import UserError
 
 
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
-    """Measures what the flags ask for, prints the tables and writes the files.
+    """Measure what the flags ask for, print the tables and write the files.
 
     Raises:
       UserError: a flag, model or argument that does not fit; before any measuring.
@@ -75,9 +74,9 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def _check(
-    options: Mapping[str, Any], wanted: Sequence[Request], arguments: Mapping[str, Any]
-) -> dict[str, Any] | None:
-    """Whatever can be said before the first measurement; the run to compare with."""
+    options: Options, wanted: Sequence[Request], arguments: Mapping[str, object]
+) -> report.Json | None:
+    """Say what can be said before measuring; return the run to compare with."""
     for flag in ("csv", "json", "figure"):
         check_file(flag, options[flag])
     if options["figure"] and not options["figure"].endswith(".png"):
@@ -98,8 +97,8 @@ def _check(
     return old
 
 
-def _check_stages(wanted: Sequence[Request], options: Mapping[str, Any]) -> None:
-    """The stages are one inference at given sizes."""
+def _check_stages(wanted: Sequence[Request], options: Options) -> None:
+    """Refuse what stages cannot be: they are one inference at given sizes."""
     searched = any(request.batch_size == SEARCHED for request in wanted)
     several = len(set(options["dtype"])) > 1
     if options["train"] or options["peer"] or searched or several:
@@ -110,9 +109,9 @@ def _check_stages(wanted: Sequence[Request], options: Mapping[str, Any]) -> None
 
 
 def _stages(
-    rows: Sequence[measure.Row], wanted: Sequence[Request], options: Mapping[str, Any]
+    rows: Sequence[measure.Row], wanted: Sequence[Request], options: Options
 ) -> list[sdtps.StageRow]:
-    """The stages at each batch size; the CSV has them after the rows, when finished."""
+    """Measure the stages at each batch size; the CSV has them after the rows."""
     arguments = parse_arguments(options["set"])
     timing = latency.Timing(
         options["warmup"], options["repeats"], options["max_seconds"]
@@ -130,7 +129,7 @@ def _stages(
 
 
 def _draw(rows: Sequence[measure.Row], path: str) -> None:
-    """The figure, of the first batch size, dtype and mode."""
+    """Draw the figure, of the first batch size, dtype and mode."""
     from tokenjax import plots  # matplotlib, needed at the end alone
 
     measured = [row for row in rows if row.latency and row.flops]

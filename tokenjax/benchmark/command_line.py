@@ -3,38 +3,44 @@
 import ast
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from absl import flags
 
 from tokenjax.benchmark import measure, sdtps
-from tokenjax.benchmark.session import SEARCHED, Request
+from tokenjax.benchmark.session import SEARCHED, Options, Request
 from tokenjax.errors import UserError
 
 PEERS = ("torch", "torch_eager")  # torch: torch.compile too
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines what all commands share; call it once, before the flags are parsed."""
-    options: Any = {"flag_values": values}
-    flags.DEFINE_string("model", None, "Model to measure.", **options)
-    flags.DEFINE_list("models", [], "Models to measure: vdpa,vit.", **options)
+    """Define what all commands share; call it once, before the flags are parsed."""
+    flags.DEFINE_string("model", None, "Model to measure.", flag_values=values)
+    flags.DEFINE_list("models", [], "Models to measure: vdpa,vit.", flag_values=values)
     flags.DEFINE_integer(
-        "image_size", 0, "Pixels a side; 0: the model's own.", 0, **options
+        "image_size", 0, "Pixels a side; 0: the model's own.", 0, flag_values=values
     )
-    flags.DEFINE_list("batch_size", ["1"], "Images per call: 1,8; or auto.", **options)
-    flags.DEFINE_list("dtype", ["float32"], "float32,bfloat16.", **options)
+    flags.DEFINE_list(
+        "batch_size", ["1"], "Images per call: 1,8; or auto.", flag_values=values
+    )
+    flags.DEFINE_list("dtype", ["float32"], "float32,bfloat16.", flag_values=values)
     flags.DEFINE_integer(
-        "warmup", 10, "Calls before the first timed one.", 0, **options
+        "warmup", 10, "Calls before the first timed one.", 0, flag_values=values
     )
-    flags.DEFINE_integer("repeats", 50, "Timed calls.", 1, **options)
+    flags.DEFINE_integer("repeats", 50, "Timed calls.", 1, flag_values=values)
     flags.DEFINE_float(
-        "max_seconds", 60.0, "Stop timing a row after this long.", 0.001, **options
+        "max_seconds",
+        60.0,
+        "Stop timing a row after this long.",
+        0.001,
+        flag_values=values,
     )
-    flags.DEFINE_string("csv", None, "Also write the rows to this file.", **options)
+    flags.DEFINE_string(
+        "csv", None, "Also write the rows to this file.", flag_values=values
+    )
     flags.DEFINE_multi_string(
-        "set", [], "Constructor arguments: depth=4,embed_dim=96.", **options
+        "set", [], "Constructor arguments: depth=4,embed_dim=96.", flag_values=values
     )
     flags.register_validator(
         "batch_size",
@@ -53,27 +59,38 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def define_bench_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Those of `define_flags`, and bench.py's own."""
+    """Define the flags of `define_flags`, and bench.py's own."""
     define_flags(values)
-    options: Any = {"flag_values": values}
-    flags.DEFINE_bool("train", False, "Time a step of the optimiser.", **options)
-    flags.DEFINE_enum(
-        "peer", None, PEERS, "Also time PyTorch's, in turns with ours.", **options
+    flags.DEFINE_bool(
+        "train", False, "Time a step of the optimiser.", flag_values=values
     )
-    flags.DEFINE_string("json", None, "Write everything to this file.", **options)
-    flags.DEFINE_string("figure", None, "Draw latency over FLOPs: PNG.", **options)
-    flags.DEFINE_string("compare", None, "Say what changed since a --json.", **options)
+    flags.DEFINE_enum(
+        "peer",
+        None,
+        PEERS,
+        "Also time PyTorch's, in turns with ours.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "json", None, "Write everything to this file.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "figure", None, "Draw latency over FLOPs: PNG.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "compare", None, "Say what changed since a --json.", flag_values=values
+    )
 
 
-def parse_arguments(texts: Sequence[str]) -> dict[str, Any]:
-    """["depth=4,depths=(2,2)", "pool=gem"] -> {"depth": 4, "depths": (2, 2), ...}.
+def parse_arguments(texts: Sequence[str]) -> dict[str, object]:
+    """Turn ["depth=4,depths=(2,2)"] into {"depth": 4, "depths": (2, 2)}.
 
     Values are Python literals; what is none is kept as a string.
 
     Raises:
       UserError: a piece without "=".
     """
-    arguments = {}
+    arguments: dict[str, object] = {}
     for text in texts:
         for piece in re.split(r",(?=\s*[A-Za-z_]\w*\s*=)", text):
             key, equals, value = (part.strip() for part in piece.partition("="))
@@ -87,7 +104,7 @@ def parse_arguments(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def parse_pairs(flag: str, texts: Sequence[str]) -> dict[str, str]:
-    """["vit=a", "vdpa=b"] -> {"vit": "a", "vdpa": "b"}.
+    """Turn ["vit=a", "vdpa=b"] into {"vit": "a", "vdpa": "b"}.
 
     Raises:
       UserError: a piece that is not name=path, or a name given twice.
@@ -103,8 +120,8 @@ def parse_pairs(flag: str, texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def requests(options: Mapping[str, Any]) -> list[Request]:
-    """The rows asked for, each model with each dtype and batch size; see `sdtps`.
+def requests(options: Options) -> list[Request]:
+    """Return the rows asked for: each model with each dtype and batch size.
 
     Raises:
       UserError: no model.
@@ -117,8 +134,8 @@ def requests(options: Mapping[str, Any]) -> list[Request]:
     return by_batch_size(sdtps.expand(names), options)
 
 
-def by_batch_size(names: Sequence[str], options: Mapping[str, Any]) -> list[Request]:
-    """Each name with each dtype and batch size that is asked for."""
+def by_batch_size(names: Sequence[str], options: Options) -> list[Request]:
+    """Join each name with each dtype and batch size that is asked for."""
     sizes = [SEARCHED if s == "auto" else int(s) for s in options["batch_size"]]
     return [
         Request(name, size, dtype, bool(options.get("train")))
@@ -129,7 +146,7 @@ def by_batch_size(names: Sequence[str], options: Mapping[str, Any]) -> list[Requ
 
 
 def check_file(flag: str, path: str | None) -> None:
-    """Refuses before measuring what could not be written after it.
+    """Refuse before measuring what could not be written after it.
 
     Raises:
       UserError: the path is a directory, or its directory is missing.
@@ -143,6 +160,9 @@ def check_file(flag: str, path: str | None) -> None:
 
 
 def check_no_arguments(argv: Sequence[str]) -> None:
-    """Raises: UserError if anything but flags was given."""
+    """Refuse whatever is no flag.
+
+    Raises: UserError.
+    """
     if len(argv) > 1:
         raise UserError(f"unexpected argument {argv[1]!r}: every option is a flag")

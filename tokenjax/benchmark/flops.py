@@ -20,11 +20,11 @@ the function and not its rules. A while loop raises, unless nothing in it is cou
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import cast
 
 import jax
-from jax.extend import core as jaxpr_types
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 from jax.interpreters import partial_eval
 
 
@@ -36,8 +36,8 @@ class Flops:
     by_primitive: dict[str, int]
 
 
-def count_flops(function: Callable[..., Any], *args: Any) -> int:
-    """FLOPs of `function(*args)`; `args` may be trees of `jax.ShapeDtypeStruct`.
+def count_flops(function: Callable[..., object], *args: object) -> int:
+    """Count the FLOPs of a call; `args` may be trees of `jax.ShapeDtypeStruct`.
 
     Raises:
       ValueError: a loop whose trip count is not known before it runs.
@@ -45,23 +45,23 @@ def count_flops(function: Callable[..., Any], *args: Any) -> int:
     return flops_by_primitive(function, *args).total
 
 
-def flops_by_primitive(function: Callable[..., Any], *args: Any) -> Flops:
-    """As `count_flops`, with the breakdown by primitive."""
+def flops_by_primitive(function: Callable[..., object], *args: object) -> Flops:
+    """Count as `count_flops` does, with the breakdown by primitive."""
     jaxpr = jax.make_jaxpr(function)(*args).jaxpr
     live, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
     counts = _count(live)
     return Flops(counts.total(), dict(counts))
 
 
-def _count(jaxpr: Any) -> Counter[str]:
-    """Counts of a jaxpr, open or closed, and of everything nested in it."""
+def _count(jaxpr: Jaxpr | ClosedJaxpr) -> Counter[str]:
+    """Count what is in a jaxpr, open or closed, and of everything nested in it."""
     counts: Counter[str] = Counter()
     for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
         counts.update(_count_equation(equation))
     return counts
 
 
-def _count_equation(equation: Any) -> Counter[str]:
+def _count_equation(equation: JaxprEqn) -> Counter[str]:
     name, params = equation.primitive.name, equation.params
     if name in _PRODUCTS:
         return Counter({name: 2 * _PRODUCTS[name](equation)})
@@ -75,36 +75,36 @@ def _count_equation(equation: Any) -> Counter[str]:
         return _scaled(_count(params["jaxpr"]), _grid_size(params))
     nested: Counter[str] = Counter()  # jit, remat, custom_jvp, custom_vjp, shard_map
     for value in params.values():
-        if isinstance(value, jaxpr_types.Jaxpr | jaxpr_types.ClosedJaxpr):
+        if isinstance(value, Jaxpr | ClosedJaxpr):
             nested.update(_count(value))
     return _scaled(nested, _shards(params) if name == "shard_map" else 1)
 
 
-def _dot_macs(equation: Any) -> int:
+def _dot_macs(equation: JaxprEqn) -> int:
     (contracted, _), _ = equation.params["dimension_numbers"]
     return _size(equation.outvars[0]) * _size(equation.invars[0], contracted)
 
 
-def _convolution_macs(equation: Any) -> int:
+def _convolution_macs(equation: JaxprEqn) -> int:
     """Groups need no care: the kernel's input channels are already those of one."""
     params = equation.params
     features = params["dimension_numbers"].rhs_spec[0]
-    taps = _size(equation.invars[1]) // equation.invars[1].aval.shape[features]
+    taps = _size(equation.invars[1]) // _shape(equation.invars[1])[features]
     macs = _size(equation.outvars[0]) * taps
     return macs // math.prod(params["lhs_dilation"])
 
 
-def _ragged_dot_macs(equation: Any) -> int:
+def _ragged_dot_macs(equation: JaxprEqn) -> int:
     """Each left row meets one group, so the group dimension multiplies nothing."""
     numbers = equation.params["ragged_dot_dimension_numbers"]
     (_, contracted), (_, batch) = numbers.dot_dimension_numbers
     shared = {*contracted, *batch, *numbers.rhs_group_dimensions}
     right = equation.invars[1]
-    free = [axis for axis in range(right.aval.ndim) if axis not in shared]
+    free = [axis for axis in range(len(_shape(right))) if axis not in shared]
     return _size(equation.invars[0]) * _size(right, free)
 
 
-_PRODUCTS: dict[str, Callable[[Any], int]] = {
+_PRODUCTS: dict[str, Callable[[JaxprEqn], int]] = {
     "dot_general": _dot_macs,
     "conv_general_dilated": _convolution_macs,
     "ragged_dot_general": _ragged_dot_macs,
@@ -112,7 +112,7 @@ _PRODUCTS: dict[str, Callable[[Any], int]] = {
 }
 
 
-def _count_while(params: dict[str, Any]) -> Counter[str]:
+def _count_while(params: dict) -> Counter[str]:
     body = _count(params["body_jaxpr"]) + _count(params["cond_jaxpr"])
     if body:
         raise ValueError(
@@ -122,7 +122,7 @@ def _count_while(params: dict[str, Any]) -> Counter[str]:
     return body
 
 
-def _grid_size(params: dict[str, Any]) -> int:
+def _grid_size(params: dict) -> int:
     grid = params["grid_mapping"].grid
     if not all(isinstance(extent, int) for extent in grid):
         raise ValueError(
@@ -131,8 +131,8 @@ def _grid_size(params: dict[str, Any]) -> int:
     return math.prod(grid)
 
 
-def _shards(params: dict[str, Any]) -> int:
-    """How often the body of a shard_map runs: once on each device of its axes."""
+def _shards(params: dict) -> int:
+    """Return how often a shard_map runs its body: on each device of its axes."""
     shape = dict(params["mesh"].shape)
     return math.prod(shape[axis] for axis in params["newly_manual_axes"])
 
@@ -141,6 +141,10 @@ def _scaled(counts: Counter[str], factor: int) -> Counter[str]:
     return Counter({name: factor * count for name, count in counts.items()})
 
 
-def _size(variable: Any, axes: Any = None) -> int:
-    shape = variable.aval.shape
+def _size(variable: Var | Literal, axes: Iterable[int] | None = None) -> int:
+    shape = _shape(variable)
     return math.prod(shape if axes is None else (shape[axis] for axis in axes))
+
+
+def _shape(variable: Var | Literal) -> tuple[int, ...]:
+    return cast(jax.core.ShapedArray, variable.aval).shape

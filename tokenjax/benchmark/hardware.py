@@ -9,7 +9,7 @@ import jax
 
 
 def describe() -> str:
-    """Devices of this process, such as "1 x NVIDIA H200" or "CPU ..., 2 cores"."""
+    """Name the devices of this process: "1 x NVIDIA H200" or "CPU ..., 2 cores"."""
     devices = jax.local_devices()
     if devices[0].platform == "cpu":
         return f"{_processor()}, {_cores()} cores"
@@ -37,7 +37,7 @@ _PEAKS = {
 
 
 def peak_flops(device_kind: str, dtype: str) -> float | None:
-    """The most FLOPs a second of one device, None where no data sheet tells."""
+    """Return the most FLOPs a second of a device, None where no data sheet tells."""
     for name, (half, single) in _PEAKS.items():
         if name in device_kind:
             return 1e12 * (half if dtype == "bfloat16" else single)
@@ -45,7 +45,7 @@ def peak_flops(device_kind: str, dtype: str) -> float | None:
 
 
 def _processor() -> str:
-    """The processor's own name on Linux; elsewhere what Python knows of it."""
+    """Return the processor's name on Linux; elsewhere what Python knows of it."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -4,16 +4,15 @@ Zeros, which examples often are, would let selective models take one path always
 processors take short cuts.
 """
 
-from typing import Any
-
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 
 def distinct_inputs(
-    module: Any, batch_size: int, image_size: int = 0, count: int = 3
-) -> list[tuple[Any, ...]]:
-    """`count` argument tuples of `module`, each with its own standard normal noise.
+    module: nn.Module, batch_size: int, image_size: int = 0, count: int = 3
+) -> list[tuple]:
+    """Return `count` argument tuples of `module`, each with its own normal noise.
 
     Args:
       module: has `example_inputs(batch_size)` -> tuple of trees of arrays.
@@ -43,7 +42,16 @@ def _noise(leaf: jax.Array, image_size: int, key: jax.Array) -> jax.Array:
     return jax.random.normal(key, shape, leaf.dtype)
 
 
-def shapes(arguments: Any) -> str:
-    """The shapes of a tree of arrays, such as "8x224x224x3, 8"."""
+def image_size(arguments: tuple) -> tuple[int, int] | None:
+    """Return height and width of the images that come first, None where none do.
+
+    Images are arrays of four axes, (batch, height, width, channels).
+    """
+    first = jax.tree.leaves(arguments)[0]
+    return first.shape[1:3] if first.ndim == 4 else None
+
+
+def shapes(arguments: tuple) -> str:
+    """Return the shapes of a tree of arrays in words, such as "8x224x224x3, 8"."""
     leaves = jax.tree.leaves(arguments)
     return ", ".join("x".join(map(str, leaf.shape)) or "scalar" for leaf in leaves)

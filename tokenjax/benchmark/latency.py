@@ -7,7 +7,6 @@ before it; every call is waited for with `jax.block_until_ready`. All times in s
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -59,9 +58,9 @@ class Latency:
 
 
 def compile_function(
-    function: Callable[..., Any], arguments: Sequence[Any], donate: bool = False
+    function: Callable[..., object], arguments: Sequence[object], donate: bool = False
 ) -> tuple[jax.stages.Compiled, float]:
-    """Traces, lowers and compiles `function(*arguments)`; also returns the seconds.
+    """Trace, lower and compile `function(*arguments)`; also return the seconds.
 
     With `donate` the function may write its outputs over its first argument.
     """
@@ -72,9 +71,9 @@ def compile_function(
 
 
 def time_calls(
-    function: Callable[..., Any], inputs: Sequence[Sequence[Any]], timing: Timing
+    function: Callable[..., object], inputs: Sequence[Sequence[object]], timing: Timing
 ) -> np.ndarray:
-    """Seconds of each timed call of a compiled function, (repeats,) or fewer."""
+    """Return the seconds of each timed call of a function, (repeats,) or fewer."""
     stop_warmup = time.perf_counter() + timing.max_seconds / 4
     for index in range(timing.warmup):
         jax.block_until_ready(function(*inputs[index % len(inputs)]))
@@ -96,7 +95,7 @@ def time_calls(
 
 
 def summarize(seconds: np.ndarray, compile_seconds: float) -> Latency:
-    """Statistics of the timed calls, (repeats,); std is that of the calls made."""
+    """Return statistics of the timed calls, (repeats,); std is that of those made."""
     low, high = median_interval(seconds)
     return Latency(
         compile_seconds=compile_seconds,
@@ -112,7 +111,7 @@ def summarize(seconds: np.ndarray, compile_seconds: float) -> Latency:
 
 
 def median_interval(values: np.ndarray) -> tuple[float, float]:
-    """A 95 % confidence interval of the median, by ranks: no shape is assumed.
+    """Return a 95 % confidence interval of the median, by ranks: whatever the shape.
 
     The normal approximation of the binomial, n / 2 -+ 0.98 sqrt(n) ranks; of less than
     six values the least and the greatest.
@@ -124,11 +123,11 @@ def median_interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def measure_latency(
-    function: Callable[..., Any],
-    inputs: Sequence[Sequence[Any]],
+    function: Callable[..., object],
+    inputs: Sequence[Sequence[object]],
     timing: Timing | None = None,
 ) -> Latency:
-    """Compiles a function for its inputs and times it.
+    """Compile a function for its inputs and times it.
 
     Args:
       function: any function that jits; it must not donate its arguments.

@@ -3,11 +3,11 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tokenjax import models
 from tokenjax.benchmark import (
@@ -28,7 +28,8 @@ SDTPS = "sdtps"  # a module within `demo` and no model of its own
 class Row:
     """One measurement; FLOPs and latency are those of the whole batch.
 
-    `inputs` are the shapes of the arguments, batch included; `device` is its kind.
+    `inputs` are the shapes of the arguments, batch included; `image_size` height and
+    width of the images among them, None where there are none; `device` is its kind.
     Where something went wrong, `problem` says what, and the numbers are missing.
     """
 
@@ -43,15 +44,16 @@ class Row:
     device: str
     mode: str = INFERENCE
     problem: str = ""
+    image_size: tuple[int, int] | None = None
 
     @property
     def images_per_second(self) -> float | None:
-        """Batch size over median latency."""
+        """Return the batch size over the median latency."""
         return self.batch_size / self.latency.median if self.latency else None
 
     @property
     def utilization(self) -> float | None:
-        """FLOPs per second over the most that the device can do; None if unknown."""
+        """Return FLOPs a second over the most that the device can do, if known."""
         peak = hardware.peak_flops(self.device, self.dtype)
         if not (peak and self.flops and self.latency):
             return None
@@ -59,14 +61,14 @@ class Row:
 
 
 def names() -> list[str]:
-    """Every name that `build` knows."""
+    """Return every name that `build` knows."""
     return sorted([*models.names(), SDTPS])
 
 
 def build(
-    name: str, model_kwargs: Mapping[str, Any], dtype: str, image_size: int
+    name: str, model_kwargs: Mapping[str, object], dtype: str, image_size: int
 ) -> tuple[nn.Module, int]:
-    """The model, and the image size left to the inputs (0 where the model knows it).
+    """Build a model; also return the image size left to the inputs, 0 where it knows.
 
     Raises:
       UserError: an unknown model, argument or dtype.
@@ -78,11 +80,10 @@ def build(
     if name not in names():
         raise UserError(unknown_name("model", name, names()))
     if name == SDTPS:
-        model: Any = build("demo", model_kwargs, dtype, image_size)[0]
-        return model.make_sdtps(), 0
+        return build("demo", model_kwargs, dtype, image_size)[0].make_sdtps(), 0
     valid = models.argument_names(name)
     computed = jnp.bfloat16 if dtype == "bfloat16" else jnp.float32
-    arguments: dict[str, Any] = {"dtype": computed} if "dtype" in valid else {}
+    arguments: dict[str, object] = {"dtype": computed} if "dtype" in valid else {}
     if image_size and "img_size" in valid:
         arguments["img_size"], image_size = image_size, 0
     elif image_size and "image_size" in valid:
@@ -94,7 +95,10 @@ def build(
 
 
 def _check_image_size(model: nn.Module, name: str, image_size: int) -> None:
-    """Raises: UserError unless the model takes images of this size."""
+    """Refuse a size of images that the model does not take.
+
+    Raises: UserError.
+    """
     example = inputs.distinct_inputs(model, 1, image_size, count=1)[0]
     try:
         jax.eval_shape(model.init, jax.random.key(0), *example)
@@ -104,14 +108,14 @@ def _check_image_size(model: nn.Module, name: str, image_size: int) -> None:
 
 def measure_model(
     name: str,
-    model_kwargs: Mapping[str, Any] | None = None,
+    model_kwargs: Mapping[str, object] | None = None,
     batch_size: int = 1,
     dtype: str = "float32",
     image_size: int = 0,
     timing: latency.Timing | None = None,
     train: bool = False,
 ) -> Row:
-    """Measures a model of `tokenjax.models` by its name.
+    """Measure a model of `tokenjax.models` by its name.
 
     Args:
       name: one of `models.names()`.
@@ -140,7 +144,7 @@ def measure_module(
     timing: latency.Timing | None = None,
     train: bool = False,
 ) -> Row:
-    """Measures a module that has `example_inputs(batch_size)`; see `measure_model`.
+    """Measure a module that has `example_inputs(batch_size)`; see `measure_model`.
 
     `label` and `dtype` go into the row as they are.
     """
@@ -159,7 +163,7 @@ def measure_module(
 def prepare(
     module: nn.Module, batch_size: int, image_size: int, train: bool
 ) -> program.Program:
-    """Compiled, for one batch."""
+    """Compile a training step or inference for one batch."""
     make = program.training if train else program.inference
     return make(module, batch_size, image_size)
 
@@ -170,16 +174,17 @@ def make_row(
     batch_size: int,
     dtype: str,
     train: bool,
-    seconds: Any,
+    seconds: np.ndarray,
     peak_before: int | None = None,
 ) -> Row:
-    """A row of the seconds of every timed call (repeats,)."""
+    """Make a row of the seconds of every timed call (repeats,)."""
     device = jax.devices()[0]
     return Row(
         model=label,
         parameters=made.parameters,
         batch_size=batch_size,
         inputs=made.inputs,
+        image_size=made.image_size,
         flops=made.flops,
         latency=latency.summarize(seconds, made.compile_seconds),
         memory=memory.peak_memory(made.compiled, device, peak_before),
@@ -192,7 +197,7 @@ def make_row(
 def failed_row(
     label: str, batch_size: int, dtype: str, train: bool, problem: str
 ) -> Row:
-    """The row of what could not be measured."""
+    """Make the row of what could not be measured."""
     return Row(
         model=label,
         parameters=None,
@@ -210,7 +215,10 @@ def failed_row(
 
 @contextlib.contextmanager
 def fitting(label: str, batch_size: int) -> Iterator[None]:
-    """Raises: memory.OutOfMemory for a batch that does not fit into the device's."""
+    """Translate a device's failure to allocate into a sentence.
+
+    Raises: memory.OutOfMemory for a batch that does not fit.
+    """
     try:
         yield
     except (jax.errors.JaxRuntimeError, memory.OutOfMemory) as error:

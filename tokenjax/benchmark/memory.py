@@ -8,7 +8,6 @@ believed only where it rose while the function ran; otherwise the compiler's pla
 import dataclasses
 import pathlib
 import re
-from typing import Any
 
 import jax
 
@@ -27,7 +26,7 @@ class Memory:
 
 
 def device_peak(device: jax.Device) -> int | None:
-    """The device's high-water mark so far, or None where it keeps none (CPU)."""
+    """Return the device's high-water mark so far, or None where it keeps none (CPU)."""
     statistics = device.memory_stats() or {}
     return statistics.get("peak_bytes_in_use")
 
@@ -35,7 +34,7 @@ def device_peak(device: jax.Device) -> int | None:
 def peak_memory(
     compiled: jax.stages.Compiled, device: jax.Device, peak_before: int | None = None
 ) -> Memory:
-    """Peak memory of a function that has just run.
+    """Return the peak memory of a function that has just run.
 
     Args:
       compiled: the function, compiled.
@@ -50,8 +49,10 @@ def peak_memory(
 
 
 def planned(compiled: jax.stages.Compiled) -> int:
-    """Bytes of arguments, outputs and temporaries, by the compiler's plan."""
-    plan: Any = compiled.memory_analysis()
+    """Return the bytes that the compiler plans for all that a program holds."""
+    plan = compiled.memory_analysis()
+    if plan is None:
+        raise ValueError("this device's compiler has no plan of memory")
     return int(
         plan.argument_size_in_bytes
         + plan.output_size_in_bytes
@@ -65,7 +66,7 @@ class OutOfMemory(UserError):
 
 
 def check_fits(compiled: jax.stages.Compiled, device: jax.Device) -> None:
-    """Refuses on a CPU what no accelerator would allocate either.
+    """Refuse on a CPU what no accelerator would allocate either.
 
     There an allocation does not fail: the operating system ends the process later.
 
@@ -81,7 +82,7 @@ def check_fits(compiled: jax.stages.Compiled, device: jax.Device) -> None:
 
 
 def available() -> int | None:
-    """Bytes of main memory that a process can still have, None where unknown."""
+    """Return the bytes that a process can still have, None where unknown."""
     try:
         text = pathlib.Path("/proc/meminfo").read_text()
     except OSError:

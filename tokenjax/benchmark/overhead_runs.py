@@ -1,4 +1,4 @@
-"""Runs train.py until its performance.jsonl holds enough rows, then stops it politely.
+"""Trains until performance.jsonl holds enough rows, then stops the run politely.
 
 The real program in a process of its own: nothing of it is imitated. It is told to log
 every `interval` steps and to save every second time, so that intervals with and without
@@ -8,19 +8,18 @@ a save take turns and whatever else the machine does hits both alike.
 import ast
 import json
 import pathlib
-import runpy
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import tokenjax
-from tokenjax import data
+from ml_collections import ConfigDict
+
+from tokenjax import config_files, data
 from tokenjax.errors import UserError
+from tokenjax.processes import train_command
 
-ROOT = pathlib.Path(tokenjax.__file__).parents[1]
 PATIENCE_SECONDS = 300.0  # for a run to save and end once it is told to
 
 
@@ -39,21 +38,16 @@ class Plan(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """One to warm up, and two for each pair."""
+        """Return how many rows: one to warm up, and two for each pair."""
         return 1 + 2 * self.pairs
 
 
-def load_config(spec: str, overrides: Sequence[str]) -> Any:
-    """The configuration configs/NAME.py[:variant], changed.
+def load_config(spec: str, overrides: Sequence[str]) -> ConfigDict:
+    """Read the configuration configs/NAME.py[:variant] and change it.
 
     Raises: UserError for one that is not there, or an override that does not fit.
     """
-    path, _, variant = spec.partition(":")
-    if not (ROOT / path).is_file() or not (ROOT / "train.py").is_file():
-        raise UserError(f"no {path} and train.py in {ROOT}: use the repository")
-    if str(ROOT) not in sys.path:
-        sys.path.insert(0, str(ROOT))  # a config file may import another
-    config = runpy.run_path(str(ROOT / path))["get_config"](variant or "default")
+    config = config_files.load_config(spec)
     for override in overrides:
         key, equals, text = override.partition("=")
         try:
@@ -70,7 +64,10 @@ def load_config(spec: str, overrides: Sequence[str]) -> Any:
 
 
 def command(spec: str, workdir: pathlib.Path, plan: Plan) -> list[str]:
-    """train.py with the settings of the plan, in steps where it asks for epochs."""
+    """Return the command that trains with the settings of the plan.
+
+    They are in steps; where a setting asks for epochs, they are turned into those.
+    """
     config = load_config(spec, plan.overrides)
     examples = len(data.load(config.data).train)
     every = 2 * plan.interval * config.batch_size / examples
@@ -81,8 +78,7 @@ def command(spec: str, workdir: pathlib.Path, plan: Plan) -> list[str]:
         "evaluate_every_epochs": 1e9,
     }
     return [
-        sys.executable,
-        str(ROOT / "train.py"),
+        *train_command(),
         f"--config={spec}",
         f"--workdir={workdir}",
         *(f"--config.{override}" for override in plan.overrides),
@@ -91,9 +87,9 @@ def command(spec: str, workdir: pathlib.Path, plan: Plan) -> list[str]:
 
 
 def run(
-    spec: str, workdir: pathlib.Path, plan: Plan, on_row: Callable[[], Any]
+    spec: str, workdir: pathlib.Path, plan: Plan, on_row: Callable[[], object]
 ) -> list[dict[str, float]]:
-    """The rows of a run, the one of warming up left out.
+    """Return the rows of a run, the one of warming up left out.
 
     Args:
       spec: configs/NAME.py[:variant].
@@ -107,7 +103,7 @@ def run(
     output = workdir / "output.txt"
     with open(output, "w") as file:
         process = subprocess.Popen(
-            command(spec, workdir, plan), stdout=file, stderr=file, cwd=ROOT
+            command(spec, workdir, plan), stdout=file, stderr=file
         )
     try:
         seen = 0

@@ -8,12 +8,20 @@ nothing.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import flax.linen as nn
 import numpy as np
 
-from tokenjax.benchmark import latency, measure, program, table, torch_peers, turns
+from tokenjax import tables
+from tokenjax.benchmark import (
+    latency,
+    measure,
+    program,
+    torch_peers,
+    torch_programs,
+    turns,
+)
+from tokenjax.tables import Column
 
 PAUSE = 0.01  # seconds between calls: idle threads of the other library spin a while
 MOST_WARMUP = 3
@@ -56,7 +64,7 @@ def measure_pairs(
     train: bool,
     with_compiled: bool,
 ) -> tuple[measure.Row, list[Pair]]:
-    """A row of ours, and its pairs; of `timing`, warm-ups and repeats are rounds.
+    """Measure a row of ours and its pairs; repeats and warm-ups are rounds.
 
     Raises:
       UserError: a batch too big for the device.
@@ -64,15 +72,15 @@ def measure_pairs(
     with measure.fitting(name, batch_size):
         made = measure.prepare(module, batch_size, image_size, train)
         kinds = ["eager", *(["compiled"] if with_compiled else [])]
-        contestants = [_contestant(name, made.function, made.calls, made.flops)]
+        contestants = [turns.Contestant(name, made.flops, made.function, made.calls)]
         differences: list[float | None] = []
         peer = torch_peers.build(name, module, made.variables)
         examples = made.calls if train else [call[1:] for call in made.calls]
         calls = [peer.convert(example) for example in examples]
-        make = torch_peers.training if train else torch_peers.inference
+        make = torch_programs.training if train else torch_programs.inference
         for kind in kinds:
             function = make(peer, dtype, kind == "compiled")
-            contestants.append(_contestant(kind, function, calls, made.flops))
+            contestants.append(turns.Contestant(kind, made.flops, function, calls))
             difference = None if train else _difference(made, function, calls[0])
             differences.append(difference)
         rounds = dataclasses.replace(timing, warmup=min(timing.warmup, MOST_WARMUP))
@@ -86,13 +94,9 @@ def measure_pairs(
     ]
 
 
-def _contestant(
-    name: str, function: Any, calls: Sequence[tuple[Any, ...]], flops: int
-) -> turns.Contestant:
-    return turns.Contestant(name, "", 1.0, flops, function, calls)
-
-
-def _difference(made: program.Program, function: Any, call: tuple[Any, ...]) -> float:
+def _difference(
+    made: program.Program, function: torch_programs.Call, call: tuple
+) -> float:
     ours = np.asarray(made.function(*made.calls[0]), np.float64)
     theirs = function(*call).float().cpu().numpy()
     return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
@@ -124,26 +128,26 @@ def _pair(
     )
 
 
-COLUMNS = (
-    table.Column("Model", lambda pair: pair.model, "s"),
-    table.Column("Batch", lambda pair: pair.batch_size, "d"),
-    table.Column("Mode", lambda pair: pair.mode, "s"),
-    table.Column("Dtype", lambda pair: pair.dtype, "s"),
-    table.Column("PyTorch", lambda pair: pair.peer, "s"),
-    table.Column("Ours(ms)", lambda pair: 1e3 * pair.ours.median, ".2f"),
-    table.Column("Theirs(ms)", lambda pair: 1e3 * pair.theirs.median, ".2f"),
-    table.Column("Ours/theirs", lambda pair: pair.ratio, ".3f"),
-    table.Column("95%", lambda pair: f"{pair.low:.3f}-{pair.high:.3f}", "s"),
-    table.Column("Difference", lambda pair: pair.difference, ".1e"),
+COLUMNS: tuple[Column[Pair], ...] = (
+    Column("Model", lambda pair: pair.model, "s"),
+    Column("Batch", lambda pair: pair.batch_size, "d"),
+    Column("Mode", lambda pair: pair.mode, "s"),
+    Column("Dtype", lambda pair: pair.dtype, "s"),
+    Column("PyTorch", lambda pair: pair.peer, "s"),
+    Column("Ours(ms)", lambda pair: 1e3 * pair.ours.median, ".2f"),
+    Column("Theirs(ms)", lambda pair: 1e3 * pair.theirs.median, ".2f"),
+    Column("Ours/theirs", lambda pair: pair.ratio, ".3f"),
+    Column("95%", lambda pair: f"{pair.low:.3f}-{pair.high:.3f}", "s"),
+    Column("Difference", lambda pair: pair.difference, ".1e"),
 )
 
 
 def format_pairs(pairs: Sequence[Pair]) -> str:
-    """The table, and under it what was compared."""
+    """Return the table, and under it what was compared."""
     sources = dict.fromkeys(f"{pair.model}: {pair.source}" for pair in pairs)
     return "\n".join(
         [
-            *table.format_rows(pairs, COLUMNS),
+            *tables.text_lines(pairs, COLUMNS),
             "",
             "Ours/theirs: median over the rounds of the ratio of times within a round; "
             "below 1 ours is faster. Difference: of the outputs, relative.",

@@ -12,16 +12,17 @@ Tokens without a classifier have no such step.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from flax.typing import VariableDict
 
 from tokenjax.benchmark import flops, inputs, latency, memory
 from tokenjax.errors import UserError
 
+Calls = Sequence[tuple]  # arguments of a function, to be taken in turn
 LEARNING_RATE, WEIGHT_DECAY = 1e-4, 0.05  # numbers alone; they cost nothing
 
 
@@ -33,6 +34,7 @@ class Program:
       parameters: trained numbers.
       flops: of one call, 2 per multiply-add.
       inputs: shapes, in words.
+      image_size: height and width of the images among them, None where there are none.
       compiled: by XLA; its plan of memory can be asked for.
       compile_seconds: to trace, lower and compile.
       function: one call, to be waited for; a training step keeps its own state.
@@ -43,15 +45,16 @@ class Program:
     parameters: int
     flops: int
     inputs: str
+    image_size: tuple[int, int] | None
     compiled: jax.stages.Compiled
     compile_seconds: float
-    function: Callable[..., Any]
-    calls: Sequence[tuple[Any, ...]]
-    variables: Any
+    function: Callable[..., object]
+    calls: Calls
+    variables: VariableDict
 
 
 def inference(module: nn.Module, batch_size: int, image_size: int = 0) -> Program:
-    """The first output of a module that has `example_inputs(batch_size)`."""
+    """Compile a module, which has `example_inputs(batch_size)`, to its first output."""
     variables, examples = _start(module, batch_size, image_size)
     calls = [(variables, *example) for example in examples]
     function = first_output(module)
@@ -60,6 +63,7 @@ def inference(module: nn.Module, batch_size: int, image_size: int = 0) -> Progra
         parameters=count_parameters(variables),
         flops=flops.count_flops(function, *calls[0]),
         inputs=inputs.shapes(examples[0]),
+        image_size=inputs.image_size(examples[0]),
         compiled=compiled,
         compile_seconds=seconds,
         function=compiled,
@@ -69,13 +73,13 @@ def inference(module: nn.Module, batch_size: int, image_size: int = 0) -> Progra
 
 
 def training(module: nn.Module, batch_size: int, image_size: int = 0) -> Program:
-    """A step of a model that `check_trainable` takes."""
+    """Compile a training step of a model that `check_trainable` takes."""
     variables, examples = _start(module, batch_size, image_size)
     optimizer = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     params = variables["params"]
     others = {name: value for name, value in variables.items() if name != "params"}
 
-    def step(state: Any, *example: Any) -> Any:
+    def step(state: _State, *example: object) -> _State:
         params, others, moments, number = state
         gradients, others = jax.grad(_loss(module, others, number), has_aux=True)(
             params, *example
@@ -83,7 +87,8 @@ def training(module: nn.Module, batch_size: int, image_size: int = 0) -> Program
         updates, moments = optimizer.update(gradients, moments, params)
         return optax.apply_updates(params, updates), others, moments, number + 1
 
-    state = (params, others, jax.jit(optimizer.init)(params), jnp.zeros((), jnp.int32))
+    moments = jax.jit(optimizer.init)(params)
+    state: _State = (params, others, moments, jnp.zeros((), jnp.int32))
     state = jax.tree.map(jnp.copy, state)  # the step donates it
     counted = flops.count_flops(step, state, *examples[0])
     compiled, seconds = _compile(step, (state, *examples[0]), donate=True)
@@ -91,6 +96,7 @@ def training(module: nn.Module, batch_size: int, image_size: int = 0) -> Program
         parameters=count_parameters(variables),
         flops=counted,
         inputs=inputs.shapes(examples[0]),
+        image_size=inputs.image_size(examples[0]),
         compiled=compiled,
         compile_seconds=seconds,
         function=_Stepper(compiled, state),
@@ -99,8 +105,11 @@ def training(module: nn.Module, batch_size: int, image_size: int = 0) -> Program
     )
 
 
-def check_trainable(name: str, module: Any) -> None:
-    """Raises: UserError for a model that gives no scores to learn from."""
+def check_trainable(name: str, module: nn.Module) -> None:
+    """Refuse a model that gives no scores to learn from.
+
+    Raises: UserError.
+    """
     outputs, _ = jax.eval_shape(
         module.init_with_output, jax.random.key(0), *module.example_inputs(1)
     )
@@ -112,40 +121,54 @@ def check_trainable(name: str, module: Any) -> None:
         raise UserError(f"--train: {name} has no classifier whose loss could be taken")
 
 
+# Parameters, the other variables, the optimiser's moments, the number of the step.
+_State = tuple[optax.Params, VariableDict, optax.OptState, jax.Array]
+
+
 class _Stepper:
     """Calls a compiled step over and over, each on the state that the last one left."""
 
-    def __init__(self, compiled: jax.stages.Compiled, state: Any):
+    def __init__(self, compiled: jax.stages.Compiled, state: _State):
         self.compiled, self.state = compiled, state
 
-    def __call__(self, *example: Any) -> Any:
+    def __call__(self, *example: object) -> _State:
         self.state = self.compiled(self.state, *example)
         return self.state
 
 
 def _start(
     module: nn.Module, batch_size: int, image_size: int
-) -> tuple[Any, list[tuple[Any, ...]]]:
+) -> tuple[VariableDict, Calls]:
     examples = inputs.distinct_inputs(module, batch_size, image_size)
-    key = jax.random.key(0, impl="rbg")  # compiles faster; the values do not matter
-    variables = jax.jit(module.init)(key, *examples[0])
+    variables = initialize(module, *examples[0])
     return variables, jax.block_until_ready(examples)
 
 
+def initialize(module: nn.Module, *example: object) -> VariableDict:
+    """Make variables for a module that takes this example."""
+    key = jax.random.key(0, impl="rbg")  # compiles faster; the values do not matter
+    return jax.jit(module.init)(key, *example)
+
+
 def _compile(
-    function: Callable[..., Any], arguments: Sequence[Any], donate: bool = False
+    function: Callable[..., object], arguments: tuple, donate: bool = False
 ) -> tuple[jax.stages.Compiled, float]:
-    """Raises: OutOfMemory for a program that a CPU's memory cannot hold."""
+    """Compile a function for its arguments; also return the seconds that it took.
+
+    Raises: OutOfMemory for a program that a CPU's memory cannot hold.
+    """
     compiled, seconds = latency.compile_function(function, arguments, donate)
     memory.check_fits(compiled, jax.devices()[0])
     return compiled, seconds
 
 
-def _loss(module: nn.Module, others: Any, number: jax.Array) -> Callable[..., Any]:
-    """(params, *inputs) -> (loss, the new other variables)."""
+def _loss(
+    module: nn.Module, others: VariableDict, number: jax.Array
+) -> Callable[..., tuple[jax.Array, VariableDict]]:
+    """Return the function (params, *inputs) -> (loss, the new other variables)."""
     keys = jax.random.split(jax.random.fold_in(jax.random.key(0), number), 2)
 
-    def loss(params: Any, *example: Any) -> tuple[jax.Array, Any]:
+    def loss(params: optax.Params, *example: object) -> tuple[jax.Array, VariableDict]:
         outputs, changed = module.apply(
             {"params": params, **others},
             *example,
@@ -168,13 +191,14 @@ def _loss(module: nn.Module, others: Any, number: jax.Array) -> Callable[..., An
     return loss
 
 
-def first_output(module: nn.Module) -> Callable[..., Any]:
-    """(variables, *inputs) -> the model's first output, in inference.
+def first_output(module: nn.Module) -> Callable[..., jax.Array]:
+    """Return the function (variables, *inputs) -> the model's first output.
 
-    Of a model for retrieval, which returns a dict, that is the feature to search by.
+    It runs in inference. Of a model for retrieval, which returns a dict, the first
+    output is the feature to search by.
     """
 
-    def function(variables: Any, *arguments: Any) -> Any:
+    def function(variables: VariableDict, *arguments: object) -> jax.Array:
         outputs = module.apply(variables, *arguments, train=False)
         if isinstance(outputs, dict):
             return outputs["features"]["concat"]
@@ -183,7 +207,7 @@ def first_output(module: nn.Module) -> Callable[..., Any]:
     return function
 
 
-def count_parameters(variables: Mapping[str, Any]) -> int:
-    """Trained numbers: those of the collection "params"."""
+def count_parameters(variables: VariableDict) -> int:
+    """Count the trained numbers: those of the collection "params"."""
     leaves = jax.tree.leaves(variables.get("params", {}))
     return sum(int(leaf.size) for leaf in leaves)

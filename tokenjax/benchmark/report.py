@@ -21,17 +21,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from tokenjax import storage
-from tokenjax.benchmark import hardware, measure
+from tokenjax.benchmark import hardware, latency, measure
+from tokenjax.benchmark.pairs import Pair
 from tokenjax.errors import UserError
 
 FORMAT = 1
 LEAST = 0.05
 KEY = ("model", "mode", "dtype", "batch_size", "inputs")
+Json = dict[str, Any]
 EXACT = ("parameters", "flops")
 
 
-def environment() -> dict[str, Any]:
-    """Where and with what the figures were found."""
+def environment() -> Json:
+    """Say where and with what the figures are found."""
     return {
         "hardware": hardware.describe(),
         "device": jax.devices()[0].device_kind,
@@ -41,7 +43,7 @@ def environment() -> dict[str, Any]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "commit": _commit(),
+        "commit": commit(pathlib.Path(__file__).parent),
         "command": " ".join(sys.argv),
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "reference_product_ms": 1e3 * reference_product(),
@@ -49,25 +51,35 @@ def environment() -> dict[str, Any]:
 
 
 def reference_product(side: int = 1024, repeats: int = 9) -> float:
-    """Median seconds of a float32 matrix product, for the machine's speed."""
+    """Return the median seconds of a float32 matrix product: the machine's speed."""
     matrix = jnp.ones((side, side), jnp.float32)
-    product = jax.jit(lambda x: x @ x)
-    jax.block_until_ready(product(matrix))
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(product(matrix))
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds))
+    timing = latency.Timing(warmup=1, repeats=repeats)
+    return latency.measure_latency(lambda x: x @ x, [(matrix,)], timing).median
 
 
-def _commit() -> str | None:
-    """Of this repository, "-dirty" if files differ from it; None without git."""
-    directory = pathlib.Path(__file__).parent
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+def commit(directory: pathlib.Path) -> str | None:
+    """Return the commit of a directory's own files, "-dirty" if some differ from it.
+
+    None without git, and for files that no repository has: those of an installed
+    package may lie within a repository of something else.
+    """
+    kept = _git(directory, "ls-files", ".")
+    return (
+        _git(directory, "describe", "--always", "--dirty", "--abbrev=12")
+        if kept
+        else None
+    )
+
+
+def _git(directory: pathlib.Path, *arguments: str) -> str | None:
+    """Return what git says, None if it is missing or has nothing to say."""
     try:
         found = subprocess.run(
-            command, cwd=directory, capture_output=True, text=True, timeout=10
+            ["git", *arguments],
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            timeout=10,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -77,11 +89,11 @@ def _commit() -> str | None:
 def write(
     path: str | os.PathLike[str],
     rows: Sequence[measure.Row],
-    pairs: Sequence[Any],
-    settings: Mapping[str, Any],
-    where: Mapping[str, Any],
+    pairs: Sequence[Pair],
+    settings: Mapping[str, object],
+    where: Mapping[str, object],
 ) -> None:
-    """The whole run; `pairs` are dataclasses too."""
+    """Write the whole run."""
     value = {
         "format": FORMAT,
         "environment": dict(where),
@@ -92,8 +104,11 @@ def write(
     storage.write_json(pathlib.Path(path), value)
 
 
-def read(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Raises: UserError for a file that is missing or none of ours."""
+def read(path: str | os.PathLike[str]) -> Json:
+    """Read what `write` has written.
+
+    Raises: UserError for a file that is missing or none of ours.
+    """
     value = storage.read_json(pathlib.Path(path))
     rows = value.get("rows") if isinstance(value, dict) else None
     if not isinstance(rows, list) or value.get("format") != FORMAT:
@@ -103,10 +118,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     return value
 
 
-def changes(
-    old: Mapping[str, Any], rows: Sequence[measure.Row], where: Mapping[str, Any]
-) -> list[str]:
-    """Sentences on every row that is in both runs and differs, the machine first."""
+def changes(old: Json, rows: Sequence[measure.Row], where: Json) -> list[str]:
+    """Return sentences on every row that is in both runs and differs."""
     found = list(_machine(old.get("environment", {}), where))
     before = {tuple(row[key] for key in KEY): row for row in old["rows"]}
     compared = alike = 0
@@ -124,7 +137,7 @@ def changes(
     return found
 
 
-def _machine(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def _machine(old: Json, new: Json) -> list[str]:
     lines = [
         f"{key} was {old.get(key)}, is {new[key]}"
         for key in ("hardware", "jax")
@@ -140,7 +153,7 @@ def _machine(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _differences(row: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
+def _differences(row: Json, old: Json) -> list[str]:
     label = f"{row['model']} {row['mode']} {row['dtype']} batch {row['batch_size']}"
     lines = [
         f"{label}: {key} {old.get(key)} -> {row[key]}"

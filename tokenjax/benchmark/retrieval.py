@@ -5,7 +5,7 @@
     python -m tokenjax.benchmark.retrieval --queries 500 --gallery 4000 --check
 
 An identity is a random vector, an image this vector and noise. --check ranks the
-gallery for a few queries again, in numpy and float64, and compares their AP.
+gallery for a few queries again, in float64, and compares scikit-learn's AP.
 """
 
 import resource
@@ -13,14 +13,17 @@ import runpy
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from absl import flags
+from sklearn.metrics import average_precision_score
+from sklearn.preprocessing import normalize
 from tqdm import tqdm
 
 from tokenjax.benchmark import command_line, hardware
+from tokenjax.benchmark.session import Options
 from tokenjax.errors import UserError
 from tokenjax.evaluation import retrieval
 
@@ -38,30 +41,39 @@ class Side(NamedTuple):
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines the flags; call it once, before they are parsed."""
-    options: Any = {"flag_values": values}
-    flags.DEFINE_integer("queries", 1000, "Query images.", 1, **options)
-    flags.DEFINE_integer("gallery", 10000, "Gallery images.", 1, **options)
-    flags.DEFINE_integer("dim", 768, "Values of a feature.", 1, **options)
+    """Define the flags; call it once, before they are parsed."""
+    flags.DEFINE_integer("queries", 1000, "Query images.", 1, flag_values=values)
+    flags.DEFINE_integer("gallery", 10000, "Gallery images.", 1, flag_values=values)
+    flags.DEFINE_integer("dim", 768, "Values of a feature.", 1, flag_values=values)
     flags.DEFINE_integer(
-        "per_identity", 20, "Gallery images of an identity, on average.", 1, **options
+        "per_identity",
+        20,
+        "Gallery images of an identity, on average.",
+        1,
+        flag_values=values,
     )
-    flags.DEFINE_integer("cameras", 6, "Cameras.", 2, **options)
+    flags.DEFINE_integer("cameras", 6, "Cameras.", 2, flag_values=values)
     flags.DEFINE_float(
-        "noise", 2.2, "Deviation within an identity; 1 between them.", 0, **options
+        "noise",
+        2.2,
+        "Deviation within an identity; 1 between them.",
+        0,
+        flag_values=values,
     )
-    flags.DEFINE_integer("seed", 0, "Of the features.", 0, **options)
+    flags.DEFINE_integer("seed", 0, "Of the features.", 0, flag_values=values)
     flags.DEFINE_integer(
-        "block_rows", retrieval.BLOCK_ROWS, "Queries at a time.", 1, **options
+        "block_rows", retrieval.BLOCK_ROWS, "Queries at a time.", 1, flag_values=values
     )
-    flags.DEFINE_bool("check", False, "Compare with numpy in float64.", **options)
+    flags.DEFINE_bool(
+        "check", False, "Compare with scikit-learn in float64.", flag_values=values
+    )
     flags.DEFINE_integer(
-        "check_queries", 16, "Queries that --check compares.", 1, **options
+        "check_queries", 16, "Queries that --check compares.", 1, flag_values=values
     )
 
 
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
-    """Makes features, evaluates them, prints seconds, memory and metrics.
+    """Make features, evaluate them, print seconds, memory and metrics.
 
     Raises:
       UserError: a flag that does not fit, or no query has a match.
@@ -102,8 +114,8 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         print(check(queries, gallery, found, options["check_queries"], options["seed"]))
 
 
-def make_sides(options: dict[str, Any]) -> tuple[Side, Side]:
-    """Seeded queries and gallery; an identity is random and so is a camera.
+def make_sides(options: Options) -> tuple[Side, Side]:
+    """Make seeded queries and gallery; an identity is random and so is a camera.
 
     Raises:
       UserError: not even one identity.
@@ -122,14 +134,15 @@ def make_sides(options: dict[str, Any]) -> tuple[Side, Side]:
             rng.standard_normal(dtype=np.float32, out=part)
             part *= options["noise"]
             part += centers[ids[start : start + CHUNK]]
-        sides.append(Side(features, ids, rng.integers(0, options["cameras"], count)))
+        cameras = rng.integers(0, options["cameras"], size=(count,))
+        sides.append(Side(features, ids, cameras))
     return sides[0], sides[1]
 
 
 def check(
     queries: Side, gallery: Side, found: retrieval.Retrieval, count: int, seed: int
 ) -> str:
-    """Compares the AP of `count` queries, chosen at random, with `plain_precision`.
+    """Compare the AP of `count` queries, chosen at random, with `plain_precision`.
 
     Raises:
       RuntimeError: they differ by more than rounding.
@@ -151,32 +164,23 @@ def check(
 
 
 def plain_precision(queries: Side, gallery: Side) -> np.ndarray:
-    """AP of every query, nan where it has no match, by sorting, in float64; (q,)."""
-    units = _unit(queries.features)
-    distances = np.empty((len(units), len(gallery.ids)))  # (q, g)
+    """Return scikit-learn's AP of every query, nan where it has no match; (q,)."""
+    units = normalize(queries.features.astype(np.float64))
+    similarities = np.empty((len(units), len(gallery.ids)))  # (q, g)
     for start in range(0, len(gallery.ids), CHUNK):
-        theirs = _unit(gallery.features[start : start + CHUNK])
-        distances[:, start : start + CHUNK] = 2 - 2 * units @ theirs.T
-    found = []
-    for row, identity, camera in zip(
-        distances, queries.ids, queries.cameras, strict=True
-    ):
-        order = np.argsort(row, kind="stable")
-        same = gallery.ids[order] == identity
-        relevant = same[~(same & (gallery.cameras[order] == camera))]
-        ranks = 1 + np.flatnonzero(relevant)
-        positions = np.arange(1, len(ranks) + 1)
-        found.append((positions / ranks).mean() if len(ranks) else np.nan)
-    return np.array(found)
-
-
-def _unit(features: np.ndarray) -> np.ndarray:
-    features = features.astype(np.float64)
-    return features / np.linalg.norm(features, axis=1, keepdims=True)
+        theirs = gallery.features[start : start + CHUNK].astype(np.float64)
+        similarities[:, start : start + CHUNK] = units @ normalize(theirs).T
+    found = np.full(len(units), np.nan)
+    for index, row in enumerate(similarities):
+        same = gallery.ids == queries.ids[index]
+        ranked = ~(same & (gallery.cameras == queries.cameras[index]))
+        if same[ranked].any():
+            found[index] = average_precision_score(same[ranked], row[ranked])
+    return found
 
 
 def peak_memory() -> int:
-    """Bytes: the most that was resident of this process so far."""
+    """Return the most bytes that were resident of this process so far."""
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 

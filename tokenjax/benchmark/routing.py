@@ -10,19 +10,21 @@ for selected, against the big network on every patch. Whole models: both routers
 to send a quarter of the patches, against full_compute. All are timed in turns.
 """
 
-import operator
 import runpy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TypeVar
 
 import jax
 import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from tokenjax.benchmark import command_line, hardware, latency, measure, table, turns
+from tokenjax import tables
+from tokenjax.benchmark import command_line, hardware, latency, measure, turns
 from tokenjax.benchmark import routing_stages as stages
+from tokenjax.benchmark.session import Options
 from tokenjax.errors import UserError
+from tokenjax.tables import Column
 
 STAGE, MODEL = "routed stage", "whole model"
 SHARES = ["0", "0.1", "0.25", "0.5", "0.75", "1"]
@@ -30,23 +32,27 @@ ENCODERS = ["convolutional-64-2", "lean-32-2", "lean-40-2"]
 WARMUP = 3  # rounds before the first timed one
 
 
-def _value(attribute: str, factor: float | None = None) -> Callable[[Any], Any]:
-    value = operator.attrgetter(attribute)
-    return value if factor is None else lambda cost: factor * value(cost)
+Number = TypeVar("Number", int, float)
+Makers = Mapping[str, Callable[[int], list[turns.Contestant]]]  # of a batch size
 
 
-COLUMNS = (
-    table.Column("Comparison", _value("comparison"), "s"),
-    table.Column("Model", _value("name"), "s"),
-    table.Column("Encoder", _value("encoder"), "s"),
-    table.Column("Batch", _value("batch_size"), "d"),
-    table.Column("Selected(%)", _value("share", 100), ".1f"),
-    table.Column("MFLOPs", _value("flops", 1e-6), ".2f"),
-    table.Column("Latency_median(ms)", _value("latency.median", 1e3), ".3f"),
-    table.Column("Latency_std(ms)", _value("latency.std", 1e3), ".3f"),
-    table.Column("Images/s", _value("images_per_second"), ".0f"),
-    table.Column("Ratio", _value("ratio"), ".3f"),
-    table.Column("Ideal", _value("ideal"), ".3f"),
+def share_of(cost: turns.Cost) -> float:
+    """Return the share of the patches that the big network computed."""
+    return float(cost.labels["share"])
+
+
+COLUMNS: tuple[Column[turns.Cost], ...] = (
+    Column("Comparison", lambda cost: cost.comparison),
+    Column("Model", lambda cost: cost.name),
+    Column("Encoder", lambda cost: cost.labels["encoder"]),
+    Column("Batch", lambda cost: cost.batch_size, "d"),
+    Column("Selected(%)", lambda cost: 100 * share_of(cost), ".1f"),
+    Column("MFLOPs", lambda cost: 1e-6 * cost.flops, ".2f"),
+    Column("Latency_median(ms)", lambda cost: 1e3 * cost.latency.median, ".3f"),
+    Column("Latency_std(ms)", lambda cost: 1e3 * cost.latency.std, ".3f"),
+    Column("Images/s", lambda cost: cost.images_per_second, ".0f"),
+    Column("Ratio", lambda cost: cost.ratio, ".3f"),
+    Column("Ideal", lambda cost: cost.ideal, ".3f"),
 )
 NOTES = {
     STAGE: "Both networks on their own patches; Ratio: to the big network alone.",
@@ -55,29 +61,47 @@ NOTES = {
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines the flags; call it once, before they are parsed."""
-    options: Any = {"flag_values": values}
-    flags.DEFINE_list("batch_size", ["256"], "Images per call: 1,8.", **options)
+    """Define the flags; call it once, before they are parsed."""
     flags.DEFINE_list(
-        "shares", SHARES, "Of the patches, to select; none: no stage.", **options
+        "batch_size", ["256"], "Images per call: 1,8.", flag_values=values
     )
     flags.DEFINE_list(
-        "encoders", ENCODERS, "kind-channels-layers,...; none: no models.", **options
+        "shares",
+        SHARES,
+        "Of the patches, to select; none: no stage.",
+        flag_values=values,
     )
-    flags.DEFINE_string("dtype", "float32", "float32 or bfloat16.", **options)
-    flags.DEFINE_integer("rounds", 30, "Timed calls of each.", 1, **options)
+    flags.DEFINE_list(
+        "encoders",
+        ENCODERS,
+        "kind-channels-layers,...; none: no models.",
+        flag_values=values,
+    )
+    flags.DEFINE_string("dtype", "float32", "float32 or bfloat16.", flag_values=values)
+    flags.DEFINE_integer("rounds", 30, "Timed calls of each.", 1, flag_values=values)
     flags.DEFINE_float(
-        "max_seconds", 120.0, "Stop a comparison after this long.", 0.001, **options
+        "max_seconds",
+        120.0,
+        "Stop a comparison after this long.",
+        0.001,
+        flag_values=values,
     )
-    flags.DEFINE_string("csv", None, "Also write the rows to this file.", **options)
-    flags.DEFINE_string("figure", None, "PNG of the routed stage's ratios.", **options)
+    flags.DEFINE_string(
+        "csv", None, "Also write the rows to this file.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "figure", None, "PNG of the routed stage's ratios.", flag_values=values
+    )
     flags.DEFINE_multi_string(
-        "set", [], "Arguments of all models: img_size=64,patch_grid=8.", **options
+        "set",
+        [],
+        "Arguments of all models: img_size=64,patch_grid=8.",
+        flag_values=values,
     )
 
 
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
-    """Measures, prints the tables, writes the files.
+    """Measure, print the tables, write the files.
 
     Raises:
       UserError: a flag that does not fit, before any measuring.
@@ -108,14 +132,12 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def measure_all(
-    makers: Mapping[str, Callable[[int], list[turns.Contestant]]],
-    batch_sizes: Sequence[int],
-    options: Mapping[str, Any],
+    makers: Makers, batch_sizes: Sequence[int], options: Options
 ) -> list[turns.Cost]:
-    """Comparison after comparison under a progress bar; the CSV has those finished."""
+    """Measure under a progress bar; the CSV has the comparisons that are finished."""
     rounds = options["rounds"]
     wanted = [(name, size) for name in makers for size in batch_sizes]
-    costs: list[Any] = []
+    costs: list[turns.Cost] = []
     with tqdm(total=rounds * len(wanted), unit="round") as bar:
         timing = latency.Timing(WARMUP, rounds, options["max_seconds"], bar.update)
         for done, (name, size) in enumerate(wanted, 1):
@@ -123,14 +145,18 @@ def measure_all(
             costs += turns.compare(name, makers[name](size), size, timing)
             bar.update(rounds * done - bar.n)  # the time budget may skip rounds
             if options["csv"]:
-                table.write_csv(costs, options["csv"], COLUMNS)
+                tables.write_csv(costs, options["csv"], COLUMNS)
     return costs
 
 
 def parse_numbers(
-    flag: str, texts: Sequence[str], kind: type, least: float, most: float = np.inf
-) -> list[Any]:
-    """["0", "0.5"] -> [0.0, 0.5].
+    flag: str,
+    texts: Sequence[str],
+    kind: type[Number],
+    least: float,
+    most: float = np.inf,
+) -> list[Number]:
+    """Turn ["0", "0.5"] into [0.0, 0.5].
 
     Raises:
       UserError: what is no such number, or out of range.
@@ -138,21 +164,22 @@ def parse_numbers(
     numbers = []
     for text in texts:
         try:
-            numbers.append(kind(text))
+            number = kind(text)
         except ValueError:
-            numbers.append(np.nan)
-        if not least <= numbers[-1] <= most:
+            number = None
+        if number is None or not least <= number <= most:
             what = (
                 f"numbers within {least}..{most}"
                 if kind is float
                 else "positive integers"
             )
             raise UserError(f"--{flag} takes {what}, got {text!r}")
+        numbers.append(number)
     return numbers
 
 
 def parse_encoder(text: str) -> stages.Encoder:
-    """ "lean-32-2" -> its kind, channels and layers.
+    """Turn "lean-32-2" into its kind, channels and layers.
 
     Raises:
       UserError: it is not of this form.
@@ -167,9 +194,12 @@ def parse_encoder(text: str) -> stages.Encoder:
 
 
 def check(
-    arguments: Mapping[str, Any], encoders: Sequence[stages.Encoder], dtype: str
+    arguments: Mapping[str, object], encoders: Sequence[stages.Encoder], dtype: str
 ) -> None:
-    """Raises: UserError for arguments, encoders or a dtype that no model takes."""
+    """Refuse arguments, encoders or a dtype that no model takes.
+
+    Raises: UserError.
+    """
     own = ("router", "budget", *stages.Encoder("", 0, 0).arguments())
     for key in own:
         if key in arguments:
@@ -181,7 +211,10 @@ def check(
 
 
 def check_figure(figure: str | None, with_stage: bool) -> None:
-    """Raises: UserError if it could not be drawn."""
+    """Refuse a figure that could not be drawn.
+
+    Raises: UserError.
+    """
     if figure is None:
         return
     if not with_stage:
@@ -192,7 +225,7 @@ def check_figure(figure: str | None, with_stage: bool) -> None:
 
 
 def describe(costs: Sequence[turns.Cost], dtype: str) -> str:
-    """How the numbers were found, and a table of each comparison."""
+    """Say how the numbers were found, with a table of each comparison."""
     rounds = "-".join(map(str, sorted({cost.latency.repeats for cost in costs})))
     lines = [
         f"Hardware: {hardware.describe()}; jax {jax.__version__}; {dtype}.",
@@ -201,20 +234,24 @@ def describe(costs: Sequence[turns.Cost], dtype: str) -> str:
         "median over the rounds; Ideal: by FLOPs.",
     ]
     for comparison, note in NOTES.items():
-        rows: list[Any] = [cost for cost in costs if cost.comparison == comparison]
+        rows = [cost for cost in costs if cost.comparison == comparison]
         if rows:
             columns = [c for c in COLUMNS[1:] if any(c.value(r) != "" for r in rows)]
-            lines += ["", note, "", *table.format_rows(rows, columns)]
+            lines += ["", note, "", *tables.text_lines(rows, columns)]
     return "\n".join(lines)
 
 
 def draw(costs: Sequence[turns.Cost], dtype: str, path: str) -> None:
-    """The figure of the routed stage."""
+    """Draw the figure of the routed stage."""
     from tokenjax import plots  # matplotlib, needed at the end alone
 
-    keys = ("batch_size", "share", "ratio", "ideal")
     points = [
-        {key: getattr(cost, key) for key in keys}
+        {
+            "batch_size": cost.batch_size,
+            "share": share_of(cost),
+            "ratio": cost.ratio,
+            "ideal": cost.ideal,
+        }
         for cost in costs
         if cost.name == stages.ROUTED
     ]

@@ -8,15 +8,16 @@ counted.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.typing import VariableDict
 
 from tokenjax.benchmark import flops, inputs, latency, measure, program
-from tokenjax.benchmark.turns import Contestant
+from tokenjax.benchmark.turns import Contestant, Label
 from tokenjax.models.routing.attention_routing import AttentionRouting
 from tokenjax.models.routing.routing_baselines import CheapCompute, FullCompute
 from tokenjax.models.routing.routing_parts import cut_patches
@@ -24,7 +25,7 @@ from tokenjax.models.routing.routing_parts import cut_patches
 BUDGET = 0.25  # share of the patches that whole models send to the big network
 ROUTED = "routed"
 
-Calls = list[tuple[Any, ...]]
+Calls = Sequence[tuple]  # of variables and what the function takes besides
 
 
 class Encoder(NamedTuple):
@@ -37,10 +38,18 @@ class Encoder(NamedTuple):
     def __str__(self) -> str:
         return f"{self.kind}-{self.channels}-{self.layers}"
 
-    def arguments(self) -> dict[str, Any]:
-        """For the constructor of a model."""
+    def arguments(self) -> dict[str, object]:
+        """Return what the constructor of a model takes."""
         keys = ("encoder", "encoder_channels", "encoder_layers")
         return dict(zip(keys, self, strict=True))
+
+
+def labels(share: float, encoder: str = "") -> dict[str, Label]:
+    """Return the labels of a contestant: what it routes, and what it scores by.
+
+    `share` is that of the patches which the big network computes.
+    """
+    return {"encoder": encoder, "share": share}
 
 
 class RoutedStage(AttentionRouting):
@@ -48,7 +57,7 @@ class RoutedStage(AttentionRouting):
 
     @nn.compact
     def __call__(self, patches: jax.Array, mask: jax.Array) -> jax.Array:  # type: ignore[override]
-        """(b, n, pixels), (b, n) -> (b, n, d)."""
+        """Embed patches (b, n, pixels) by a mask (b, n): (b, n, d)."""
         return self.embed(self.parts(), patches, mask, train=False)
 
 
@@ -61,9 +70,12 @@ class SmallStage(RoutedStage, CheapCompute):
 
 
 def routed_stage(
-    arguments: Mapping[str, Any], shares: Sequence[float], batch_size: int, dtype: str
+    arguments: Mapping[str, object],
+    shares: Sequence[float],
+    batch_size: int,
+    dtype: str,
 ) -> list[Contestant]:
-    """The big network on every patch, the small one, and the stage at each share.
+    """Make the big network on every patch, the small one, the stage at each share.
 
     Args:
       arguments: of `attention_routing`.
@@ -75,14 +87,14 @@ def routed_stage(
     Raises:
       UserError: arguments or a dtype that the model does not take.
     """
-    model: Any = measure.build("attention_routing", arguments, dtype, 0)[0]
+    model = measure.build("attention_routing", arguments, dtype, 0)[0]
     images = inputs.distinct_inputs(model, batch_size)
     patches = [cut_patches(x, model.patch_grid).astype(model.dtype) for (x,) in images]
     shape = patches[0].shape[:2]  # (b, n)
     rows = shape[0] * shape[1]
     random = np.random.default_rng(0)
     fields = {**arguments, "dtype": model.dtype}
-    variables = _init(RoutedStage(**fields), patches[0], jnp.ones(shape))
+    variables = program.initialize(RoutedStage(**fields), patches[0], jnp.ones(shape))
 
     def calls(selected: int) -> Calls:
         places = [random.permutation(rows).reshape(shape) for _ in patches]
@@ -93,28 +105,28 @@ def routed_stage(
     def alone(name: str, stage: type[RoutedStage], share: float) -> Contestant:
         function, given = stage(**fields).apply, calls(round(share * rows))
         cost = flops.count_flops(function, *given[0]) / batch_size
-        return Contestant(name, "", share, cost, _compile(function, given), given)
+        return Contestant(name, cost, _compile(function, given), given, labels(share))
 
     big = alone("big network alone", BigStage, 1.0)
     small = alone("small network alone", SmallStage, 0.0)
     # What is selected is known only at run time: one program serves every share.
-    program = _compile(RoutedStage(**fields).apply, big.calls)
+    compiled = _compile(RoutedStage(**fields).apply, big.calls)
 
     def routed(selected: int) -> Contestant:
         share = selected / rows
         cost = share * big.flops + (1 - share) * small.flops
-        return Contestant(ROUTED, "", share, cost, program, calls(selected))
+        return Contestant(ROUTED, cost, compiled, calls(selected), labels(share))
 
     return [big, small, *(routed(round(share * rows)) for share in shares)]
 
 
 def whole_models(
-    arguments: Mapping[str, Any],
+    arguments: Mapping[str, object],
     encoders: Sequence[Encoder],
     batch_size: int,
     dtype: str,
 ) -> list[Contestant]:
-    """full_compute without and with its encoder, cheap_compute, and both routers.
+    """Make full_compute without and with its encoder, cheap_compute, both routers.
 
     Nothing reads the encoder of a baseline, unless the aggregator weighs by score: jit
     drops it; where the scores are an output too, it stays. Baselines have the first
@@ -131,7 +143,7 @@ def whole_models(
         # Its parameters serve all: those that another model lacks are passed over.
         model = build("attention_routing", router="learnable_threshold")
         images = inputs.distinct_inputs(model, batch_size)
-        variables = _init(model, *images[0])
+        variables = program.initialize(model, *images[0])
         calls = jax.block_until_ready([(variables, *example) for example in images])
         if encoder == encoders[0]:
             full, cheap = build("full_compute"), build("cheap_compute")
@@ -148,9 +160,15 @@ def whole_models(
 
 
 def _baseline(
-    name: str, model: Any, calls: Calls, encoder: Encoder, with_scores: bool = False
+    name: str,
+    model: nn.Module,
+    calls: Calls,
+    encoder: Encoder,
+    with_scores: bool = False,
 ) -> Contestant:
-    def logits_and_scores(variables: Any, images: jax.Array) -> Any:
+    def logits_and_scores(
+        variables: VariableDict, images: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
         logits, aux = model.apply(variables, images, train=False)
         return logits, aux["attention_scores"]
 
@@ -159,29 +177,30 @@ def _baseline(
     kept = with_scores or model.aggregator == "attention"  # which weighs by score
     used = str(encoder) if kept else "dropped by jit"
     share = float(name == "full_compute")
-    return Contestant(name, used, share, cost, _compile(function, calls), calls)
+    compiled = _compile(function, calls)
+    return Contestant(name, cost, compiled, calls, labels(share, used))
 
 
 def _routing(
     router: str, model: nn.Module, calls: Calls, encoder: Encoder
 ) -> Contestant:
     looks = _looks(model, calls)
+    share = float(np.mean([aux["routing_ratio"] for aux in looks]))
     return Contestant(
         name=f"attention_routing, {router}",
-        encoder=str(encoder),
-        share=float(np.mean([aux["routing_ratio"] for aux in looks])),
         flops=float(np.mean([aux["actual_flops"] for aux in looks])),
         function=_compile(program.first_output(model), calls),
         calls=calls,
+        labels=labels(share, str(encoder)),
     )
 
 
 def _looks(model: nn.Module, calls: Calls) -> list[dict[str, np.ndarray]]:
-    """What the router makes of each call."""
+    """Return what the router makes of each call."""
     keys = ("attention_scores", "routing_ratio", "actual_flops")
 
     @jax.jit
-    def look(variables: Any, images: jax.Array) -> dict[str, jax.Array]:
+    def look(variables: VariableDict, images: jax.Array) -> dict[str, jax.Array]:
         aux = model.apply(variables, images, train=False)[1]
         return {key: aux[key] for key in keys}
 
@@ -189,7 +208,7 @@ def _looks(model: nn.Module, calls: Calls) -> list[dict[str, np.ndarray]]:
 
 
 def _with_thresholds(model: nn.Module, calls: Calls) -> Calls:
-    """The calls, each with the threshold that selects `BUDGET` of its patches."""
+    """Give each call the threshold that selects `BUDGET` of its patches."""
     changed = []
     looks = _looks(model, calls)
     for (variables, images), aux in zip(calls, looks, strict=True):
@@ -201,7 +220,7 @@ def _with_thresholds(model: nn.Module, calls: Calls) -> Calls:
 
 
 def _quantile(scores: np.ndarray) -> np.floating:
-    """Below the `BUDGET` highest scores, above the others.
+    """Return a threshold below the `BUDGET` highest scores and above the others.
 
     Halfway, for another compiled program may round its scores otherwise.
     """
@@ -210,10 +229,5 @@ def _quantile(scores: np.ndarray) -> np.floating:
     return ordered[max(count - 1, 0) : count + 1].mean()
 
 
-def _init(module: nn.Module, *example: jax.Array) -> Any:
-    key = jax.random.key(0, impl="rbg")  # compiles faster; the values do not matter
-    return jax.jit(module.init)(key, *example)
-
-
-def _compile(function: Callable[..., Any], calls: Sequence[tuple]) -> Callable:
+def _compile(function: Callable[..., object], calls: Calls) -> Callable:
     return latency.compile_function(function, calls[0])[0]

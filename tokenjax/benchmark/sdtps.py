@@ -6,14 +6,17 @@ the median over the rounds of the ratios within a round, and the ratio of FLOPs.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import jax
 from tqdm import tqdm
 
+from tokenjax import tables
 from tokenjax.benchmark import latency, measure, memory, sdtps_stages, table, turns
 from tokenjax.errors import UserError
+from tokenjax.models.demo.demo_model import DeMo
+from tokenjax.tables import Column
 
 NAME, MODEL = measure.SDTPS, "demo"
 MOST_WARMUP = 3  # rounds before the first timed one
@@ -27,20 +30,20 @@ class StageRow(measure.Row):
     flops_ratio: float
 
 
-def _percent(name: str) -> Any:
+def _percent(name: str) -> Callable[[measure.Row], float | None]:
     def value(row: measure.Row) -> float | None:
         return 100 * getattr(row, name) if isinstance(row, StageRow) else None
 
     return value
 
 
-RATIOS = (
-    table.Column("Time/backbone(%)", _percent("time_ratio"), ".2f"),
-    table.Column("FLOPs/backbone(%)", _percent("flops_ratio"), ".2f"),
+RATIOS: tuple[Column[measure.Row], ...] = (
+    Column("Time/backbone(%)", _percent("time_ratio"), ".2f"),
+    Column("FLOPs/backbone(%)", _percent("flops_ratio"), ".2f"),
 )
 COLUMNS = (*table.COLUMNS, *RATIOS)
-STAGE_COLUMNS = (
-    table.Column("Stage", lambda row: row.model.removeprefix(f"{MODEL}: "), "s"),
+STAGE_COLUMNS: tuple[Column[measure.Row], ...] = (
+    Column("Stage", lambda row: row.model.removeprefix(f"{MODEL}: "), "s"),
     *table.chosen_columns(
         *["Params(M)", "Batch", "GFLOPs", "Latency_median(ms)"],
         *["Latency_std(ms)", "Latency_p90(ms)"],
@@ -50,13 +53,16 @@ STAGE_COLUMNS = (
 
 
 def expand(names: Sequence[str]) -> list[str]:
-    """The names with the model after "sdtps", each once."""
+    """Return the names with the model after "sdtps", each once."""
     pairs = [(NAME, MODEL) if name == NAME else (name,) for name in names]
     return list(dict.fromkeys(name for pair in pairs for name in pair))
 
 
-def check(arguments: Mapping[str, Any], dtype: str, image_size: int) -> None:
-    """Raises: UserError for arguments that DeMo does not take with both fusions."""
+def check(arguments: Mapping[str, object], dtype: str, image_size: int) -> None:
+    """Refuse arguments that DeMo does not take with both fusions.
+
+    Raises: UserError.
+    """
     if "fusion" in arguments:
         raise UserError("--set fusion: with --model sdtps the benchmark sets it")
     _, control = _models(arguments, dtype, image_size)
@@ -65,24 +71,27 @@ def check(arguments: Mapping[str, Any], dtype: str, image_size: int) -> None:
 
 
 def _models(
-    arguments: Mapping[str, Any], dtype: str, image_size: int
-) -> tuple[Any, Any]:
-    """DeMo with SDTPS, and with the control's fusion if that takes its modalities."""
-    model: Any = measure.build(MODEL, arguments, dtype, image_size)[0]
+    arguments: Mapping[str, object], dtype: str, image_size: int
+) -> tuple[DeMo, DeMo | None]:
+    """Build DeMo with SDTPS, and the control if its fusion takes the modalities."""
+
+    def build(arguments: Mapping[str, object]) -> DeMo:
+        return cast(DeMo, measure.build(MODEL, arguments, dtype, image_size)[0])
+
+    model = build(arguments)
     if len(model.modalities) != 3:
         return model, None
-    arguments = {**arguments, "fusion": "hdm_atm"}
-    return model, measure.build(MODEL, arguments, dtype, image_size)[0]
+    return model, build({**arguments, "fusion": "hdm_atm"})
 
 
 def measure_stages(
-    arguments: Mapping[str, Any],
+    arguments: Mapping[str, object],
     batch_size: int,
     dtype: str,
     image_size: int,
     timing: latency.Timing,
 ) -> list[StageRow]:
-    """The stages, under a progress bar; of `timing` warm-ups and repeats are rounds.
+    """Measure the stages under a progress bar; repeats and warm-ups are rounds.
 
     Raises:
       UserError: a batch too big for the device.
@@ -108,9 +117,7 @@ def _time(
     timing: latency.Timing,
 ) -> list[StageRow]:
     contestants = [
-        turns.Contestant(
-            each.name, "", 1.0, each.flops / batch_size, each.compiled, each.calls
-        )
+        turns.Contestant(each.name, each.flops / batch_size, each.compiled, each.calls)
         for each in stages
     ]
     device = jax.devices()[0]
@@ -138,7 +145,7 @@ def _time(
 
 
 def format_stages(rows: Sequence[StageRow]) -> str:
-    """The table of the stages, how it was found, and what SDTPS adds."""
+    """Return the table of the stages, how it was found, and what SDTPS adds."""
     rounds = "-".join(
         map(str, sorted({row.latency.repeats for row in rows if row.latency}))
     )
@@ -147,7 +154,7 @@ def format_stages(rows: Sequence[StageRow]) -> str:
         f"Stages of {MODEL} in inference, each compiled apart and timed in turns "
         f"({rounds} rounds after at most {MOST_WARMUP} to warm up):",
         "",
-        *table.format_rows(rows, STAGE_COLUMNS),
+        *tables.text_lines(rows, STAGE_COLUMNS),
         "",
         "One image is one of every modality. Time/backbone: median over the rounds.",
         "heads: for training; whole, which is for retrieval, is without them.",

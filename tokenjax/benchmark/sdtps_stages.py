@@ -19,11 +19,13 @@ Axes: batch b, tokens n (class token first), dim c, modalities m.
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.module import InterceptorContext as Context
+from flax.typing import VariableDict
 
 from tokenjax.benchmark import flops, inputs, latency, program
 from tokenjax.models.demo.demo_model import DeMo
@@ -31,7 +33,8 @@ from tokenjax.models.demo.sdtps import Selection, TokenSparse
 
 BACKBONE, BOTH = "backbone", "selection + aggregation"
 ByModality = Mapping[str, jax.Array]
-Calls = list[tuple[Any, ...]]
+Calls = list[tuple]
+Part = TypeVar("Part", bound=DeMo)
 
 
 class Backbone(DeMo):
@@ -70,9 +73,12 @@ class Heads(DeMo):
         return {name: self._score(name, x, train=False) for name, x in features.items()}
 
 
-def select(fusion: Any, *arguments: Any) -> dict[str, Selection]:
-    """(variables, tokens, globals) to what is selected of each modality."""
+def select(
+    fusion: nn.Module, variables: VariableDict, *arguments: object
+) -> dict[str, Selection]:
+    """Return what is selected of each modality, of (variables, tokens, globals)."""
     _, seen = fusion.apply(
+        variables,
         *arguments,
         capture_intermediates=lambda module, _: isinstance(module, TokenSparse),
         mutable=["intermediates"],
@@ -82,23 +88,26 @@ def select(fusion: Any, *arguments: Any) -> dict[str, Selection]:
 
 
 def aggregate(
-    fusion: Any,
-    variables: Any,
+    fusion: nn.Module,
+    variables: VariableDict,
     selected: Mapping[str, Selection],
-    *arguments: Any,
+    *arguments: object,
 ) -> jax.Array:
-    """(variables, selected, tokens, globals) to the fused feature (b, m c).
+    """Return the fused feature (b, m c) of (variables, selected, tokens, globals).
 
     Tokens and globals are for the modules that expect them; nothing reads them.
     """
 
-    def given(call: Callable, args: Any, kwargs: Any, context: Any) -> Any:
+    def given(
+        call: Callable[..., object], args: tuple, kwargs: dict, context: Context
+    ) -> object:
         if isinstance(context.module, TokenSparse):
             return selected[str(context.module.name)]
         return call(*args, **kwargs)
 
     with nn.intercept_methods(given):
-        return fusion.apply(variables, *arguments)
+        fused = fusion.apply(variables, *arguments)
+    return cast(jax.Array, fused)
 
 
 class Stage(NamedTuple):
@@ -119,7 +128,7 @@ class Stage(NamedTuple):
 def make_stages(
     model: DeMo, control: DeMo | None, batch_size: int, on_made: Callable[[], object]
 ) -> list[Stage]:
-    """Every stage, the backbone first and the whole last.
+    """Make every stage, the backbone first and the whole last.
 
     Args:
       model: with fusion "sdtps".
@@ -128,7 +137,7 @@ def make_stages(
       on_made: called when a stage is compiled, for a progress bar.
     """
     examples = inputs.distinct_inputs(model, batch_size)
-    maker = _Maker(model, _init(model, examples[0]), on_made)
+    maker = _Maker(model, program.initialize(model, *examples[0]), on_made)
     module, owned = maker.part(Backbone, examples[0])
     tokens = maker.add(BACKBONE, module.apply, owned, examples)
     globals_ = [{name: each[name][:, 0] for name in each} for each in tokens]
@@ -144,18 +153,19 @@ def make_stages(
     module, owned = maker.part(Heads, features[0])
     maker.add("heads", module.apply, owned, features)
     if control:
-        module = Fusion(**_fields(control))
-        maker.add("HDM + ATMoE", module.apply, _init(module, pairs[0]), pairs)
+        module = _rebuild(Fusion, control)
+        owned = program.initialize(module, *pairs[0])
+        maker.add("HDM + ATMoE", module.apply, owned, pairs)
     maker.add("whole", program.first_output(model), maker.variables, examples)
     return maker.made
 
 
 def _add_fusion(maker: "_Maker", pairs: Calls) -> list[jax.Array]:
-    """Selection, aggregation, and both, of (tokens, globals); gives what they fuse."""
+    """Add selection, aggregation and both, of (tokens, globals); return the fused."""
     module, owned = maker.part(Fusion, pairs[0])
     halves = owned["params"]["sdtps"]
 
-    def half(ending: str) -> dict[str, Any]:
+    def half(ending: str) -> dict[str, VariableDict]:
         return {k: tree for k, tree in halves.items() if k.endswith(ending)}
 
     chosen = functools.partial(select, module)
@@ -171,13 +181,13 @@ class _Maker:
     """Makes stages of a model with these variables."""
 
     model: DeMo
-    variables: Any
+    variables: VariableDict
     on_made: Callable[[], object]
     made: list[Stage] = dataclasses.field(default_factory=list)
 
-    def part(self, kind: type[DeMo], example: tuple) -> tuple[nn.Module, Any]:
-        """A stage's module, and of the model's variables those that it has."""
-        module = kind(**_fields(self.model))
+    def part(self, kind: type[DeMo], example: tuple) -> tuple[nn.Module, VariableDict]:
+        """Build a stage's module; return it with those variables that it has."""
+        module = _rebuild(kind, self.model)
         shapes = jax.eval_shape(module.init, jax.random.key(0), *example)
         return module, {
             collection: {name: self.variables[collection][name] for name in tree}
@@ -185,9 +195,14 @@ class _Maker:
         }
 
     def add(
-        self, name: str, run: Callable, owned: Any, calls: Calls, read: Any = None
-    ) -> list[Any]:
-        """Adds run(owned, *call); `read`: the parameters that it reads, if not all."""
+        self,
+        name: str,
+        run: Callable,
+        owned: VariableDict,
+        calls: Calls,
+        read: VariableDict | None = None,
+    ) -> list:
+        """Add run(owned, *call), return what it gives; it may `read` only some."""
         calls = jax.block_until_ready([(owned, *call) for call in calls])
         compiled, seconds = latency.compile_function(run, calls[0])
         stage = Stage(
@@ -204,18 +219,14 @@ class _Maker:
         return jax.block_until_ready([compiled(*call) for call in calls])
 
 
-def _init(module: nn.Module, example: tuple[Any, ...]) -> Any:
-    key = jax.random.key(0, impl="rbg")  # compiles faster; the values do not matter
-    return jax.jit(module.init)(key, *example)
-
-
-def _fields(model: DeMo) -> dict[str, Any]:
-    names = [field.name for field in dataclasses.fields(model)]
-    return {k: getattr(model, k) for k in names if k not in ("parent", "name")}
+def _rebuild(kind: type[Part], model: DeMo) -> Part:
+    """Build a module of this kind with the arguments of the model."""
+    names = {field.name for field in dataclasses.fields(model)} - {"parent", "name"}
+    return kind(**{name: getattr(model, name) for name in names})
 
 
 def _features(model: DeMo, globals_: ByModality, fused: jax.Array) -> ByModality:
-    """What has a head, by its name."""
+    """Return what has a head, by its name."""
     if not model.direct:
         return {**globals_, "fused": fused}
     direct = jnp.concatenate([globals_[name] for name in model.modalities], axis=-1)

@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from tokenjax.benchmark import latency, measure, memory, table
 from tokenjax.errors import UserError
+from tokenjax.tables import Column
 
 SEARCHED = 0  # as a batch size: 1, 2, 4, ... as long as it pays
 PAYS = 1.03  # images a second over the best so far
@@ -22,16 +23,19 @@ class Request(NamedTuple):
     train: bool = False
 
 
+Options = Mapping[str, Any]  # the values of a command's flags
 Measure = Callable[[Request, latency.Timing], measure.Row]
 
 
 def measure_all(
     wanted: Sequence[Request],
     measure_one: Measure,
-    options: Mapping[str, Any],
-    columns: Sequence[table.Column] | None = None,
+    options: Options,
+    columns: Sequence[Column[measure.Row]] | None = None,
 ) -> list[measure.Row]:
-    """Rows, those too large for the memory included; the CSV has every finished one.
+    """Measure rows, of which the CSV has every finished one.
+
+    What is too large for the memory has a row too, which says so.
 
     Raises:
       UserError: nothing fitted.
@@ -57,7 +61,7 @@ def measure_all(
 
 
 def _rows(
-    request: Request, measure_one: Measure, timing: latency.Timing, bar: Any
+    request: Request, measure_one: Measure, timing: latency.Timing, bar: tqdm
 ) -> Iterator[measure.Row]:
     def at(batch_size: int) -> measure.Row:
         exact = request._replace(batch_size=batch_size)
@@ -76,7 +80,7 @@ def _rows(
 
 
 def search(at: Callable[[int], measure.Row]) -> Iterator[measure.Row]:
-    """Doubles the batch until it does not fit, or twice in a row gains next to nothing.
+    """Double the batch until it does not fit, or twice in a row gains next to nothing.
 
     `at` measures one batch size.
     """
@@ -93,7 +97,7 @@ def search(at: Callable[[int], measure.Row]) -> Iterator[measure.Row]:
 
 
 def best_batches(rows: Iterable[measure.Row]) -> list[str]:
-    """Sentences on where each model's throughput is greatest."""
+    """Return sentences on where each model's throughput is greatest."""
     groups: dict[tuple[str, str, str], list[measure.Row]] = {}
     for row in rows:
         if row.latency:

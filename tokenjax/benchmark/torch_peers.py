@@ -1,255 +1,190 @@
-"""The PyTorch equivalents of models, with the same weights: timm's, and our references.
+"""The PyTorch equivalents of models, with the same weights, by model.
 
-Nothing of the library needs them: PyTorch and timm are optional, and the references of
-our own systems live under `tests/`, so a checkout of the repository is needed.
+A model of one's own gets one in the file that registers it:
 
-float32 products on a GPU run as TF32, as JAX runs them by default; bfloat16 is
-autocast, PyTorch's automatic mixed precision.
+    from tokenjax import benchmark
+
+    def make(model, variables):  # model: ours; variables: its weights
+        module = TheirModel(model.depth)
+        module.load_state_dict(...)
+        return module, "their program, version 1"
+
+    benchmark.register_peer(MyModel, make)  # or a model's name
+
+Nothing of the library needs PyTorch or timm. The references of our own systems are not
+in the wheel: they need a checkout.
 """
 
-import contextlib
+import functools
 import importlib
-import importlib.machinery
 import importlib.util
-import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import flax.linen as nn
 import jax
 import numpy as np
+from flax.typing import VariableDict
 
 from tokenjax import convert
-from tokenjax.benchmark import program
+from tokenjax.benchmark import torch_programs, torchvision_stand_in
 from tokenjax.errors import UserError
+from tokenjax.models.demo.demo_model import DeMo
+from tokenjax.models.dynamic_vit import DynamicViT
+from tokenjax.models.routing.attention_routing import AttentionRouting
+from tokenjax.models.vdpa import VDPA
+from tokenjax.models.vit import VisionTransformer
+from tokenjax.registry import Registry
 
-TIMM = {  # name here -> name there
-    "resnet50": "resnet50",
-    "vit_base_patch16": "vit_base_patch16_224",
-    "vit_small_patch16": "vit_small_patch16_224",
-    "vit_tiny_patch16": "vit_tiny_patch16_224",
-    "swin_tiny": "swin_tiny_patch4_window7_224",
-    "swin_base": "swin_base_patch4_window7_224",
-    "convnextv2_tiny": "convnextv2_tiny",
-    "maxvit_tiny": "maxvit_tiny_tf_224",
-}
-SIZED = ("vit_", "swin_", "maxvit_")  # built for one image size
-REFERENCES = {  # our class -> module of references/ which has the same class
-    "VDPA": "pytorch_vdpa",
-    "VisionTransformer": "pytorch_vit",
-    "DynamicViT": "pytorch_vit",
-    "DeMo": "pytorch_demo",
-    "AttentionRouting": "pytorch_routing",
-}
+if TYPE_CHECKING:
+    import torch
+
+Make = Callable[[nn.Module, VariableDict], tuple["torch.nn.Module", str]]
 
 
-class Peer(NamedTuple):
-    """A PyTorch module, and how it is called.
+class _Maker(NamedTuple):
+    """What makes the PyTorch module of a model, and says before whether it can."""
 
-    Attributes:
-      module: with the weights of ours, on its device.
-      source: what it is, with versions.
-      convert: our example inputs -> its arguments.
+    make: Make
+    check: Callable[[str], None]
+
+
+_PEERS: Registry[_Maker] = Registry("PyTorch equivalent")
+
+
+def register_peer(
+    model: str | type[nn.Module],
+    make: Make,
+    check: Callable[[str], None] = lambda name: None,
+) -> None:
+    """Say what the PyTorch equivalent of a model is.
+
+    Args:
+      model: a model's name, or a class, which then stands for all its names.
+      make: (our model, its variables) -> the PyTorch module with the same weights, and
+        a line on what it is. PyTorch is imported within.
+      check: raises UserError, of the model's name, where `make` would fail.
+
+    Raises: UserError if the model has another one.
     """
-
-    module: Any
-    source: str
-    convert: Callable[[Sequence[Any]], tuple[Any, ...]]
+    _PEERS.add(_key(model), _Maker(make, check))
 
 
 def check(name: str, model: nn.Module) -> None:
-    """Raises: UserError, for a model without an equivalent or without PyTorch here."""
+    """Refuse a model without an equivalent, and any where PyTorch is missing.
+
+    Raises: UserError.
+    """
     if importlib.util.find_spec("torch") is None:
         raise UserError("--peer torch needs PyTorch: pip install torch timm")
-    if name in TIMM:
-        if importlib.util.find_spec("timm") is None:
-            raise UserError(f"--peer torch: {name} is timm's; pip install timm")
-        return
-    module = REFERENCES.get(type(model).__name__)
-    if module is None:
-        known = ", ".join(sorted([*TIMM, *REFERENCES]))
+    maker = _find(name, model)
+    if maker is None:
+        known = ", ".join(sorted(key.rpartition(".")[2] for key in _PEERS))
         raise UserError(
             f"--peer torch: {name} has no PyTorch equivalent here; there are {known}"
         )
-    _find_references()
+    maker.check(name)
 
 
-def build(name: str, model: nn.Module, variables: Mapping[str, Any]) -> Peer:
-    """The equivalent of a model that passed `check`, with its weights."""
+def build(name: str, model: nn.Module, variables: VariableDict) -> torch_programs.Peer:
+    """Build the equivalent of a model that passed `check`, with its weights."""
     import torch
 
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.allow_tf32 = True
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name in TIMM:
-        module, source = _from_timm(name, model)
-    else:
-        file = REFERENCES[type(model).__name__]
-        reference = _reference(file)
-        module = getattr(reference, type(model).__name__)(model)
-        source = f"references/{file}.py, torch {torch.__version__}"
-    module.load_state_dict(_state(name, model, variables))
-    return Peer(module.to(device), source, _converter(device))
+    maker = _find(name, model)
+    assert maker is not None, f"{name} was not checked"
+    module, source = maker.make(model, jax.device_get(variables))
+    source = f"{source}, torch {torch.__version__}"
+    return torch_programs.Peer(
+        module.to(device), source, torch_programs.converter(device)
+    )
 
 
-def _from_timm(name: str, model: Any) -> tuple[Any, str]:
-    if importlib.util.find_spec("torchvision") is None:
-        _stand_in_for_torchvision()
-    import timm
+def _key(model: str | type[nn.Module]) -> str:
+    return model if isinstance(model, str) else f"{model.__module__}.{model.__name__}"
+
+
+def _find(name: str, model: nn.Module) -> _Maker | None:
+    """Return the maker of that name, else of exactly that class."""
+    return _PEERS.get(name) or _PEERS.get(_key(type(model)))
+
+
+def _state(model: nn.Module, variables: VariableDict) -> dict[str, "torch.Tensor"]:
+    """Name our weights by the keys of the original."""
     import torch
 
-    arguments = {"num_classes": model.num_classes}
-    if name.startswith(SIZED):
-        arguments["img_size"] = model.img_size
-    module = timm.create_model(TIMM[name], **arguments)
-    return module, f"timm {timm.__version__} {TIMM[name]}, torch {torch.__version__}"
-
-
-def _state(name: str, model: nn.Module, variables: Mapping[str, Any]) -> Any:
-    """Our weights by PyTorch's keys; routing has no published ones, but its own."""
-    import torch
-
-    variables = jax.device_get(variables)
-    if name not in TIMM:
-        reference = _reference(REFERENCES[type(model).__name__])
-        if hasattr(reference, "state_from_flax"):
-            return reference.state_from_flax(model, variables)
     state = convert.to_torch(model, variables)
     return {key: torch.tensor(np.asarray(array)) for key, array in state.items()}
 
 
-def _reference(name: str) -> types.ModuleType:
-    """Import a program of `references`."""
-    _find_references()
-    return importlib.import_module(f"references.{name}")
+def _check_timm(name: str) -> None:
+    if importlib.util.find_spec("timm") is None:
+        raise UserError(f"--peer torch: {name} is timm's; pip install timm")
 
 
-def _find_references() -> None:
+def _make_timm(
+    timm_name: str, sized: bool, model: nn.Module, variables: VariableDict
+) -> tuple["torch.nn.Module", str]:
+    """Build timm's model; a sized one is built for one size of images."""
+    if importlib.util.find_spec("torchvision") is None:
+        torchvision_stand_in.install()
+    import timm
+
+    arguments = {"num_classes": model.num_classes}
+    if sized:
+        arguments["img_size"] = model.img_size
+    module = timm.create_model(timm_name, **arguments)
+    module.load_state_dict(_state(model, variables))
+    return module, f"timm {timm.__version__} {timm_name}"
+
+
+def _check_references(name: str) -> None:
     """Raises: UserError where there are none: a checkout has them, a wheel has not."""
     if importlib.util.find_spec("references") is None:
         raise UserError(
-            "--peer torch holds our own models to the PyTorch programs in references/, "
-            "which only a checkout has: run `python bench.py` there"
+            f"--peer torch holds {name} to its PyTorch program in references/, which "
+            "only a checkout has: run `python bench.py` there"
         )
 
 
-def _converter(device: Any) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
-    """(b, h, w, c) -> (b, c, h, w) of every image; integers as int64."""
-    import torch
-
-    def one(array: Any) -> Any:
-        array = np.asarray(array)
-        if array.ndim == 4:
-            array = array.transpose(0, 3, 1, 2)
-        integers = np.issubdtype(array.dtype, np.integer)
-        tensor = torch.from_numpy(np.array(array, order="C"))
-        return tensor.to(device, torch.int64 if integers else torch.float32)
-
-    return lambda example: tuple(jax.tree.map(one, tuple(example)))
+def _make_reference(
+    file: str, model: nn.Module, variables: VariableDict
+) -> tuple["torch.nn.Module", str]:
+    """Build the class of the same name in references/."""
+    _check_references(type(model).__name__)
+    reference = importlib.import_module(f"references.{file}")
+    module = getattr(reference, type(model).__name__)(model)
+    module.load_state_dict(_reference_state(reference, model, variables))
+    return module, f"references/{file}.py"
 
 
-def inference(peer: Peer, dtype: str, compiled: bool) -> Callable[..., Any]:
-    """One call of the module in inference, to its end."""
-    import torch
-
-    module = torch.compile(peer.module.eval()) if compiled else peer.module.eval()
-
-    def call(*arguments: Any) -> Any:
-        with torch.inference_mode(), _autocast(dtype):
-            output = _first(module(*arguments))
-        _finish()
-        return output
-
-    return call
+def _reference_state(
+    reference: types.ModuleType, model: nn.Module, variables: VariableDict
+) -> dict[str, "torch.Tensor"]:
+    """Name our weights; routing has no published ones, but names of its own."""
+    named = getattr(reference, "state_from_flax", _state)
+    return named(model, variables)
 
 
-def training(peer: Peer, dtype: str, compiled: bool) -> Callable[..., Any]:
-    """One step: forward, mean cross entropy of every score, backward, AdamW."""
-    import torch
-
-    peer.module.train()
-    module = torch.compile(peer.module) if compiled else peer.module
-    optimizer = torch.optim.AdamW(
-        peer.module.parameters(),
-        lr=program.LEARNING_RATE,
-        weight_decay=program.WEIGHT_DECAY,
-    )
-
-    def call(*arguments: Any) -> Any:
-        optimizer.zero_grad(set_to_none=True)
-        with _autocast(dtype):
-            scores = _scores(module(*arguments))
-        losses = [
-            torch.nn.functional.cross_entropy(
-                each.float(),
-                torch.arange(len(each), device=each.device) % each.shape[-1],
-            )
-            for each in scores
-        ]
-        loss = torch.stack(losses).sum()
-        loss.backward()
-        optimizer.step()
-        _finish()
-        return loss.detach()
-
-    return call
-
-
-def _autocast(dtype: str) -> Any:
-    import torch
-
-    if dtype == "float32":
-        return contextlib.nullcontext()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.autocast(device, torch.bfloat16)
-
-
-def _finish() -> None:
-    """Waits for a GPU; a CPU has finished when it returns."""
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def _first(outputs: Any) -> Any:
-    """Logits, or the feature for retrieval: what `program.first_output` gives."""
-    if isinstance(outputs, dict):
-        return outputs["concat"]
-    return outputs[0] if isinstance(outputs, tuple) else outputs
-
-
-def _scores(outputs: Any) -> list[Any]:
-    """All that have a loss; DeMo gives (scores, feature) by the names of its heads."""
-    if isinstance(outputs, dict):
-        return [scores for scores, _ in outputs.values()]
-    return [_first(outputs)]
-
-
-def _stand_in_for_torchvision() -> None:
-    """timm asks torchvision for names in its data transforms, which no model needs."""
-
-    class Anything:
-        NEAREST, NEAREST_EXACT, BILINEAR, BICUBIC, BOX, HAMMING, LANCZOS = range(7)
-
-        def __init__(self, *arguments: Any, **more: Any):
-            pass
-
-    class StandIn(types.ModuleType):
-        def __getattr__(self, name: str) -> Any:
-            if name.startswith("__"):
-                raise AttributeError(name)
-            return Anything
-
-    parts = ["transforms", "transforms.functional", "datasets", "datasets.utils"]
-    parts += ["models", "models.feature_extraction", "ops", "ops.misc", "utils", "io"]
-    for name in ["", *(f".{part}" for part in parts)]:
-        full = f"torchvision{name}"
-        module = StandIn(full)
-        module.__spec__ = importlib.machinery.ModuleSpec(full, None, is_package=True)
-        module.__path__ = []
-        sys.modules[full] = module
-        parent, _, child = full.rpartition(".")
-        if parent:
-            setattr(sys.modules[parent], child, module)
+for _name, _timm_name, _sized in (
+    ("resnet50", "resnet50", False),
+    ("vit_base_patch16", "vit_base_patch16_224", True),
+    ("vit_small_patch16", "vit_small_patch16_224", True),
+    ("vit_tiny_patch16", "vit_tiny_patch16_224", True),
+    ("swin_tiny", "swin_tiny_patch4_window7_224", True),
+    ("swin_base", "swin_base_patch4_window7_224", True),
+    ("convnextv2_tiny", "convnextv2_tiny", False),
+    ("maxvit_tiny", "maxvit_tiny_tf_224", True),
+):
+    register_peer(_name, functools.partial(_make_timm, _timm_name, _sized), _check_timm)
+for _class, _file in (
+    (VDPA, "pytorch_vdpa"),
+    (VisionTransformer, "pytorch_vit"),
+    (DynamicViT, "pytorch_vit"),
+    (DeMo, "pytorch_demo"),
+    (AttentionRouting, "pytorch_routing"),
+):
+    register_peer(_class, functools.partial(_make_reference, _file), _check_references)

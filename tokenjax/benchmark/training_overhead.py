@@ -4,7 +4,8 @@
     python -m tokenjax.benchmark.training_overhead --source digits --json overhead.json
 
 Every source that needs no files, in default configurations that read it, at their
-batch sizes, by train.py itself (see `overhead_runs`). From its performance.jsonl:
+batch sizes, by the training command itself (see `overhead_runs`). From its
+performance.jsonl:
 
     checkpoint   median over pairs of neighbouring intervals of 100 steps, one with a
                  save and one without, of time with / time without - 1; at most 3 %
@@ -26,33 +27,38 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from tokenjax import storage
+from tokenjax import storage, tables
 from tokenjax.benchmark import hardware, overhead_runs
 from tokenjax.benchmark.command_line import check_file, check_no_arguments
 from tokenjax.errors import UserError, unknown_name
+from tokenjax.tables import Column
 
 CASES = {  # source -> default configurations that read it
     "digits": ("configs/vdpa.py", "configs/vit.py"),
     "cluttered": ("configs/routing.py", "configs/vdpa.py:cluttered"),
     "synthetic_reid": ("configs/sdtps.py",),
 }
+Result = dict[str, Any]  # of a configuration, as --json writes it
 LIMITS = {"checkpoint": 0.03, "input_wait": 0.05}
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines the flags of this command."""
-    options: Any = {"flag_values": values}
-    flags.DEFINE_list("source", sorted(CASES), "Sources to measure.", **options)
-    flags.DEFINE_integer("pairs", 10, "Intervals with a save.", 1, **options)
-    flags.DEFINE_integer("interval", 100, "Steps between saves.", 2, **options)
-    flags.DEFINE_multi_string(
-        "override", [], "Of every configuration: model.depth=2.", **options
+    """Define the flags of this command."""
+    flags.DEFINE_list(
+        "source", sorted(CASES), "Sources to measure.", flag_values=values
     )
-    flags.DEFINE_string("json", None, "Also write everything to this file.", **options)
+    flags.DEFINE_integer("pairs", 10, "Intervals with a save.", 1, flag_values=values)
+    flags.DEFINE_integer("interval", 100, "Steps between saves.", 2, flag_values=values)
+    flags.DEFINE_multi_string(
+        "override", [], "Of every configuration: model.depth=2.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "json", None, "Also write everything to this file.", flag_values=values
+    )
 
 
-def summarize(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
-    """What the rows of a run tell; they alternate, without a save and with one.
+def summarize(rows: Sequence[dict[str, float]]) -> Result:
+    """Summarize the rows of a run, which alternate, without a save and with one.
 
     Raises: UserError if they do not.
     """
@@ -78,20 +84,28 @@ def summarize(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
     }
 
 
-def table(results: Sequence[dict[str, Any]]) -> str:
-    """For a terminal."""
-    lines = [
-        f"{'source':15} {'configuration':26} {'batch':>5} {'ms/step':>8} "
-        f"{'checkpoint (quartiles)':>24} {'input wait (most)':>18}"
-    ]
-    for row in results:
-        low, high = row["checkpoint_quartiles"]
-        checkpoint = f"{row['checkpoint']:.1%} ({low:.1%} to {high:.1%})"
-        wait = f"{row['input_wait']:.1%} ({row['input_wait_most']:.1%})"
-        lines.append(
-            f"{row['source']:15} {row['config']:26} {row['batch_size']:5} "
-            f"{row['step_ms']:8.1f} {checkpoint:>24} {wait:>18}"
-        )
+def _checkpoint(result: Result) -> str:
+    low, high = result["checkpoint_quartiles"]
+    return f"{result['checkpoint']:.1%} ({low:.1%} to {high:.1%})"
+
+
+def _input_wait(result: Result) -> str:
+    return f"{result['input_wait']:.1%} ({result['input_wait_most']:.1%})"
+
+
+COLUMNS: tuple[Column[Result], ...] = (
+    Column("source", lambda result: result["source"]),
+    Column("configuration", lambda result: result["config"]),
+    Column("batch", lambda result: result["batch_size"], "d"),
+    Column("ms/step", lambda result: result["step_ms"], ".1f"),
+    Column("checkpoint (quartiles)", _checkpoint, ">"),
+    Column("input wait (most)", _input_wait, ">"),
+)
+
+
+def table(results: Sequence[Result]) -> str:
+    """Return the results as a table for the terminal, the verdict under it."""
+    lines = tables.text_lines(results, COLUMNS)
     limits = " and ".join(
         f"{name.replace('_', ' ')} {limit:.0%}" for name, limit in LIMITS.items()
     )
@@ -100,8 +114,8 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     return "\n".join([*lines, f"Limits of {limits}: {verdict}."])
 
 
-def exceeded(results: Sequence[dict[str, Any]]) -> list[str]:
-    """The limits that were not kept, and where."""
+def exceeded(results: Sequence[Result]) -> list[str]:
+    """Name the limits that were not kept, and where."""
     return [
         f"{name.replace('_', ' ')} of {row['config']}"
         for row in results
@@ -110,8 +124,8 @@ def exceeded(results: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def measure(sources: Sequence[str], plan: overhead_runs.Plan) -> list[dict[str, Any]]:
-    """Every case of the sources, under a progress bar.
+def measure(sources: Sequence[str], plan: overhead_runs.Plan) -> list[Result]:
+    """Measure every case of the sources, under a progress bar.
 
     Raises: UserError for an unknown source or a run that fails.
     """
@@ -139,7 +153,10 @@ def measure(sources: Sequence[str], plan: overhead_runs.Plan) -> list[dict[str, 
 
 
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
-    """Raises: UserError for whatever a user can mend."""
+    """Measure, print the table, write the file and exit with the verdict.
+
+    Raises: UserError for whatever a user can mend.
+    """
     check_no_arguments(argv)
     check_file("json", values.json)
     plan = overhead_runs.Plan(values.interval, values.pairs, tuple(values.override))

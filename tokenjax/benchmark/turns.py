@@ -6,32 +6,34 @@ the ratios within a round, which a busy moment moves less than a ratio of median
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from tokenjax.benchmark import latency
 
+Label = str | float
+
 
 class Contestant(NamedTuple):
     """What takes part.
 
     Attributes:
-      name, encoder: what it is.
-      share: of the patches, those that the big network computes.
+      name: what it is.
       flops: of one image, 2 per multiply-add.
       function: compiled.
       calls: one or more tuples of arguments for it, taken in turn.
+      labels: what else there is to say of it, by name; nothing here reads them.
     """
 
     name: str
-    encoder: str
-    share: float
     flops: float
-    function: Callable[..., Any]
-    calls: Sequence[tuple[Any, ...]]
+    function: Callable[..., object]
+    calls: Sequence[tuple[object, ...]]
+    labels: Mapping[str, Label] = MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Cost:
 
     Attributes:
       comparison: what it took part in.
-      name, encoder, share, flops: the contestant's.
+      name, flops, labels: the contestant's.
       batch_size: images per call.
       latency: seconds of one call.
       ratio: of its time to that of the first contestant.
@@ -49,9 +51,8 @@ class Cost:
 
     comparison: str
     name: str
-    encoder: str
-    share: float
     flops: float
+    labels: Mapping[str, Label]
     batch_size: int
     latency: latency.Latency
     ratio: float
@@ -59,7 +60,7 @@ class Cost:
 
     @property
     def images_per_second(self) -> float:
-        """Batch size over median latency."""
+        """Return the batch size over the median latency."""
         return self.batch_size / self.latency.median
 
 
@@ -69,13 +70,15 @@ def compare(
     batch_size: int,
     timing: latency.Timing,
 ) -> list[Cost]:
-    """Times the contestants as `time_in_turns` does, compilation excluded."""
+    """Time the contestants as `time_in_turns` does, compilation excluded."""
     seconds = time_in_turns(contestants, timing)  # (rounds, contestants)
     ratios = np.median(seconds / seconds[:, :1], axis=0)
     return [
         Cost(
-            comparison,
-            *contestant[:4],
+            comparison=comparison,
+            name=contestant.name,
+            flops=contestant.flops,
+            labels=contestant.labels,
             batch_size=batch_size,
             latency=latency.summarize(seconds[:, index], 0.0),
             ratio=float(ratios[index]),
@@ -88,7 +91,7 @@ def compare(
 def time_in_turns(
     contestants: Sequence[Contestant], timing: latency.Timing, pause: float = 0.0
 ) -> np.ndarray:
-    """Seconds of each call, (rounds, contestants), with a pause before each.
+    """Return the seconds of each call, (rounds, contestants), a pause before each.
 
     Of `timing`, warm-ups and repeats are rounds, and `on_call` is called after each
     timed one. They stop after `max_seconds`, but not before `latency.FEWEST_REPEATS`.

@@ -5,7 +5,7 @@
     tokenjax train --config configs/sdtps.py:rgbnt201 --config.data.directory=DIR
 
 The folders are those of RGBNT201; the same flags write the same pictures.
-`python -m tokenjax.data.people.synthetic_reid` does the same.
+`python -m tokenjax.data.synthetic_reid` does the same.
 """
 
 import pathlib

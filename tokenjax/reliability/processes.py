@@ -1,16 +1,17 @@
-"""`tokenjax train` as processes of one run, to be signalled and waited for."""
+"""The training command as processes of one run, to be signalled and waited for."""
 
 import os
 import pathlib
 import signal
 import socket
 import subprocess
-import sys
 import time
+
+from tokenjax.processes import train_command
 
 
 class RunningProcesses:
-    """`count` processes of `tokenjax train` that make one run; output goes to files."""
+    """`count` processes that train as one run; output goes to files."""
 
     def __init__(
         self,
@@ -24,7 +25,7 @@ class RunningProcesses:
 
         Args:
           count: 1, or so many that meet on this machine's loopback.
-          arguments: of the command.
+          arguments: of the training command.
           log: a directory, made; output of process i is appended to log-<i>.txt.
           environment: of the processes; this one's if None.
           join_seconds: how long they wait for each other.
@@ -46,11 +47,7 @@ class RunningProcesses:
             ] * (count > 1)
             with open(path, "a") as output:
                 process = subprocess.Popen(
-                    [
-                        *(sys.executable, "-m", "tokenjax", "train"),
-                        *arguments,
-                        *meeting,
-                    ],
+                    [*train_command(), *arguments, *meeting],
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     env={**(environment or os.environ)},
