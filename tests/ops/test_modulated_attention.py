@@ -1,10 +1,11 @@
 """VDPA's attention by tiles against its weights written out and multiplied."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.quick_compilation import quick
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,8 +45,9 @@ def test_values_and_gradients(seed, queries, tile, scale, temperature):
         outputs, pull = jax.vjp(function, *operands)
         return outputs, *pull(gradient)
 
-    expected = quick(lambda: both(lambda *x: whole(*x, temperature)))()
-    found = quick(lambda: both(lambda *x: modulated_attention(*x, temperature, tile)))()
+    expected = jax.jit(lambda: both(lambda *x: whole(*x, temperature)))()
+    tiled = functools.partial(modulated_attention, temperature=temperature, tile=tile)
+    found = jax.jit(lambda: both(tiled))()
     for name, one, other in zip("oqkv", found, expected, strict=True):
         assert relative(one, other) < 1e-4, name
 
