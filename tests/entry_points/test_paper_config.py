@@ -7,7 +7,6 @@ import pytest
 from helpers import training_runs
 from PIL import Image
 
-
 SMALL = [
     "--config.data.image_size=48",
     "--config.model.embed_dim=16",
