@@ -19,7 +19,7 @@ def record(
     constructor_args: Mapping[str, Any],
     source: str,
 ) -> None:
-    """Writes the case; see shared/golden/README.md for its keys.
+    """Writes the case; see tests/golden/README.md for its keys.
 
     Every parameter is moved a little from where its initialisation left it, and running
     statistics are drawn anew: zeros and ones would hide mistakes. In inference mode;

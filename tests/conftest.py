@@ -8,10 +8,12 @@ import pathlib
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 # What runs once need not be compiled well: that is a third of a new machine's time.
-os.environ["XLA_FLAGS"] = (
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
-    + os.environ.get("XLA_FLAGS", "")
-)
+# `make test-all` sets the variable, for one pass as a user's programs are compiled.
+if not os.environ.get("TOKENJAX_TEST_OPTIMISED"):
+    os.environ["XLA_FLAGS"] = (
+        "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+        + os.environ.get("XLA_FLAGS", "")
+    )
 
 import jax
 import numpy as np
@@ -25,8 +27,14 @@ jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "golden" in item.fixturenames:
+            item.add_marker("golden")
+
+
 class GoldenCase:
-    """One recorded case; see shared/golden/README.md for what its keys mean."""
+    """One recorded case; see golden/README.md for what its keys mean."""
 
     def __init__(self, path: pathlib.Path):
         with np.load(path, allow_pickle=False) as file:

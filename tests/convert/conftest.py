@@ -1,7 +1,7 @@
 """A small model and its weights by PyTorch's keys, for odd and hostile files."""
 
 import pytest
-from helpers.quick_compilation import drawn_variables
+from helpers.drawn_variables import drawn_variables
 
 from tokenjax import convert, models
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from helpers import backbone_checks
-from helpers.quick_compilation import drawn_variables, quick
+from helpers.drawn_variables import drawn_variables
 
 from tokenjax import convert, models
 
@@ -23,7 +23,7 @@ def logits_and_gradients(case, model, variables, images, assert_close):
         logits, aux = model.apply(variables, images)
         return jnp.sum(logits * case["input/weights"]), (logits, aux)
 
-    found, (logits, aux) = quick(jax.grad(loss, has_aux=True))(variables)
+    found, (logits, aux) = jax.jit(jax.grad(loss, has_aux=True))(variables)
     assert aux == {"losses": {}}
     assert logits.dtype == jnp.float32
     tolerance = backbone_checks.OUTPUT_TOLERANCE
@@ -47,7 +47,7 @@ def trains(model):
         assert aux == {"losses": {}}
         return jnp.sum(jnp.sin(logits)), logits
 
-    gradient = quick(jax.grad(loss, has_aux=True))
+    gradient = jax.jit(jax.grad(loss, has_aux=True))
     found, first = gradient(variables, jax.random.key(2))
     _, second = gradient(variables, jax.random.key(3))
     assert np.abs(first - second).max() > 1e-4

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.quick_compilation import quick
 from helpers.small_models import (
     ELSEWHERE,
     SAME_CLASS,
@@ -50,7 +49,7 @@ def test_every_model_is_tested():
 def evaluated(model, batch=2):
     """(logits, aux) of the model's own first images, by one program."""
     variables, images = start(model, batch)
-    return quick(model.apply)(variables, images)
+    return jax.jit(model.apply)(variables, images)
 
 
 @functools.cache
@@ -62,7 +61,7 @@ def trained(model):
         logits, aux = train(model, {**variables, "params": params}, images)
         return jnp.sum(logits**2), (logits, aux)
 
-    return quick(jax.grad(loss, has_aux=True))(variables["params"])
+    return jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -94,7 +93,7 @@ def test_bfloat16_computes_about_the_same(variant):
     same = jax.eval_shape(half.init, jax.random.key(0), images)
     assert {leaf.dtype for leaf in jax.tree.leaves(same)} == {jnp.dtype("float32")}
     exact, _ = evaluated(model)
-    coarse, _ = quick(half.apply)(variables, images)
+    coarse, _ = jax.jit(half.apply)(variables, images)
     assert coarse.dtype == jnp.float32
     assert np.abs(coarse - exact).max() < 0.05 * np.abs(exact).max() + 0.05
 
@@ -105,7 +104,7 @@ def test_one_compilation_per_shape_and_images_do_not_mix(name):
     variables, images = start(model)
     traces = []
 
-    @quick
+    @jax.jit
     def apply(variables, images):
         traces.append(images.shape)
         return model.apply(variables, images)[0]
@@ -123,7 +122,7 @@ def test_one_compilation_per_shape_and_images_do_not_mix(name):
 def test_remat_changes_nothing(name):
     model, remat = small(name), small(f"{name}_remat")
     variables, images = start(model)
-    again, _ = quick(remat.apply)(variables, images)
+    again, _ = jax.jit(remat.apply)(variables, images)
     np.testing.assert_allclose(evaluated(model)[0], again, atol=1e-6)
 
 

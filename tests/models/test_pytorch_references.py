@@ -8,7 +8,7 @@ import functools
 import jax
 import numpy as np
 import pytest
-from helpers.quick_compilation import drawn_variables, quick
+from helpers.drawn_variables import drawn_variables
 from helpers.small_models import small, small_demo
 
 from tokenjax import convert, models
@@ -152,7 +152,7 @@ def test_ours_agree(assert_close, name):
         outputs = model.apply(variables, *inputs)
         return outputs["features"] if isinstance(outputs, dict) else outputs[0]
 
-    outputs = quick(apply)(variables, *inputs)
+    outputs = jax.jit(apply)(variables, *inputs)
     with torch.no_grad():
         expected = program(*theirs)
     if not isinstance(expected, dict):

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.quick_compilation import quick
 
 from tokenjax.benchmark.flops import count_flops
 from tokenjax.ops import depthwise
@@ -21,7 +20,7 @@ def drawn(shape, side):
 def value_and_gradients(function, maps, kernel, stride):
     """Outputs, and the gradients of a sum with weights of no symmetry."""
 
-    @quick
+    @jax.jit
     def run(maps, kernel):
         outputs, pull_back = jax.vjp(lambda m, k: function(m, k, stride), maps, kernel)
         weights = jnp.sin(jnp.arange(outputs.size, dtype=jnp.float32) ** 2)

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.quick_compilation import quick
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,13 +42,13 @@ def draw(seed, shape, step_size, rate_size):
     return arguments, cotangent
 
 
-@quick
+@jax.jit
 def scanned(arguments, cotangent):
     outputs, pull = jax.vjp(selective_scan, *arguments)
     return outputs, pull(cotangent)
 
 
-@quick
+@jax.jit
 def looped(arguments, cotangent):
     outputs, pull = jax.vjp(plain, *arguments)
     return outputs, pull(cotangent)
@@ -95,12 +94,12 @@ def test_the_gradient_stores_one_array_of_states():
 def test_four_paths():
     rows, columns = [0, 1, 2, 3, 4, 5], [0, 3, 1, 4, 2, 5]
     maps = jnp.arange(6.0).reshape(1, 2, 3, 1)
-    paths = quick(cross_scan)(maps)
+    paths = jax.jit(cross_scan)(maps)
     expected = [rows, columns, rows[::-1], columns[::-1]]
     np.testing.assert_array_equal(paths[:, 0, :, 0], expected)
     each = jnp.stack([maps + 10 * path for path in range(4)])
     expected = np.add(expected, 10 * np.arange(4)[:, None])
-    np.testing.assert_array_equal(quick(cross_scan)(each)[:, 0, :, 0], expected)
+    np.testing.assert_array_equal(jax.jit(cross_scan)(each)[:, 0, :, 0], expected)
     np.testing.assert_array_equal(cross_merge(paths, 2, 3), 4 * maps)
 
 
@@ -110,7 +109,7 @@ def test_merge_is_the_transpose_of_scan(size):
     maps = np.float32(generator.normal(size=(2, *size, 3)))
     sequences = np.float32(generator.normal(size=(4, 2, size[0] * size[1], 3)))
 
-    @quick
+    @jax.jit
     def both(maps, sequences):
         transposed = jax.vjp(cross_scan, maps)[1](sequences)[0]
         return transposed, cross_merge(sequences, *size)

@@ -1,5 +1,7 @@
 """Which tokens stay, and in which order."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +11,12 @@ from hypothesis import strategies as st
 
 from tokenjax.ops import token_selection
 
-# Few values, so that ties are common.
-SCORES = st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), min_size=1, max_size=12)
+# Few values, so that ties are common; few sizes: each costs a compilation.
+SCORES = st.sampled_from([1, 2, 5, 12]).flatmap(
+    lambda size: st.lists(
+        st.sampled_from([-1.0, 0.0, 0.5, 2.0]), min_size=size, max_size=size
+    )
+)
 
 
 @settings(max_examples=100, deadline=None)
@@ -22,15 +28,22 @@ def test_the_best_in_their_order_ties_by_index(scores, data):
     assert found.tolist() == sorted(ranked[:count])
 
 
+@functools.partial(jax.jit, static_argnums=2)
+def there_and_back(scores, tokens, count):
+    indices = token_selection.top_indices(scores, count)
+    kept = token_selection.gather_tokens(tokens, indices)
+    back = token_selection.scatter_tokens(kept, indices, tokens.shape[1])
+    return token_selection.keep_mask(indices, tokens.shape[1]), back
+
+
 @settings(max_examples=30, deadline=None)
 @given(scores=SCORES, data=st.data())
 def test_gather_mask_and_scatter_agree(scores, data):
     count = data.draw(st.integers(1, len(scores)))
-    indices = token_selection.top_indices(jnp.array([scores, scores[::-1]]), count)
-    tokens = jnp.arange(2.0 * len(scores) * 3).reshape(2, len(scores), 3) + 1
-    kept = token_selection.gather_tokens(tokens, indices)
-    mask = token_selection.keep_mask(indices, len(scores))
-    back = token_selection.scatter_tokens(kept, indices, len(scores))
+    tokens = np.arange(2 * len(scores) * 3, dtype=np.float32) + 1
+    tokens = tokens.reshape(2, len(scores), 3)
+    both = np.array([scores, scores[::-1]], np.float32)
+    mask, back = map(np.asarray, there_and_back(both, tokens, count))
     assert mask.sum(1).tolist() == [count, count]
     np.testing.assert_array_equal(back, tokens * mask[..., None])
 

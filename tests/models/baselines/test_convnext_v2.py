@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import backbone_checks
-from helpers.quick_compilation import drawn_variables, quick
+from helpers.drawn_variables import drawn_variables
 
 from tokenjax import models
 from tokenjax.models.baselines.convnext_v2 import GlobalResponseNorm
@@ -55,7 +55,7 @@ def test_global_response_norm():
 def test_a_dead_channel_has_finite_gradients():
     layer, maps = GlobalResponseNorm(), jnp.ones((1, 2, 2, 3)).at[..., 1].set(0.0)
     variables = drawn_variables(layer, maps)
-    gradient = quick(jax.grad(lambda m: jnp.sum(layer.apply(variables, m) ** 3)))
+    gradient = jax.jit(jax.grad(lambda m: jnp.sum(layer.apply(variables, m) ** 3)))
     assert np.isfinite(gradient(maps)).all()
     assert np.isfinite(gradient(0 * maps)).all()
 
@@ -69,8 +69,8 @@ def test_images_of_other_sizes():
     model = small()
     variables = drawn_variables(model, *model.example_inputs(1))
     images = jnp.ones((2, 15, 9, 3))
-    logits, _ = quick(model.apply)(variables, images)
-    cut, _ = quick(model.apply)(variables, images[:, :12, :8])
+    logits, _ = jax.jit(model.apply)(variables, images)
+    cut, _ = jax.jit(model.apply)(variables, images[:, :12, :8])
     assert model.least_size == 8
     np.testing.assert_allclose(logits, cut, atol=1e-6)
     for wrong in (images[..., :1], images[:, :7], images[0]):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import peer_checks
-from helpers.quick_compilation import drawn_variables, quick
+from helpers.drawn_variables import drawn_variables
 
 from tokenjax import convert, models
 from tokenjax.convert.pretrained import load_pretrained
@@ -30,7 +30,7 @@ def test_logits_and_gradients(recorded, assert_close):
         logits, aux = model.apply(variables, images)
         return jnp.sum(logits * case["input/weights"]), (logits, aux)
 
-    found, (logits, aux) = quick(jax.grad(loss, has_aux=True))(variables)
+    found, (logits, aux) = jax.jit(jax.grad(loss, has_aux=True))(variables)
     assert_close(logits, case["output/logits"], checks.OUTPUT_TOLERANCE, "logits")
     assert aux["losses"] == {}
     assert aux["tokens"].shape == (2, 7, 24)
@@ -48,8 +48,8 @@ def test_the_encoder_is_the_camera_vit(recorded):
     case, model, variables, images = recorded
     encoder = model.encoder()
     loaded = load_pretrained(encoder, case.group("state"), jax.random.key(0))
-    alone, _ = quick(encoder.apply)(loaded, images)
-    _, aux = quick(model.apply)(variables, images)
+    alone, _ = jax.jit(encoder.apply)(loaded, images)
+    _, aux = jax.jit(model.apply)(variables, images)
     np.testing.assert_allclose(alone, aux["tokens"], atol=1e-6)
 
 
@@ -65,7 +65,7 @@ def test_training_gives_finite_gradients():
     # So many that stochastic depth leaves every branch in for one of them.
     model, images = small(**RATES), jnp.ones((8, 16, 16, 3))
     variables = drawn_variables(model, images)
-    gradient = quick(jax.grad(lambda v: jnp.sin(trained(model, v, images)).sum()))
+    gradient = jax.jit(jax.grad(lambda v: jnp.sin(trained(model, v, images)).sum()))
     for path, leaf in jax.tree.leaves_with_path(gradient(variables)):
         assert np.isfinite(leaf).all(), path
         assert np.abs(leaf).max() > 0, path

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.quick_compilation import drawn_variables, quick
+from helpers.drawn_variables import drawn_variables
 
 from tokenjax import convert, models
 from tokenjax.models.baselines import mbconv
@@ -49,7 +49,7 @@ def test_logits_and_gradients(recorded, assert_close):
         logits, aux = model.apply({**variables, "params": params}, images)
         return jnp.sum(logits * case["input/weights"]), (logits, aux)
 
-    gradient = quick(jax.grad(loss, has_aux=True))
+    gradient = jax.jit(jax.grad(loss, has_aux=True))
     found, (logits, aux) = gradient(variables["params"])
     assert_close(logits, case["output/logits"], checks.OUTPUT_TOLERANCE, "logits")
     assert aux == {"losses": {}}
@@ -68,7 +68,7 @@ def test_training_moves_the_averages_and_draws(small):
     model, variables = small
     images = jax.random.normal(jax.random.key(1), (3, 64, 64, 3))
 
-    @quick
+    @jax.jit
     def train(key):
         rngs = {"dropout": key}
         (logits, _), moved = model.apply(
@@ -89,7 +89,7 @@ def test_a_dropped_path_leaves_the_shortcut():
     """With odd sides, whose last places the shortcut halves with zeros."""
     block = mbconv.MBConv(8, stride=2, drop_path=0.999)
     maps = jax.random.normal(jax.random.key(1), (2, 5, 3, 8))
-    apply = quick(
+    apply = jax.jit(
         lambda key: block.init_with_output(
             {"params": key, "dropout": key}, maps, train=True
         )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import peer_checks
-from helpers.quick_compilation import drawn_variables, quick
+from helpers.drawn_variables import drawn_variables
 
 from tokenjax import convert, models
 from tokenjax.models.baselines import resnet
@@ -35,7 +35,7 @@ def test_logits_and_gradients(recorded, assert_close):
         logits, aux = model.apply({**variables, "params": params}, images)
         return jnp.sum(logits * case["input/weights"]), (logits, aux)
 
-    gradient = quick(jax.grad(loss, has_aux=True))
+    gradient = jax.jit(jax.grad(loss, has_aux=True))
     found, (logits, aux) = gradient(variables["params"])
     assert_close(logits, case["output/logits"], checks.OUTPUT_TOLERANCE, "logits")
     assert aux["losses"] == {}
@@ -85,7 +85,7 @@ def test_training_moves_the_averages_and_gives_finite_gradients(small):
         )
         return jnp.sum(jnp.sin(logits)), moved["batch_stats"]
 
-    gradient = quick(jax.grad(loss, has_aux=True))
+    gradient = jax.jit(jax.grad(loss, has_aux=True))
     found, moved = gradient(variables["params"], jax.random.key(0))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((found, moved)))
     before = jax.tree.leaves(variables["batch_stats"])

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import backbone_checks
-from helpers.quick_compilation import drawn_variables, quick
+from helpers.drawn_variables import drawn_variables
 
 from tokenjax import convert, models
 from tokenjax.models.baselines import windows
@@ -112,8 +112,8 @@ def test_the_size_of_the_images_is_free():
     model = small(img_size=(9, 15))
     images = jnp.ones((1, 9, 15, 3))
     variables = drawn_variables(model, images)
-    logits, _ = quick(model.apply)(variables, images)
-    cut, _ = quick(small(img_size=(8, 14)).apply)(variables, images[:, :8, :14])
+    logits, _ = jax.jit(model.apply)(variables, images)
+    cut, _ = jax.jit(small(img_size=(8, 14)).apply)(variables, images[:, :8, :14])
     np.testing.assert_allclose(logits, cut, atol=1e-6)
     with pytest.raises(ValueError, match=r"\(batch, 9, 15, 3\).*got \(1, 15, 9, 3\)"):
         jax.eval_shape(model.apply, variables, images.swapaxes(1, 2))

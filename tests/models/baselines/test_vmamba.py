@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.quick_compilation import drawn_variables, quick
+from helpers.drawn_variables import drawn_variables
 
 from tokenjax import convert, models
 from tokenjax.models.baselines import vmamba
@@ -36,7 +36,7 @@ def test_outputs_and_gradients(case, assert_close):
         logits, _ = model.apply({"params": params}, images)
         return jnp.sum(logits * case["input/weights"]), logits
 
-    gradients, logits = quick(jax.grad(loss, has_aux=True))(variables["params"])
+    gradients, logits = jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
     assert_close(logits, case["output/logits"], 1e-5, "logits")
     found, expected = convert.to_torch(model, gradients), case.group("grad")
     assert set(found) == set(expected)
@@ -59,7 +59,7 @@ def test_training_draws_and_its_gradients_are_finite():
     images = np.random.default_rng(1).normal(size=(2, 16, 16, 3))
     variables = drawn_variables(model, images)
 
-    @quick
+    @jax.jit
     @functools.partial(jax.value_and_grad, has_aux=True)
     def step(params, seed):
         rngs = {"dropout": jax.random.key(seed)}

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.quick_compilation import drawn_variables, quick
+from helpers.drawn_variables import drawn_variables
 from helpers.small_models import small_demo as small
 
 from tokenjax import convert
@@ -33,7 +33,7 @@ def start(model):
 
 @functools.cache
 def apply(model, **more):
-    return quick(functools.partial(model.apply, **more))
+    return jax.jit(functools.partial(model.apply, **more))
 
 
 def rngs():
@@ -52,7 +52,7 @@ def step(model):
         leaves = jax.tree.leaves((outputs["scores"], outputs["features"]))
         return sum(jnp.sum(jnp.sin(3 * leaf)) for leaf in leaves), outputs
 
-    run = quick(jax.value_and_grad(loss, has_aux=True))
+    run = jax.jit(jax.value_and_grad(loss, has_aux=True))
     return lambda variables: run(
         variables["params"], {"batch_stats": variables["batch_stats"]}
     )
@@ -155,7 +155,7 @@ def test_what_the_scores_teach_the_backbone(way):
         scores = model.apply(rest, images, cameras)["aux"]["scores"]
         return sum(jnp.sum(jnp.sin(scores[name])) for name in NAMES)
 
-    found = quick(jax.grad(loss))(variables["params"])
+    found = jax.jit(jax.grad(loss))(variables["params"])
     reached = {
         key
         for key, part in found.items()

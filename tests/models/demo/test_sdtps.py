@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.quick_compilation import drawn_variables, quick
+from helpers.drawn_variables import drawn_variables
 
 from tokenjax.models.demo.sdtps import (
     MASK_AGGREGATION,
@@ -240,7 +240,7 @@ def test_one_compilation_per_shape():
     variables, inputs = drawn(model)
     traces = []
 
-    @quick
+    @jax.jit
     def apply(variables, inputs):
         traces.append(1)
         return model.apply(variables, *inputs)[0]
@@ -256,7 +256,7 @@ def test_bfloat16_computes_about_the_same(start):
     half = small(beta=0.5, dtype="bfloat16")
     dtypes = jax.eval_shape(half.init, jax.random.key(0), *inputs)
     assert {leaf.dtype for leaf in jax.tree.leaves(dtypes)} == {jnp.dtype("float32")}
-    enhanced, aux = quick(half.apply)(variables, *inputs)
+    enhanced, aux = jax.jit(half.apply)(variables, *inputs)
     for name in MODALITIES:
         # beta 0.5 leaves the predictor out: scores are those of float32 throughout
         assert aux["scores"][name].dtype == jnp.float32
@@ -271,9 +271,9 @@ def test_bfloat16_keeps_the_mask_exact():
     plain = small(modalities=("rgb",), dtype="bfloat16")
     variables, inputs = drawn(plain)
     noise = {"rgb": uniforms()["rgb"]}
-    enhanced, _ = quick(plain.apply)(variables, *inputs)
+    enhanced, _ = jax.jit(plain.apply)(variables, *inputs)
     partial = functools.partial(loss, plain.clone(use_gumbel=True), ("rgb",))
-    run = quick(jax.value_and_grad(partial, (0, 1), has_aux=True))
+    run = jax.jit(jax.value_and_grad(partial, (0, 1), has_aux=True))
     (_, (noisy, aux)), gradients = run(variables, inputs, noise)
     assert aux["mask"]["rgb"].dtype == jnp.float32
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
@@ -283,7 +283,7 @@ def test_bfloat16_keeps_the_mask_exact():
 
 def test_none_dropped_is_no_hole_in_the_gradient():
     model = small(sparse_ratio=1.0, aggr_ratio=0.2, modalities=("rgb",))
-    run = quick(gradient(model, ("rgb",)))
+    run = jax.jit(gradient(model, ("rgb",)))
     (_, (enhanced, _)), gradients = run(*drawn(model), None)
     assert enhanced["rgb"].shape == (2, 5, 16)
     assert not enhanced["rgb"][:, -1].any()

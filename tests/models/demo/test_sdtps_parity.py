@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.quick_compilation import quick
 
 from tokenjax import convert
 from tokenjax.models.demo.sdtps import (
@@ -91,7 +90,7 @@ def test_multimodal(load, assert_close, name):
         total = sum((outputs[0][m] * cotangents[m]).sum() for m in MODALITIES)
         return total, outputs
 
-    gradient = quick(jax.grad(loss, (0, 1, 2), has_aux=True))
+    gradient = jax.jit(jax.grad(loss, (0, 1, 2), has_aux=True))
     found, (enhanced, aux) = gradient(variables, tokens, globals_)
     for m in MODALITIES:
         for key, actual in {
@@ -141,7 +140,7 @@ def test_token_sparse(load, assert_close, name):
 
     inputs = [jnp.asarray(case[f"input/{key}"]) for key in names]
     numbers = tuple(range(1 + len(inputs)))
-    gradient = quick(jax.grad(loss, numbers, has_aux=True))
+    gradient = jax.jit(jax.grad(loss, numbers, has_aux=True))
     (found, *of_inputs), selection = gradient(variables, *inputs)
     for key, ours in SELECTION.items():
         assert_close(getattr(selection, ours), case[f"output/{key}"], OUTPUT, key)
@@ -166,7 +165,7 @@ def test_token_aggregation(load, assert_close, name):
 
     inputs = [jnp.asarray(case[f"input/{key}"]) for key in names]
     numbers = tuple(range(1 + len(inputs)))
-    gradient = quick(jax.grad(loss, numbers, has_aux=True))
+    gradient = jax.jit(jax.grad(loss, numbers, has_aux=True))
     (found, *of_inputs), aggregated = gradient(variables, *inputs)
     assert_close(aggregated, case["output/aggregated"], OUTPUT, "aggregated")
     for key, actual in zip(names, of_inputs, strict=True):

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.quick_compilation import quick
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,9 +23,9 @@ def sparse(count, ratio, beta):
     model = TokenSparse(embed_dim=8, sparse_ratio=ratio)
     tokens = jax.random.normal(jax.random.key(2), (1, count, 8))
     flat = jnp.zeros((1, count))
-    variables = quick(model.init)(jax.random.key(0), tokens, flat, flat, flat)
+    variables = jax.jit(model.init)(jax.random.key(0), tokens, flat, flat, flat)
     apply = functools.partial(model.apply, variables, beta=beta)
-    return quick(lambda tokens, own, other: apply(tokens, own, other, other)), tokens
+    return jax.jit(lambda tokens, own, other: apply(tokens, own, other, other)), tokens
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,7 +2,7 @@
 
 Sizes are pixels and channels last; FLOPs are 2 per multiply-add, of one image or patch.
 
-Source: the Vision Attention Routing Framework (`spec/routing.md`).
+Source: the Vision Attention Routing Framework.
 """
 
 import itertools

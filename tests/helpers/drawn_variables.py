@@ -1,17 +1,12 @@
-"""What spares tests most of their time: compiling well what runs once."""
+"""Random variables of any size, its own initialisation not being compiled."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 
-def quick(function):
-    """jit that spends about half the time on the compilation."""
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
-
-
 def drawn_variables(model, *inputs):
-    """Random variables of any size, its own initialisation not being compiled."""
+    """Draw variables of the shapes that the model would initialise."""
     generator = np.random.default_rng(0)
 
     def draw(path, leaf):
