@@ -94,12 +94,14 @@ def define_config(
     argv: Sequence[str],
     values: flags.FlagValues,
     meaning: str = "configs/NAME.py[:variant]; --config.KEY=VALUE sets a key of it",
+    required: bool = True,
 ) -> None:
-    """Define --config, which must be given, and a flag for each key set in `argv`."""
+    """Define --config, and a flag for each key set in `argv`."""
     config_flags.DEFINE_config_file(
         "config", None, meaning, values, sys_argv=list(argv)
     )
-    flags.mark_flag_as_required("config", values)
+    if required:
+        flags.mark_flag_as_required("config", values)
 
 
 def define_workdir(

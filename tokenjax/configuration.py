@@ -39,6 +39,11 @@ class Row(NamedTuple):
     value: Any
     meaning: str
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether the configuration has another value than the default."""
+        return self.value != self.default
+
 
 def complete(config: ConfigDict, chosen: Mapping[str, str] | None = None) -> None:
     """Fill in, in place, every argument of the named model and the named source.
@@ -86,9 +91,7 @@ def list_settings(config: ConfigDict | None = None) -> list[Row]:
 
     Raises: UserError for a model or source that is not there.
     """
-    config = config or default_config()
-    complete(config)
-    plain = config.to_dict()
+    plain = completed((config or default_config()).to_dict())
     rows = [
         _row(key, argument, _look_up(plain, key))
         for key, argument in list_arguments(Settings).items()
@@ -97,7 +100,9 @@ def list_settings(config: ConfigDict | None = None) -> list[Row]:
     for section, (key, arguments_of) in SECTIONS.items():
         name = plain[section][key]
         valid = " | ".join(data.names() if section == "data" else models.names())
-        rows.append(Row(f"{section}.{key}", valid, "", name, f"of the {section}"))
+        default = default_config()[section][key]
+        meaning = f"of the {section}; another brings its own arguments"
+        rows.append(Row(f"{section}.{key}", valid, default, name, meaning))
         rows += [
             _row(f"{section}.{argument.name}", argument, plain[section][argument.name])
             for argument in arguments_of(name).values()
