@@ -192,9 +192,13 @@ class Argument:
         return fitted
 
 
-@functools.cache
 def describe(target: Any) -> Mapping[str, Argument]:
     """Return the arguments of a dataclass, a Flax module's class or a function."""
+    return _describe(target)
+
+
+@functools.cache
+def _describe(target: Any) -> Mapping[str, Argument]:
     hints = typing.get_type_hints(target, include_extras=True)
     if isinstance(target, type):
         fields = [
