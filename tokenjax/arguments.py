@@ -364,7 +364,7 @@ def _numbers(value: Any) -> list[Any]:
 def _check_floating(value: Any, where: str) -> None:
     try:
         floating = value is not None and jnp.issubdtype(jnp.dtype(value), jnp.floating)
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):  # numpy parses names
         floating = False
     if not floating:
         raise UserError(f"{where} must be a floating type, got {value!r}")
