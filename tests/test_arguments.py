@@ -118,6 +118,8 @@ def test_values_that_fit(name, value, expected):
         ("size", (1, 2, 3), r"size must be tuple\[int, int\]"),
         ("dtype", "int32", "dtype must be a floating type"),
         ("dtype", None, "dtype must be a floating type"),
+        ("dtype", ",", "dtype must be a floating type"),
+        ("dtype", "0:", "dtype must be a floating type"),
         ("flag", 1, "flag must be bool, got 1"),
         ("text", None, "text must be str, got None"),
     ],

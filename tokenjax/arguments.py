@@ -190,9 +190,13 @@ class Argument:
         return fitted
 
 
-@functools.cache
 def describe(target: Any) -> Mapping[str, Argument]:
     """Return the arguments of a dataclass, a Flax module's class or a function."""
+    return _describe(target)
+
+
+@functools.cache
+def _describe(target: Any) -> Mapping[str, Argument]:
     hints = typing.get_type_hints(target, include_extras=True)
     if isinstance(target, type):
         fields = [
@@ -361,7 +365,7 @@ def _numbers(value: Any) -> list[Any]:
 def _check_floating(value: Any, where: str) -> None:
     try:
         floating = value is not None and jnp.issubdtype(jnp.dtype(value), jnp.floating)
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):  # numpy parses names
         floating = False
     if not floating:
         raise UserError(f"{where} must be a floating type, got {value!r}")

@@ -24,6 +24,15 @@ SWIN = {
     "window_size": 4,
     "drop_path_rate": 0.0,
 }
+MAXVIT = {
+    "img_size": 64,
+    "embed_dim": (8,),
+    "depths": (1,),
+    "stem_width": 4,
+    "head_hidden_size": 6,
+    "transformer_dim_head": 4,
+    "drop_path_rate": 0.1,
+}
 MASKED = {"execution": "masked"}  # gathered costs a second program per capacity
 SMALL = {
     "vdpa": TINY,
@@ -39,15 +48,8 @@ SMALL = {
     "full_compute": ROUTED,
     "cheap_compute": ROUTED,
     "no_routing": ROUTED,
-    "maxvit_tiny": {
-        "img_size": 64,
-        "embed_dim": (8,),
-        "depths": (1,),
-        "stem_width": 4,
-        "head_hidden_size": 6,
-        "transformer_dim_head": 4,
-        "drop_path_rate": 0.1,
-    },
+    "maxvit_tiny": MAXVIT,
+    "maxvit": MAXVIT,
     "resnet50": {"layers": (1, 1), "channels": (4, 6), "img_size": 32},
     "vmamba_tiny": {
         "img_size": 16,
@@ -58,6 +60,7 @@ SMALL = {
     },
     "swin_tiny": SWIN,
     "swin_base": SWIN,
+    "swin-transformer": SWIN,
     "convnextv2_tiny": {"img_size": 16, "depths": (1, 1), "dims": (8, 12)},
     "vit_base_patch16": TINY,
     "vit_small_patch16": TINY,
@@ -82,7 +85,7 @@ ELSEWHERE = {
     **dict.fromkeys(("t2t_vit", *t2t_vit.PRESETS), "test_t2t_vit.py"),
 }
 SAME_CLASS = {"cifar_vit_tiny", "cifar_vit_small", "cifar_vit_base", "lightweight_vit"}
-SAME_CLASS |= {"attention_routing_lean", "swin_base"}
+SAME_CLASS |= {"attention_routing_lean", "swin_base", "swin-transformer", "maxvit"}
 SAME_CLASS |= {"vit_small_patch16", "vit_tiny_patch16"}
 VARIANTS = {
     **{name: (name, {}) for name in SMALL if name not in SAME_CLASS},

@@ -41,6 +41,7 @@ Stride = Annotated[
 Width = Annotated[int, SIZE, "channels of a token"]
 Depth = Annotated[int, SIZE, "number of blocks"]
 StageDepths = Annotated[tuple[int, ...], SIZE, "number of blocks, for each stage"]
+StageWidths = Annotated[tuple[int, ...], SIZE, "channels of a place, for each stage"]
 Heads = Annotated[int, SIZE, "attention heads of a block; they share the channels"]
 MlpRatio = Annotated[
     float, RATIO, "hidden channels of a block's MLP, as a multiple of a token's"

@@ -16,74 +16,72 @@ Ours: "masked" execution at inference, to hold the gathered one against.
 """
 
 import itertools
-from typing import Any
+from typing import Annotated, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from tokenjax.arguments import LARGEST_SIZE, NOT_NEGATIVE, at_least
 from tokenjax.models import reduction
+from tokenjax.models.argument_types import PART, Execution
+from tokenjax.models.layers import Aux
 from tokenjax.models.transformer import Transformer
-
-PREDICTORS = ("local_global", "linear")
-PRUNING = ("learned", "inference", "none")
-EXECUTION = ("gathered", "masked")
 
 
 class DynamicViT(Transformer):
     """Classifier: images (b, img_size, img_size, in_channels) -> (logits, aux).
 
-    Attributes:
-      keep_rate: with the linear predictor, per block, of the tokens that came; None:
-        max(0.5, 1 - 0.1 i).
-      stages: with the local_global predictor, the blocks before which it prunes; None:
-        at a quarter, a half and three quarters of the depth.
-      keep_ratio: what each stage leaves of the stage before.
-      ratio_weight: of the ratio loss.
-      patch_dropout: acts with pruning="none" alone, so in a teacher's training; else
-        the predictors choose what is left out.
+    `patch_dropout` acts with pruning="none" alone, so in a teacher's training; else the
+    predictors choose what is left out.
 
     `aux` adds "keep_masks" (steps, b, p), 1 for the patches left after each step;
     "keep_scores", per step (b, m), the predictor's score of each token that came in
     (0 where nothing is pruned); and `aux["losses"]["keep_ratio"]`.
     """
 
-    keep_rate: tuple[float, ...] | None = None
-    predictor: str = "local_global"
-    pruning: str = "learned"
-    stages: tuple[int, ...] | None = None
-    keep_ratio: float = 0.7
-    ratio_weight: float = 2.0
-    execution: str = "gathered"
+    keep_rate: Annotated[
+        tuple[float, ...] | None,
+        PART,
+        'with predictor="linear": what each block leaves of the tokens that came; '
+        "None: max(0.5, 1 - 0.1 i)",
+    ] = None
+    predictor: Annotated[
+        Literal["local_global", "linear"],
+        "a network before some blocks, or a linear score after every one",
+    ] = "local_global"
+    pruning: Annotated[
+        Literal["learned", "inference", "none"],
+        "in training: drawn decisions, the best as at inference, or every patch",
+    ] = "learned"
+    stages: Annotated[
+        tuple[int, ...] | None,
+        at_least(1, LARGEST_SIZE),
+        'with predictor="local_global": the blocks before which patches go; None: at '
+        "quarters of the depth",
+    ] = None
+    keep_ratio: Annotated[
+        float, PART, "what each stage leaves of the patches of the stage before"
+    ] = 0.7
+    ratio_weight: Annotated[
+        float, NOT_NEGATIVE, "of the loss that holds to keep_ratio"
+    ] = 2.0
+    execution: Execution = "gathered"
 
     def problems(self) -> list[tuple[bool, str]]:
-        """See `Transformer`."""
+        """Return what does not fit together, see `Transformer`."""
         stages, rates = self.stages or (), self.keep_rate or ()
         ascending = all(a < b for a, b in itertools.pairwise(stages))
         return [
             *super().problems(),
-            (
-                self.predictor not in PREDICTORS,
-                f"predictor must be one of {PREDICTORS}",
-            ),
-            (self.pruning not in PRUNING, f"pruning must be one of {PRUNING}"),
-            (self.execution not in EXECUTION, f"execution must be one of {EXECUTION}"),
-            (
-                not 0 < self.keep_ratio <= 1,
-                f"keep_ratio must be within (0, 1], got {self.keep_ratio}",
-            ),
-            (
-                not all(0 < rate <= 1 for rate in rates),
-                f"every keep_rate must be within (0, 1], got {tuple(rates)}",
-            ),
             (
                 bool(rates) and len(rates) < self.depth - 1,
                 f"keep_rate needs a rate for each of {self.depth} blocks, "
                 f"got {len(rates)}",
             ),
             (
-                not all(0 < stage < self.depth for stage in stages) or not ascending,
+                not all(stage < self.depth for stage in stages) or not ascending,
                 f"stages must be ascending blocks within 1..{self.depth - 1}, "
-                f"got {tuple(stages)}",
+                f"got {stages}",
             ),
             (
                 bool(rates) and self.predictor != "linear",
@@ -94,15 +92,14 @@ class DynamicViT(Transformer):
                 bool(stages) and self.predictor != "local_global",
                 'stages belong to predictor="local_global"; linear prunes by keep_rate',
             ),
-            (self.ratio_weight < 0, "ratio_weight must be at least 0"),
         ]
 
     def patches_left_out(self) -> float:
-        """See `patch_dropout`."""
+        """Return `patch_dropout` where nothing is pruned."""
         return self.patch_dropout if self.pruning == "none" else 0.0
 
     def steps(self) -> dict[int, tuple[int, float]]:
-        """Block after which tokens go -> (tokens left, share of the image's patches).
+        """Return block after which tokens go -> (tokens left, share of all patches).
 
         Counts are truncated products of doubles, as in the originals.
         """
@@ -125,7 +122,7 @@ class DynamicViT(Transformer):
         return found
 
     def reducer(self, index: int) -> nn.Module | None:
-        """Prunes after the blocks of `steps`."""
+        """Return what prunes after the blocks of `steps`."""
         steps = self.steps()
         if self.predictor == "linear":
             name = f"predictors_{index}"
@@ -152,10 +149,8 @@ class DynamicViT(Transformer):
             name=f"prune_{index}",
         )
 
-    def more_aux(
-        self, reductions: list[reduction.Reduction], batch: int
-    ) -> dict[str, Any]:
-        """Masks, scores and the ratio loss."""
+    def more_aux(self, reductions: list[reduction.Reduction], batch: int) -> Aux:
+        """Return masks, scores and the ratio loss."""
         steps, total = len(self.steps()), self.num_patches
         loss = jnp.zeros(())
         if not reductions:

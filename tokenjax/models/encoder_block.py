@@ -12,15 +12,16 @@ Axes: batch b, heads h, tokens n (queries q, keys k), dim c, head_dim d.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tokenjax.errors import UserError
+from tokenjax.arguments import DType
 from tokenjax.models import layers
+from tokenjax.models.layers import Activation, Initializer, ModuleMaker
 
 normal_init = nn.initializers.normal(0.02)
 
@@ -29,8 +30,8 @@ class SelfAttention(nn.Module):
     """Multi-head softmax attention: (b, n, c) -> (b, n, c)."""
 
     num_heads: int
-    in_proj: Any  # (features, name=) -> linear layer
-    out_proj: Any
+    in_proj: ModuleMaker
+    out_proj: ModuleMaker
     scale: float | None = None  # of the logits; None: d ** -0.5
     dropout: float = 0.0  # of the attention weights
 
@@ -53,15 +54,15 @@ class EncoderBlock(nn.Module):
 
     num_heads: int
     hidden_dim: int
-    activation: Callable[[jax.Array], jax.Array] = layers.gelu
+    activation: Activation = layers.gelu
     epsilon: float = 1e-5
     in_proj_bias: bool = True
-    in_proj_init: Any = normal_init
+    in_proj_init: Initializer = normal_init
     scale: float | None = None
     dropout: float = 0.0
     attention_dropout: float = 0.0
     drop_path: float = 0.0
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, tokens: jax.Array, train: bool) -> jax.Array:
@@ -94,15 +95,17 @@ class EncoderBlock(nn.Module):
 
 
 def encode(
-    tokens: jax.Array, train: bool, settings: list[dict[str, Any]], remat: bool
+    tokens: jax.Array, train: bool, settings: Sequence[Mapping[str, Any]], remat: bool
 ) -> tuple[jax.Array, ...]:
-    """The outputs of blocks "blocks_0", ... one after another; call it inside compact.
+    """Run blocks "blocks_0", ... one after another; call it inside compact.
 
     Args:
       tokens: (b, n, c).
       train: whether dropout and stochastic depth draw.
       settings: the arguments of each block.
       remat: whether gradients compute a block's inside again instead of storing it.
+
+    Returns: the output of each.
     """
     block = nn.remat(EncoderBlock, static_argnums=(2,)) if remat else EncoderBlock
     outputs = []
@@ -110,10 +113,3 @@ def encode(
         tokens = block(**arguments, name=f"blocks_{index}")(tokens, train)
         outputs.append(tokens)
     return tuple(outputs)
-
-
-def raise_problems(model: nn.Module, problems: list[tuple[bool, str]]) -> None:
-    """Raises: UserError with the first sentence that is wrong, as (wrong, sentence)."""
-    for wrong, sentence in problems:
-        if wrong:
-            raise UserError(f"{type(model).__name__}: {sentence}")

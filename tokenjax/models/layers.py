@@ -13,9 +13,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from tokenjax.arguments import DType
 from tokenjax.ops.dropout import dropout
 
 Initializer = Callable[..., jax.Array]
+Activation = Callable[[jax.Array], jax.Array]
+ModuleMaker = Callable[..., nn.Module]  # a class, or one with some arguments given
+Aux = dict[str, Any]  # what a model says besides its answer
 
 # Variance 1/(3 fan_in), uniform: limits of +-1/sqrt(fan_in).
 torch_kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -40,7 +44,7 @@ def torch_bias_init(fan_in: int) -> Initializer:
     """Uniform in +-1/sqrt(fan_in), as `torch.nn.Linear` draws its bias."""
     limit = fan_in**-0.5
 
-    def init(key: jax.Array, shape: tuple, dtype: Any = jnp.float32) -> jax.Array:
+    def init(key: jax.Array, shape: tuple, dtype: DType = jnp.float32) -> jax.Array:
         return jax.random.uniform(key, shape, dtype, -limit, limit)
 
     return init
@@ -57,7 +61,7 @@ class Linear(nn.Module):
     features: int
     kernel_init: Initializer = torch_kernel_init
     bias_init: Initializer | None = None
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
     use_bias: bool = True
 
     @nn.compact
@@ -101,7 +105,7 @@ class BatchNorm(nn.Module):
     Without `learn_bias` the bias is there and gets no gradient.
     """
 
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
     epsilon: float = 1e-5
     momentum: float = 0.1
     learn_bias: bool = True
@@ -145,7 +149,7 @@ class PatchEmbedding(nn.Module):
 
     patch_size: int
     embed_dim: int
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
     stride: tuple[int, int] | None = None
     use_bias: bool = True
     kernel_init: Initializer = torch_kernel_init
@@ -190,8 +194,8 @@ class MLP(nn.Module):
 
     hidden_dim: int
     dropout: float = 0.0
-    linear: Callable[..., nn.Module] = Linear
-    activation: Callable[[jax.Array], jax.Array] = gelu
+    linear: ModuleMaker = Linear
+    activation: Activation = gelu
 
     @nn.compact
     def __call__(self, tokens: jax.Array, train: bool) -> jax.Array:

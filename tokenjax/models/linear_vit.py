@@ -6,12 +6,13 @@ initialisation there). See `tokenjax.models.transformer` for the rest of the net
 """
 
 import functools
-from typing import Any
 
 import flax.linen as nn
 import jax
 
 from tokenjax.models import layers
+from tokenjax.models.argument_types import Heads, MlpRatio, Width
+from tokenjax.models.layers import Initializer, ModuleMaker
 from tokenjax.models.transformer import Transformer
 from tokenjax.ops import linear_attention
 
@@ -20,13 +21,13 @@ class LinearAttention(nn.Module):
     """(b, n, c) -> (b, n, c), and the implied weights (b, h, n, n)."""
 
     num_heads: int
-    linear: Any
+    linear: ModuleMaker
 
     @nn.compact
     def __call__(
         self, tokens: jax.Array, train: bool, visible: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
-        """`visible` (b, n): 1 for the tokens that others may attend to, None: all."""
+        """Attend; `visible` (b, n): 1 for tokens to be attended to, None: all."""
         del train  # there is no attention matrix to drop from
         dim = tokens.shape[-1]
         qkv = self.linear(3 * dim, name="qkv")(tokens)
@@ -41,14 +42,14 @@ class LinearAttention(nn.Module):
 class LinearVisionTransformer(Transformer):
     """Classifier: images (b, img_size, img_size, in_channels) -> (logits, aux)."""
 
-    embed_dim: int = 384
-    num_heads: int = 6
-    mlp_ratio: float = 3.0
+    embed_dim: Width = 384
+    num_heads: Heads = 6
+    mlp_ratio: MlpRatio = 3.0
 
-    def attention(self) -> Any:
-        """ReLU linear attention."""
+    def attention(self) -> ModuleMaker:
+        """Return ReLU linear attention."""
         return functools.partial(LinearAttention, num_heads=self.num_heads)
 
-    def recorded_init(self) -> tuple[Any, Any]:
-        """PyTorch's defaults."""
+    def recorded_init(self) -> tuple[Initializer, Initializer | None]:
+        """Return PyTorch's defaults."""
         return layers.torch_kernel_init, None

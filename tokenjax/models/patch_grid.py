@@ -5,30 +5,18 @@
 Sizes, strides and grids are (rows, columns).
 """
 
-from collections.abc import Sequence
-
 import jax
 
-from tokenjax.errors import UserError
 
-
-def pair(size: int | Sequence[int], name: str) -> tuple[int, int]:
-    """(rows, columns) of one number for both, or of two.
-
-    Raises: UserError for anything else, and for numbers below 1.
-    """
-    both = (size, size) if isinstance(size, int) else tuple(size)
-    if len(both) != 2 or not all(isinstance(n, int) and n >= 1 for n in both):
-        raise UserError(
-            f"{name} must be one or two whole numbers of at least 1, got {size}"
-        )
-    return both
+def pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return (rows, columns) of one number for both, or of two."""
+    return (size, size) if isinstance(size, int) else size
 
 
 def grid_of(
     size: tuple[int, int], patch_size: int, stride: tuple[int, int]
 ) -> tuple[int, int]:
-    """Patches of an image of `size`; below 1 if it is smaller than a patch."""
+    """Return the patches of an image of `size`; below 1 if it is less than a patch."""
     rows, columns = (
         (pixels - patch_size) // step + 1
         for pixels, step in zip(size, stride, strict=True)
@@ -39,7 +27,7 @@ def grid_of(
 def smallest_size(
     grid: tuple[int, int], patch_size: int, stride: tuple[int, int]
 ) -> tuple[int, int]:
-    """The smallest image that has `grid` patches."""
+    """Return the smallest image that has `grid` patches."""
     height, width = (
         (patches - 1) * step + patch_size
         for patches, step in zip(grid, stride, strict=True)
@@ -50,7 +38,7 @@ def smallest_size(
 def check_images(
     images: jax.Array, grid: tuple[int, int], patch_size: int, stride: tuple[int, int]
 ) -> None:
-    """Raises ValueError unless images are (b, height, width, 3) with `grid` patches."""
+    """Raise ValueError unless images are (b, height, width, 3) with `grid` patches."""
     if images.ndim != 4 or images.shape[-1] != 3:
         raise ValueError(
             "the model takes images (batch, height, width, 3), channels last; "

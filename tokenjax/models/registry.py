@@ -20,6 +20,8 @@ from tokenjax.arguments import REQUIRED, Argument, check_all, describe
 from tokenjax.errors import UserError
 from tokenjax.registry import Registry
 
+Presets = Mapping[str, Mapping[str, Any]]  # name -> arguments that it stands for
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Model:

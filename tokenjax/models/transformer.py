@@ -18,18 +18,32 @@ Axes: batch b, heads h, tokens n (class token first), patches p, dim c, head_dim
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Annotated, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tokenjax.errors import UserError
+from tokenjax.arguments import RATE, DType
 from tokenjax.models import layers
+from tokenjax.models.argument_types import (
+    Channels,
+    Classes,
+    Depth,
+    Dropout,
+    Heads,
+    MlpRatio,
+    PatchSize,
+    Remat,
+    ReturnAttention,
+    Side,
+    Width,
+)
+from tokenjax.models.checked_module import CheckedModule
+from tokenjax.models.layers import Aux, Initializer, ModuleMaker
 from tokenjax.models.reduction import Reduction, TokenSet
 from tokenjax.ops import masked_attention, soft_topk, token_selection
 
-INITIALIZATION = ("recorded", "xavier")
 normal_init = nn.initializers.normal(0.02)
 
 
@@ -38,13 +52,13 @@ class Attention(nn.Module):
 
     num_heads: int
     dropout: float
-    linear: Any
+    linear: ModuleMaker
 
     @nn.compact
     def __call__(
         self, tokens: jax.Array, train: bool, visible: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
-        """`visible` (b, n): 1 for the tokens that others may attend to, None: all."""
+        """Attend; `visible` (b, n): 1 for tokens to be attended to, None: all."""
         dim = tokens.shape[-1]
         qkv = self.linear(3 * dim, name="qkv")(tokens)
         query, key, value = layers.split_heads(qkv, self.num_heads)  # (b, h, n, d)
@@ -64,11 +78,11 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """One pre-norm transformer block."""
 
-    attention: Any  # (linear, name=) -> module
+    attention: ModuleMaker  # of (linear=, name=)
     hidden_dim: int
     dropout: float
-    linear: Any
-    dtype: Any
+    linear: ModuleMaker
+    dtype: DType
 
     @nn.compact
     def __call__(
@@ -83,7 +97,7 @@ class Block(nn.Module):
         return tokens + mlp(norm(name="norm2")(tokens), train), weights
 
 
-class Transformer(nn.Module):
+class Transformer(CheckedModule):
     """Base of the family; images (b, img_size, img_size, in_channels) -> (logits, aux).
 
     `aux` of every member, the same keys in every mode:
@@ -100,35 +114,28 @@ class Transformer(nn.Module):
     do not fit the arguments.
     """
 
-    img_size: int = 32
-    patch_size: int = 4
-    in_channels: int = 3
-    num_classes: int = 10
-    embed_dim: int = 512
-    depth: int = 6
-    num_heads: int = 8
-    mlp_ratio: float = 4.0
-    dropout: float = 0.1
-    dtype: Any = "float32"
-    initialization: str = "recorded"
-    patch_dropout: float = 0.0
-    remat: bool = False
-    return_attention: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for wrong, sentence in self.problems():
-            if wrong:
-                raise UserError(f"{type(self).__name__}: {sentence}")
+    img_size: Side = 32
+    patch_size: PatchSize = 4
+    in_channels: Channels = 3
+    num_classes: Classes = 10
+    embed_dim: Width = 512
+    depth: Depth = 6
+    num_heads: Heads = 8
+    mlp_ratio: MlpRatio = 4.0
+    dropout: Dropout = 0.1
+    dtype: DType = "float32"
+    initialization: Annotated[
+        Literal["recorded", "xavier"],
+        "of linear layers: the original's, or one that learns faster at small widths",
+    ] = "recorded"
+    patch_dropout: Annotated[
+        float, RATE, "share of patches left out at random in training"
+    ] = 0.0
+    remat: Remat = False
+    return_attention: ReturnAttention = True
 
     def problems(self) -> list[tuple[bool, str]]:
-        """What is wrong with the arguments, as (wrong, sentence)."""
-        sizes = ("img_size", "patch_size", "embed_dim", "num_heads", "num_classes")
-        problems = [
-            (getattr(self, key) < 1, f"{key} must be at least 1") for key in sizes
-        ]
-        if any(wrong for wrong, _ in problems):
-            return problems
+        """Return what the arguments are not to each other, as (wrong, sentence)."""
         return [
             (
                 bool(self.img_size % self.patch_size),
@@ -138,33 +145,26 @@ class Transformer(nn.Module):
                 bool(self.embed_dim % self.num_heads),
                 "embed_dim must divide by num_heads",
             ),
-            (self.depth < 1, "depth must be at least 1"),
-            (not 0 <= self.dropout < 1, "dropout must be within [0, 1)"),
-            (not 0 <= self.patch_dropout < 1, "patch_dropout must be within [0, 1)"),
-            (
-                self.initialization not in INITIALIZATION,
-                f"initialization must be one of {INITIALIZATION}",
-            ),
         ]
 
     @property
     def num_patches(self) -> int:
-        """Patches of an image."""
+        """Return the number of patches of an image."""
         return (self.img_size // self.patch_size) ** 2
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
-        """Zeros of the shape that the model takes."""
+        """Return zeros of the shape that the model takes."""
         shape = (batch_size, self.img_size, self.img_size, self.in_channels)
         return (jnp.zeros(shape, jnp.float32),)
 
-    def attention(self) -> Any:
-        """(linear=, name=) -> a block's attention; softmax, with the one dropout."""
+    def attention(self) -> ModuleMaker:
+        """Return what makes a block's attention of `linear` and `name`: softmax's."""
         return functools.partial(
             Attention, num_heads=self.num_heads, dropout=self.dropout
         )
 
-    def linear(self) -> Any:
-        """(features, name=) -> a linear layer with the initialisation asked for."""
+    def linear(self) -> ModuleMaker:
+        """Return what makes a linear layer, with the initialisation asked for."""
         kernel_init, bias_init = self.recorded_init()
         if self.initialization == "xavier":
             kernel_init = nn.initializers.xavier_uniform()
@@ -176,21 +176,21 @@ class Transformer(nn.Module):
             dtype=jnp.dtype(self.dtype),
         )
 
-    def recorded_init(self) -> tuple[Any, Any]:
-        """The original's initialisers of a linear layer's kernel and bias."""
+    def recorded_init(self) -> tuple[Initializer, Initializer | None]:
+        """Return the original's initialisers of a linear layer's kernel and bias."""
         return normal_init, nn.initializers.zeros
 
     def reducer(self, index: int) -> nn.Module | None:
-        """What reduces the tokens after block `index`."""
+        """Return what reduces the tokens after block `index`, if anything."""
         del index
         return None
 
     def patches_left_out(self) -> float:
-        """The share left out at random in training."""
+        """Return the share left out at random in training."""
         return self.patch_dropout
 
-    def more_aux(self, reductions: list[Reduction], batch: int) -> dict[str, Any]:
-        """What a member adds to `aux`."""
+    def more_aux(self, reductions: list[Reduction], batch: int) -> Aux:
+        """Return what a member adds to `aux`."""
         del reductions, batch
         return {}
 
@@ -230,7 +230,7 @@ class Transformer(nn.Module):
         return logits.astype(jnp.float32), aux
 
     def _embed(self, images: jax.Array, train: bool) -> TokenSet:
-        """Images to tokens with their positions."""
+        """Turn images into tokens with their positions."""
         dtype = jnp.dtype(self.dtype)
         patches = layers.PatchEmbedding(
             self.patch_size, self.embed_dim, dtype=dtype, name="patch_embed"
@@ -253,7 +253,7 @@ class Transformer(nn.Module):
 
     def _attention_aux(
         self, attention: list[jax.Array], sources: list[jax.Array]
-    ) -> dict[str, Any]:
+    ) -> Aux:
         if not self.return_attention:
             keys = ("attention", "class_attention", "effective_keys")
             return dict.fromkeys(keys)

@@ -23,18 +23,35 @@ Axes: batch b, heads h, tokens n (queries q, keys k), head_dim d, global tokens 
 
 import functools
 import math
-from typing import Any
+from typing import Annotated, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tokenjax.errors import UserError
+from tokenjax.arguments import SIZE, DType
 from tokenjax.models import layers
+from tokenjax.models.argument_types import (
+    PART,
+    POSITIVE,
+    AttentionDropout,
+    Channels,
+    Classes,
+    Depth,
+    Dropout,
+    Heads,
+    MlpRatio,
+    PatchSize,
+    Remat,
+    ReturnAttention,
+    Side,
+    Width,
+)
+from tokenjax.models.checked_module import CheckedModule
 from tokenjax.ops import modulated_attention, neighborhood, soft_topk
 
 ALPHA_RANGE = (0.31, 0.89)
-LOCAL_ATTENTION = ("recorded", "soft_topk")
+LocalAttention = Literal["recorded", "soft_topk"]
 TILED_FROM = 512  # tokens; fewer fit the cache, and plain products are as quick
 
 
@@ -90,12 +107,12 @@ class Block(nn.Module):
     hidden_dim: int
     attn_drop: float
     drop: float
-    stk: str
+    stk: LocalAttention
     stk_temperature: float
     topk_ratio: float
     global_tokens: int
     return_attention: bool
-    dtype: Any
+    dtype: DType
 
     @nn.compact
     def __call__(self, tokens: jax.Array, train: bool) -> tuple[jax.Array, dict]:
@@ -153,7 +170,7 @@ class Block(nn.Module):
         return {"attention": weights, "effective_keys": effective}
 
 
-class VDPA(nn.Module):
+class VDPA(CheckedModule):
     """Classifier: images (b, img_size, img_size, in_chans) -> (logits, aux).
 
     `aux`: "alpha" (depth, b); unless `return_attention` is off also "attention", a
@@ -165,49 +182,54 @@ class VDPA(nn.Module):
     do not fit the arguments.
     """
 
-    img_size: int = 512
-    patch_size: int = 16
-    in_chans: int = 3
-    num_classes: int = 2
-    embed_dim: int = 768
-    depth: int = 10
-    num_heads: int = 8
-    mlp_ratio: float = 4.0
-    attn_drop: float = 0.0
-    drop: float = 0.0
-    k_neighbors: int = 9
-    alp_temperature: float = 1.0
-    stk_temperature: float = 0.5
-    stk: str = "recorded"
-    topk_ratio: float = 0.25
-    global_tokens: int = 1
-    alp_border: str = "center"
-    dtype: Any = "float32"
-    remat: bool = False
-    return_attention: bool = True
+    img_size: Side = 512
+    patch_size: PatchSize = 16
+    in_chans: Channels = 3
+    num_classes: Classes = 2
+    embed_dim: Width = 768
+    depth: Depth = 10
+    num_heads: Heads = 8
+    mlp_ratio: MlpRatio = 4.0
+    attn_drop: AttentionDropout = 0.0
+    drop: Dropout = 0.0
+    k_neighbors: Annotated[
+        int, SIZE, "of a token's 3 x 3 neighbours, how many are pooled"
+    ] = 9
+    alp_temperature: Annotated[
+        float, POSITIVE, "of the pooling's softmax; smaller is sharper"
+    ] = 1.0
+    stk_temperature: Annotated[
+        float, POSITIVE, "of the local attention; smaller is sharper"
+    ] = 0.5
+    stk: Annotated[
+        LocalAttention, "the local attention: the original's, or a soft choice of keys"
+    ] = "recorded"
+    topk_ratio: Annotated[
+        float, PART, 'share of the keys that stk="soft_topk" chooses'
+    ] = 0.25
+    global_tokens: Annotated[
+        int, SIZE, "learned averages of all tokens in the global attention"
+    ] = 1
+    alp_border: Annotated[
+        Literal["center", "renormalise"],
+        "neighbours outside the image: the token itself instead, or left out",
+    ] = "center"
+    dtype: DType = "float32"
+    remat: Remat = False
+    return_attention: ReturnAttention = True
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        problems = [
+    def problems(self) -> list[tuple[bool, str]]:
+        """Return what the arguments are not to each other, as (wrong, sentence)."""
+        return [
             (self.img_size < self.patch_size, "img_size is smaller than patch_size"),
-            (self.embed_dim % self.num_heads, "embed_dim must divide by num_heads"),
-            (self.stk not in LOCAL_ATTENTION, f"stk must be one of {LOCAL_ATTENTION}"),
-            (not 0 < self.topk_ratio <= 1, "topk_ratio must be within (0, 1]"),
-            (self.global_tokens < 1, "global_tokens must be at least 1"),
-            (self.k_neighbors < 1, "k_neighbors must be at least 1"),
-            (self.stk_temperature <= 0, "stk_temperature must be above 0"),
-            (self.alp_temperature <= 0, "alp_temperature must be above 0"),
             (
-                self.alp_border not in neighborhood.BORDERS,
-                f"alp_border must be one of {neighborhood.BORDERS}",
+                bool(self.embed_dim % self.num_heads),
+                "embed_dim must divide by num_heads",
             ),
         ]
-        for wrong, sentence in problems:
-            if wrong:
-                raise UserError(f"vdpa: {sentence}")
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
-        """Zeros of the shape that the model takes."""
+        """Return zeros of the shape that the model takes."""
         shape = (batch_size, self.img_size, self.img_size, self.in_chans)
         return (jnp.zeros(shape, jnp.float32),)
 

@@ -117,7 +117,7 @@ MISTAKES = {
     r"target_ratio must be within \[0, 1\], got -0.1": {"target_ratio": -0.1},
     r"budget must be within \[0, 1\], got 2": {"budget": 2},
     r"budget must be finite, got nan": {"budget": float("nan")},
-    "unknown router 'hard'.*top_k": {"router": "hard"},
+    "router.*'hard'": {"router": "hard"},
     "aggregator must be one of .*got 'max'": {"aggregator": "max"},
     "attention must be one of .*got 'local'": {"attention": "local"},
     "encoder must be one of .*got 'resnet'": {"encoder": "resnet"},

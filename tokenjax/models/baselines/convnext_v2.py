@@ -19,15 +19,28 @@ Source: Woo et al. 2023, ConvNeXt V2 (arXiv 2301.00808). Arguments and keys as t
 
 import functools
 import math
-from typing import Any
+from typing import Annotated
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tokenjax.arguments import SIZE, DType
 from tokenjax.models import layers, patch_grid
-from tokenjax.models.encoder_block import normal_init, raise_problems
+from tokenjax.models.argument_types import (
+    Channels,
+    Classes,
+    DropPath,
+    HeadDropout,
+    PatchSize,
+    SideOrSize,
+    StageDepths,
+    StageWidths,
+)
+from tokenjax.models.checked_module import CheckedModule
+from tokenjax.models.encoder_block import normal_init
+from tokenjax.models.layers import Aux
 from tokenjax.ops.depthwise import depthwise_convolution
 
 _EPSILON = 1e-6
@@ -37,8 +50,8 @@ PRESETS = {
 }
 
 
-def kernel_init(key: jax.Array, shape: tuple, dtype: Any = jnp.float32) -> jax.Array:
-    """normal(0.02) of a convolution, drawn as a matrix, the same numbers.
+def kernel_init(key: jax.Array, shape: tuple, dtype: DType = jnp.float32) -> jax.Array:
+    """Draw a convolution from normal(0.02), as a matrix, which is the same numbers.
 
     XLA takes up to ten times as long to compile a draw of four axes for CPU.
     """
@@ -50,7 +63,7 @@ class DepthwiseConv(nn.Module):
     """A convolution of every channel by itself: (b, h, w, c) -> (b, h, w, c)."""
 
     kernel_size: int
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, maps: jax.Array) -> jax.Array:
@@ -83,7 +96,7 @@ class ConvNeXtBlock(nn.Module):
 
     kernel_size: int
     drop_path: float
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, maps: jax.Array, train: bool) -> jax.Array:
@@ -104,7 +117,7 @@ class ConvNeXtBlock(nn.Module):
         return maps + drop(hidden)
 
 
-class ConvNeXtV2(nn.Module):
+class ConvNeXtV2(CheckedModule):
     """Classifier: images (b, height, width, in_chans) -> (logits, aux).
 
     `aux`: "losses" {}. Images may be of any size from `least_size` pixels on; what does
@@ -115,63 +128,49 @@ class ConvNeXtV2(nn.Module):
     do not fit the arguments.
     """
 
-    img_size: int | tuple[int, int] = 224
-    in_chans: int = 3
-    num_classes: int = 1000
-    depths: tuple[int, ...] = (3, 3, 9, 3)
-    dims: tuple[int, ...] = (96, 192, 384, 768)
-    kernel_sizes: int = 7
-    patch_size: int = 4
-    drop_rate: float = 0.0
-    drop_path_rate: float = 0.0
-    dtype: Any = "float32"
+    img_size: Annotated[
+        SideOrSize, "of the images it is tried with: pixels a side, or (height, width)"
+    ] = 224
+    in_chans: Channels = 3
+    num_classes: Classes = 1000
+    depths: StageDepths = (3, 3, 9, 3)
+    dims: StageWidths = (96, 192, 384, 768)
+    kernel_sizes: Annotated[
+        int, SIZE, "places a side of a block's convolution; odd"
+    ] = 7
+    patch_size: PatchSize = 4
+    drop_rate: HeadDropout = 0.0
+    drop_path_rate: DropPath = 0.0
+    dtype: DType = "float32"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        sizes = ("in_chans", "num_classes", "kernel_sizes", "patch_size")
-        rates = ("drop_rate", "drop_path_rate")
+    def problems(self) -> list[tuple[bool, str]]:
+        """Return what the arguments are not to each other, as (wrong, sentence)."""
         stages = len(self.dims)
-        below = min((*self.dims, *self.depths), default=0) < 1
+        if not stages or stages != len(self.depths):
+            sentence = "depths and dims must be of as many stages, one or more"
+            return [(True, sentence)]
         least = self.least_size
-        problems = [
-            (stages != len(self.depths), "depths and dims must be of as many stages"),
-            (below, "depths and dims must be at least 1 each"),
+        return [
             (self.kernel_sizes % 2 == 0, "kernel_sizes must be odd"),
             (min(self.image_size) < least, f"img_size must be at least {least}"),
         ]
-        raise_problems(
-            self,
-            [
-                *(
-                    (getattr(self, key) < 1, f"{key} must be at least 1")
-                    for key in sizes
-                ),
-                *(
-                    (not 0 <= getattr(self, key) < 1, f"{key} must be within [0, 1)")
-                    for key in rates
-                ),
-                *problems,
-            ],
-        )
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """(height, width) of the example images."""
-        return patch_grid.pair(self.img_size, "img_size")
+        """Return (height, width) of the example images."""
+        return patch_grid.pair(self.img_size)
 
     @property
     def least_size(self) -> int:
-        """Pixels of the smallest image that leaves the last stage a place."""
+        """Return the smallest side of an image that leaves the last stage a place."""
         return self.patch_size * _STEP ** (len(self.dims) - 1)
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
-        """Zeros of the shapes that the model takes."""
+        """Return zeros of the shapes that the model takes."""
         return (jnp.zeros((batch_size, *self.image_size, self.in_chans)),)
 
     @nn.compact
-    def __call__(
-        self, images: jax.Array, train: bool = False
-    ) -> tuple[jax.Array, dict[str, Any]]:
+    def __call__(self, images: jax.Array, train: bool = False) -> tuple[jax.Array, Aux]:
         """See the class."""
         self._check(images)
         dtype = jnp.dtype(self.dtype)
@@ -196,7 +195,7 @@ class ConvNeXtV2(nn.Module):
         return logits.astype(jnp.float32), {"losses": {}}
 
     def _merge(self, maps: jax.Array, side: int, dim: int, name: str) -> jax.Array:
-        """A convolution of `side` places at stride `side`: a smaller map."""
+        """Convolve `side` places at stride `side`: a smaller map."""
         batch, height, width = maps.shape[:3]
         tokens = layers.PatchEmbedding(
             side, dim, jnp.dtype(self.dtype), kernel_init=kernel_init, name=name

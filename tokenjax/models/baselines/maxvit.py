@@ -15,30 +15,34 @@ Axes: batch b, map h, w, channels c.
 """
 
 import functools
-from typing import Any
+from typing import Annotated
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tokenjax.arguments import LARGEST_SIZE, DType, at_least
 from tokenjax.models import layers, patch_grid
+from tokenjax.models.argument_types import (
+    Channels,
+    Classes,
+    DropPath,
+    HeadDropout,
+    SideOrSize,
+    StageDepths,
+    StageWidths,
+    Width,
+)
 from tokenjax.models.baselines.maxvit_attention import PartitionAttention
 from tokenjax.models.baselines.mbconv import BatchNorm, MBConv, fan_out_init, gelu
-from tokenjax.models.encoder_block import raise_problems
+from tokenjax.models.checked_module import CheckedModule
+from tokenjax.models.layers import Aux
 
-SIZES = (
-    "in_chans",
-    "num_classes",
-    "stem_width",
-    "head_hidden_size",
-    "transformer_dim_head",
-)
-RATES = ("drop_rate", "drop_path_rate")
 _PIXELS_PER_PLACE = 32  # of a window's side
 
 
-class MaxViT(nn.Module):
+class MaxViT(CheckedModule):
     """Images (b, height, width, in_chans) -> (logits (b, num_classes) in float32, aux).
 
     `img_size` sets the window; images may be larger or smaller than it, if every
@@ -50,60 +54,46 @@ class MaxViT(nn.Module):
     do not fit the arguments.
     """
 
-    img_size: int | tuple[int, int] = 224
-    in_chans: int = 3
-    num_classes: int = 1000
-    embed_dim: tuple[int, ...] = (64, 128, 256, 512)
-    depths: tuple[int, ...] = (2, 2, 5, 2)
-    stem_width: int = 64
-    head_hidden_size: int = 512
-    transformer_dim_head: int = 32
-    drop_rate: float = 0.0
-    drop_path_rate: float = 0.0
-    dtype: Any = jnp.float32
+    img_size: SideOrSize = 224
+    in_chans: Channels = 3
+    num_classes: Classes = 1000
+    embed_dim: Annotated[StageWidths, at_least(4, LARGEST_SIZE)] = (64, 128, 256, 512)
+    depths: StageDepths = (2, 2, 5, 2)
+    stem_width: Annotated[Width, "channels of the first convolutions"] = 64
+    head_hidden_size: Annotated[Width, "hidden channels of the classifier"] = 512
+    transformer_dim_head: Annotated[Width, "channels of an attention head"] = 32
+    drop_rate: HeadDropout = 0.0
+    drop_path_rate: DropPath = 0.0
+    dtype: DType = jnp.float32
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def problems(self) -> list[tuple[bool, str]]:
+        """Return what the arguments are not to each other, as (wrong, sentence)."""
         stages = len(self.embed_dim)
-        small = not stages or min(self.embed_dim) < 4 or min(self.depths, default=0) < 1
-        heads = max(self.transformer_dim_head, 1)
-        raise_problems(
-            self,
-            [
-                *(
-                    (getattr(self, key) < 1, f"{key} must be at least 1")
-                    for key in SIZES
-                ),
-                *(
-                    (not 0 <= getattr(self, key) < 1, f"{key} must be within [0, 1)")
-                    for key in RATES
-                ),
-                (
-                    stages != len(self.depths),
-                    "embed_dim and depths must be of as many stages",
-                ),
-                (small, "embed_dim must be at least 4 and depths at least 1"),
-                (
-                    any(dim % heads for dim in self.embed_dim),
-                    "embed_dim must divide by transformer_dim_head",
-                ),
-                *((True, sentence) for sentence in self._bad_sizes()),
-            ],
-        )
+        return [
+            (
+                not stages or stages != len(self.depths),
+                "embed_dim and depths must be of as many stages, one or more",
+            ),
+            (
+                any(dim % self.transformer_dim_head for dim in self.embed_dim),
+                "embed_dim must divide by transformer_dim_head",
+            ),
+            *((True, sentence) for sentence in self._bad_sizes()),
+        ]
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """(height, width) of the images that the windows are made for."""
-        return patch_grid.pair(self.img_size, "img_size")
+        """Return (height, width) of the images that the windows are made for."""
+        return patch_grid.pair(self.img_size)
 
     @property
     def window(self) -> tuple[int, int]:
-        """Places of a window and of a grid: (down, right)."""
+        """Return the places of a window and of a grid: (down, right)."""
         height, width = self.image_size
         return height // _PIXELS_PER_PLACE, width // _PIXELS_PER_PLACE
 
     def _bad_sizes(self) -> list[str]:
-        """A sentence for each side of `img_size` that windows do not divide."""
+        """Return a sentence for each side of `img_size` that windows do not divide."""
 
         def fits(pixels: int) -> bool:
             window = pixels // _PIXELS_PER_PLACE
@@ -124,13 +114,11 @@ class MaxViT(nn.Module):
         return sentences
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
-        """Zeros of the shapes that the model takes."""
+        """Return zeros of the shapes that the model takes."""
         return (jnp.zeros((batch_size, *self.image_size, self.in_chans)),)
 
     @nn.compact
-    def __call__(
-        self, images: jax.Array, train: bool = False
-    ) -> tuple[jax.Array, dict[str, Any]]:
+    def __call__(self, images: jax.Array, train: bool = False) -> tuple[jax.Array, Aux]:
         """See the class."""
         self._check(images)
         dtype = jnp.dtype(self.dtype)
@@ -192,7 +180,7 @@ class MaxViTBlock(nn.Module):
     num_heads: int
     stride: int = 1
     drop_path: float = 0.0
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, maps: jax.Array, train: bool) -> jax.Array:
@@ -213,6 +201,6 @@ class MaxViTBlock(nn.Module):
 
 
 def _whole_windows(pixels: int, window: int, stages: int) -> bool:
-    """Whether the map of every stage, halved on, divides by the window along a side."""
+    """Return whether the window divides every stage's map, halved on, along a side."""
     maps = [-(-pixels // 2 ** (stage + 2)) for stage in range(stages)]
     return window > 0 and not any(places % window for places in maps)

@@ -15,12 +15,12 @@ Source: Tu et al. 2022, MaxViT (arXiv 2204.01697); its TensorFlow form as in tim
 """
 
 import functools
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from tokenjax.arguments import DType
 from tokenjax.models import layers
 from tokenjax.models.baselines import windows
 from tokenjax.models.baselines.mbconv import gelu
@@ -41,7 +41,7 @@ class RelativeAttention(nn.Module):
 
     num_heads: int
     size: tuple[int, int]  # (p, q)
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, tokens: jax.Array) -> jax.Array:
@@ -77,7 +77,7 @@ class PartitionAttention(nn.Module):
     size: tuple[int, int]  # (p, q)
     num_heads: int
     drop_path: float = 0.0
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, maps: jax.Array, train: bool) -> jax.Array:

@@ -15,12 +15,12 @@ Source: Tu et al. 2022, MaxViT (arXiv 2204.01697); its TensorFlow form as in tim
 """
 
 import functools
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from tokenjax.arguments import DType
 from tokenjax.models import layers
 from tokenjax.ops.depthwise import depthwise_convolution
 
@@ -38,7 +38,7 @@ class DepthwiseConv(nn.Module):
     """A 3 x 3 convolution of every channel by itself: (b, h, w, c) -> (b, H, W, c)."""
 
     stride: int = 1
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, maps: jax.Array) -> jax.Array:
@@ -52,7 +52,7 @@ class SqueezeExcite(nn.Module):
     """Channels times sigmoid(fc2(silu(fc1(their means)))): (b, h, w, c) -> the same."""
 
     hidden_dim: int
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, maps: jax.Array) -> jax.Array:
@@ -73,7 +73,7 @@ class MBConv(nn.Module):
     features: int
     stride: int = 1  # or 2
     drop_path: float = 0.0
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, maps: jax.Array, train: bool) -> jax.Array:

@@ -19,17 +19,32 @@ Source: Liu et al. 2021, Swin Transformer (arXiv 2103.14030). Arguments and keys
 """
 
 import functools
-from typing import Any
+from typing import Annotated
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tokenjax.arguments import SIZE, DType
 from tokenjax.models import layers, patch_grid
+from tokenjax.models.argument_types import (
+    AttentionDropout,
+    Channels,
+    Classes,
+    Dropout,
+    DropPath,
+    HeadDropout,
+    MlpRatio,
+    PatchSize,
+    SideOrSize,
+    StageDepths,
+    Width,
+)
 from tokenjax.models.baselines.swin_attention import Linear, WindowAttention
 from tokenjax.models.baselines.windows import Size
-from tokenjax.models.encoder_block import raise_problems
+from tokenjax.models.checked_module import CheckedModule
+from tokenjax.models.layers import Aux
 
 PRESETS = {
     "swin_tiny": {"embed_dim": 96, "depths": (2, 2, 6, 2), "num_heads": (3, 6, 12, 24)},
@@ -52,7 +67,7 @@ class SwinBlock(nn.Module):
     dropout: float
     attention_dropout: float
     drop_path: float
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, maps: jax.Array, train: bool) -> jax.Array:
@@ -82,7 +97,7 @@ class SwinBlock(nn.Module):
 class PatchMerging(nn.Module):
     """Joins 2 x 2 places: (b, h, w, c) -> (b, ceil(h / 2), ceil(w / 2), 2 c)."""
 
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, maps: jax.Array) -> jax.Array:
@@ -99,7 +114,7 @@ class PatchMerging(nn.Module):
         )
 
 
-class SwinTransformer(nn.Module):
+class SwinTransformer(CheckedModule):
     """Classifier: images (b, *img_size, in_chans) -> (logits, aux).
 
     `aux`: "losses" {}. Any image of at least `patch_size` pixels a side will do; what
@@ -109,71 +124,59 @@ class SwinTransformer(nn.Module):
     do not fit the arguments.
     """
 
-    img_size: int | tuple[int, int] = 224
-    patch_size: int = 4
-    in_chans: int = 3
-    num_classes: int = 1000
-    embed_dim: int = 96
-    depths: tuple[int, ...] = (2, 2, 6, 2)
-    num_heads: tuple[int, ...] = (3, 6, 12, 24)
-    window_size: int | tuple[int, int] = 7
-    mlp_ratio: float = 4.0
-    qkv_bias: bool = True
-    drop_rate: float = 0.0
-    proj_drop_rate: float = 0.0
-    attn_drop_rate: float = 0.0
-    drop_path_rate: float = 0.1
-    dtype: Any = "float32"
+    img_size: SideOrSize = 224
+    patch_size: PatchSize = 4
+    in_chans: Channels = 3
+    num_classes: Classes = 1000
+    embed_dim: Annotated[
+        Width, "channels of a place at the first stage; they double from stage to stage"
+    ] = 96
+    depths: StageDepths = (2, 2, 6, 2)
+    num_heads: Annotated[
+        tuple[int, ...], SIZE, "attention heads of a block, for each stage"
+    ] = (3, 6, 12, 24)
+    window_size: Annotated[
+        int | tuple[int, int], SIZE, "places a side of a window, or (down, right)"
+    ] = 7
+    mlp_ratio: MlpRatio = 4.0
+    qkv_bias: Annotated[bool, "a bias in the layer of queries, keys and values"] = True
+    drop_rate: HeadDropout = 0.0
+    proj_drop_rate: Dropout = 0.0
+    attn_drop_rate: AttentionDropout = 0.0
+    drop_path_rate: DropPath = 0.1
+    dtype: DType = "float32"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        patch_grid.pair(self.window_size, "window_size")
-        sizes = ("patch_size", "in_chans", "num_classes", "embed_dim")
-        rates = ("drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate")
+    def problems(self) -> list[tuple[bool, str]]:
+        """Return what the arguments are not to each other, as (wrong, sentence)."""
         stages = len(self.depths)
-        below = min((*self.depths, *self.num_heads), default=0) < 1
         small = min(self.image_size) < self.patch_size
-        raise_problems(
-            self,
-            [
-                *(
-                    (getattr(self, key) < 1, f"{key} must be at least 1")
-                    for key in sizes
+        return [
+            (
+                not stages or stages != len(self.num_heads),
+                "depths and num_heads must be of as many stages, one or more",
+            ),
+            (
+                any(
+                    self.embed_dim * 2**stage % heads
+                    for stage, heads in enumerate(self.num_heads)
                 ),
-                *(
-                    (not 0 <= getattr(self, key) < 1, f"{key} must be within [0, 1)")
-                    for key in rates
-                ),
-                (
-                    stages != len(self.num_heads),
-                    "depths and num_heads must be of as many stages",
-                ),
-                (below, "depths and num_heads must be at least 1 each"),
-                (
-                    any(
-                        self.embed_dim * 2**stage % max(heads, 1)
-                        for stage, heads in enumerate(self.num_heads)
-                    ),
-                    "the channels of each stage, embed_dim doubled stage by stage, "
-                    "must divide by its num_heads",
-                ),
-                (small, f"img_size must be at least patch_size, {self.patch_size}"),
-            ],
-        )
+                "the channels of each stage, embed_dim doubled stage by stage, "
+                "must divide by its num_heads",
+            ),
+            (small, f"img_size must be at least patch_size, {self.patch_size}"),
+        ]
 
     @property
     def image_size(self) -> Size:
-        """(height, width) of the images."""
-        return patch_grid.pair(self.img_size, "img_size")
+        """Return (height, width) of the images."""
+        return patch_grid.pair(self.img_size)
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
-        """Zeros of the shapes that the model takes."""
+        """Return zeros of the shapes that the model takes."""
         return (jnp.zeros((batch_size, *self.image_size, self.in_chans)),)
 
     @nn.compact
-    def __call__(
-        self, images: jax.Array, train: bool = False
-    ) -> tuple[jax.Array, dict[str, Any]]:
+    def __call__(self, images: jax.Array, train: bool = False) -> tuple[jax.Array, Aux]:
         """See the class."""
         layers.check_images(images, (*self.image_size, self.in_chans))
         dtype = jnp.dtype(self.dtype)
@@ -203,7 +206,7 @@ class SwinTransformer(nn.Module):
         return logits.astype(jnp.float32), {"losses": {}}
 
     def _embed(self, images: jax.Array) -> jax.Array:
-        """Images to normalised patches: (b, h, w, c)."""
+        """Turn images into normalised patches: (b, h, w, c)."""
         dtype, side = jnp.dtype(self.dtype), self.patch_size
         tokens = layers.PatchEmbedding(side, self.embed_dim, dtype, name="patch_embed")
         rows, columns = patch_grid.grid_of(self.image_size, side, (side, side))
@@ -211,8 +214,8 @@ class SwinTransformer(nn.Module):
         return layers.LayerNorm(dtype=dtype, name="patch_norm")(maps)
 
     def _window(self, map_size: tuple[int, ...], shifted: bool) -> tuple[Size, Size]:
-        """Window and shift on a map: see the module for what small ones get."""
-        sides = patch_grid.pair(self.window_size, "window_size")
+        """Return window and shift on a map: see the module for what small ones get."""
+        sides = patch_grid.pair(self.window_size)
         both = list(zip(map_size, sides, strict=True))
         rows, columns = (min(places, side) for places, side in both)
         down, right = (

@@ -16,13 +16,13 @@ swin_transformer.py: it pads behind the shift, where the authors' code pads firs
 """
 
 import functools
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tokenjax.arguments import DType
 from tokenjax.models import layers
 from tokenjax.models.baselines import windows
 from tokenjax.models.baselines.windows import Size
@@ -43,7 +43,7 @@ class WindowAttention(nn.Module):
     qkv_bias: bool
     dropout: float
     attention_dropout: float
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, maps: jax.Array, train: bool) -> jax.Array:

@@ -18,24 +18,42 @@ nor `jax.nn.dot_product_attention`, was faster (7.0 ms a block's attention, batc
 width 768; 7.7 and 10.4).
 """
 
-from typing import Any
+from typing import Annotated
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from tokenjax.arguments import DType
+from tokenjax.models.argument_types import (
+    AttentionDropout,
+    Channels,
+    Classes,
+    Depth,
+    DropPath,
+    Epsilon,
+    HeadDropout,
+    Heads,
+    MlpRatio,
+    PatchSize,
+    Remat,
+    SideOrSize,
+    Width,
+)
+from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.demo.camera_vit import CameraViT
-from tokenjax.models.encoder_block import normal_init, raise_problems
-from tokenjax.models.layers import Dropout, Linear
+from tokenjax.models.encoder_block import normal_init
+from tokenjax.models.layers import Aux, Dropout, Linear
+from tokenjax.models.registry import Presets
 
-PRESETS: dict[str, dict[str, Any]] = {
+PRESETS: Presets = {
     "vit_tiny_patch16": {"embed_dim": 192, "num_heads": 3},
     "vit_small_patch16": {"embed_dim": 384, "num_heads": 6},
     "vit_base_patch16": {},
 }
 
 
-class ImageNetViT(nn.Module):
+class ImageNetViT(CheckedModule):
     """Classifier: images (b, *img_size, in_chans) -> (logits (b, num_classes), aux).
 
     `aux`: "tokens" (b, n, c), what `norm` gives; "losses" {}. In training dropout, of
@@ -44,35 +62,28 @@ class ImageNetViT(nn.Module):
     the rng "dropout".
     """
 
-    img_size: int | tuple[int, int] = 224
-    patch_size: int = 16
-    in_chans: int = 3
-    num_classes: int = 1000
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
-    qkv_bias: bool = True
-    drop_rate: float = 0.0
-    attn_drop_rate: float = 0.0
-    drop_path_rate: float = 0.0
-    norm_eps: float = 1e-6
-    dtype: Any = "float32"
-    remat: bool = False
+    img_size: SideOrSize = 224
+    patch_size: PatchSize = 16
+    in_chans: Channels = 3
+    num_classes: Classes = 1000
+    embed_dim: Width = 768
+    depth: Depth = 12
+    num_heads: Heads = 12
+    mlp_ratio: MlpRatio = 4.0
+    qkv_bias: Annotated[bool, "a bias in the layer of queries, keys and values"] = True
+    drop_rate: HeadDropout = 0.0
+    attn_drop_rate: AttentionDropout = 0.0
+    drop_path_rate: DropPath = 0.0
+    norm_eps: Epsilon = 1e-6
+    dtype: DType = "float32"
+    remat: Remat = False
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.encoder()
-        raise_problems(
-            self,
-            [
-                (self.num_classes < 1, "num_classes must be at least 1"),
-                (not 0 <= self.drop_rate < 1, "drop_rate must be within [0, 1)"),
-            ],
-        )
+    def problems(self) -> list[tuple[bool, str]]:
+        """Return what the encoder finds wrong; it is made of the same arguments."""
+        return self.encoder().problems()
 
     def encoder(self) -> CameraViT:
-        """What computes the tokens, its parameters being ours.
+        """Return what computes the tokens, its parameters being ours.
 
         Raises: UserError for arguments that do not fit together.
         """
@@ -95,13 +106,11 @@ class ImageNetViT(nn.Module):
         )
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
-        """Zeros of the shape that the model takes."""
+        """Return zeros of the shape that the model takes."""
         return self.encoder().example_inputs(batch_size)
 
     @nn.compact
-    def __call__(
-        self, images: jax.Array, train: bool = False
-    ) -> tuple[jax.Array, dict[str, Any]]:
+    def __call__(self, images: jax.Array, train: bool = False) -> tuple[jax.Array, Aux]:
         """See the class."""
         encoder = self.encoder().copy(name="encoder")
         tokens, _ = encoder(images, train=train)  # (b, n, c)

@@ -28,19 +28,33 @@ Axes: path k of 4, batch b, map h, w, position l along a path, channels c, d.
 
 import functools
 import math
-from typing import Any
+from typing import Annotated, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tokenjax.arguments import LARGEST_SIZE, SIZE, DType, at_least
 from tokenjax.models import layers
-from tokenjax.models.encoder_block import normal_init, raise_problems
+from tokenjax.models.argument_types import (
+    RATIO,
+    Channels,
+    Classes,
+    Dropout,
+    DropPath,
+    ExampleSide,
+    MlpRatio,
+    StageDepths,
+)
+from tokenjax.models.checked_module import CheckedModule
+from tokenjax.models.encoder_block import normal_init
+from tokenjax.models.layers import Aux
+from tokenjax.models.registry import Presets
 from tokenjax.ops.depthwise import depthwise_convolution
 from tokenjax.ops.selective_scan import PATHS, cross_merge, cross_scan, selective_scan
 
-PRESETS: dict[str, dict[str, Any]] = {  # the original's factories
+PRESETS: Presets = {  # the original's factories
     "vmamba_tiny": {  # vmamba_tiny_s1l8
         "depths": (2, 2, 8, 2),
         "dims": 96,
@@ -56,7 +70,7 @@ _Linear = functools.partial(
 )
 
 
-class VMamba(nn.Module):
+class VMamba(CheckedModule):
     """Images (b, height, width, in_chans) -> (logits (b, num_classes) in float32, aux).
 
     Images of any size; `img_size` is only what `example_inputs` gives. `aux`: "losses"
@@ -67,68 +81,63 @@ class VMamba(nn.Module):
     Raises: UserError for arguments that do not fit together.
     """
 
-    in_chans: int = 3
-    num_classes: int = 1000
-    depths: tuple[int, ...] = (2, 2, 9, 2)
-    dims: int | tuple[int, ...] = (96, 192, 384, 768)  # a number doubles per stage
-    ssm_d_state: int = 16
-    ssm_ratio: float = 2.0
-    ssm_dt_rank: int | str = "auto"  # "auto": a sixteenth of the channels
-    ssm_conv_bias: bool = True
-    ssm_drop_rate: float = 0.0
-    mlp_ratio: float = 4.0
-    mlp_drop_rate: float = 0.0
-    drop_path_rate: float = 0.1
-    img_size: int = 224
-    dtype: Any = "float32"
+    in_chans: Channels = 3
+    num_classes: Classes = 1000
+    depths: StageDepths = (2, 2, 9, 2)
+    dims: Annotated[
+        int | tuple[int, ...],
+        at_least(2, LARGEST_SIZE),
+        "channels of a place, for each stage; one number doubles from stage to stage",
+    ] = (96, 192, 384, 768)
+    ssm_d_state: Annotated[int, SIZE, "states of the scan, for each channel"] = 16
+    ssm_ratio: Annotated[
+        float, RATIO, "channels of the scan, as a multiple of a place's"
+    ] = 2.0
+    ssm_dt_rank: Annotated[
+        int | Literal["auto"], SIZE, "of the scan's step; auto: a 16th of the channels"
+    ] = "auto"
+    ssm_conv_bias: Annotated[bool, "a bias in the convolution before the scan"] = True
+    ssm_drop_rate: Annotated[
+        Dropout, "share of the scan's outputs set to 0 in training"
+    ] = 0.0
+    mlp_ratio: MlpRatio = 4.0
+    mlp_drop_rate: Annotated[
+        Dropout, "share of an MLP's activations set to 0 in training"
+    ] = 0.0
+    drop_path_rate: DropPath = 0.1
+    img_size: ExampleSide = 224
+    dtype: DType = "float32"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        counts = ("in_chans", "num_classes", "ssm_d_state", "img_size")
-        rates = ("ssm_drop_rate", "mlp_drop_rate", "drop_path_rate")
-        rank, dims = self.ssm_dt_rank, self.stage_dims
-        problems = [(getattr(self, k) < 1, f"{k} must be at least 1") for k in counts]
-        problems += [
-            (not 0 <= getattr(self, k) < 1, f"{k} must be within [0, 1)") for k in rates
-        ]
-        problems += [
-            (
-                not self.depths or min(self.depths) < 1,
-                "depths must be numbers of blocks, each at least 1",
-            ),
+    def problems(self) -> list[tuple[bool, str]]:
+        """Return what the arguments are not to each other, as (wrong, sentence)."""
+        dims = self.stage_dims
+        return [
+            (not self.depths, "depths must have a stage"),
             (
                 len(dims) != len(self.depths),
                 f"dims must be one number, or one for each of the {len(self.depths)} "
                 "stages",
             ),
-            (min(dims, default=2) < 2, "dims must be at least 2"),
             (
                 min(self.ssm_ratio, self.mlp_ratio) * min(dims, default=1) < 1,
                 "ssm_ratio and mlp_ratio must leave at least one channel",
             ),
-            (
-                rank != "auto" and not (isinstance(rank, int) and rank >= 1),
-                'ssm_dt_rank must be "auto" or at least 1',
-            ),
         ]
-        raise_problems(self, problems)
 
     @property
     def stage_dims(self) -> tuple[int, ...]:
-        """Channels of every stage."""
+        """Return the channels of every stage."""
         if isinstance(self.dims, int):
             return tuple(self.dims * 2**stage for stage in range(len(self.depths)))
         return tuple(self.dims)
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
-        """Zeros of a shape that the model takes."""
+        """Return zeros of a shape that the model takes."""
         shape = (batch_size, self.img_size, self.img_size, self.in_chans)
         return (jnp.zeros(shape, jnp.float32),)
 
     @nn.compact
-    def __call__(
-        self, images: jax.Array, train: bool = False
-    ) -> tuple[jax.Array, dict[str, Any]]:
+    def __call__(self, images: jax.Array, train: bool = False) -> tuple[jax.Array, Aux]:
         """See the class.
 
         Raises: ValueError for images of another shape than (b, h, w, in_chans).
@@ -179,7 +188,7 @@ class HalvingConv(nn.Module):
     """
 
     features: int
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, maps: jax.Array) -> jax.Array:
@@ -207,7 +216,7 @@ class VSSBlock(nn.Module):
     hidden_dim: int
     mlp_dropout: float
     drop_path: float
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, maps: jax.Array, train: bool) -> jax.Array:
@@ -251,7 +260,7 @@ class SS2D(nn.Module):
 
     rank: int
     state_dim: int
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, maps: jax.Array) -> jax.Array:
@@ -281,13 +290,15 @@ class SS2D(nn.Module):
         return cross_merge(outputs, height, width)
 
 
-def step_bias_init(key: jax.Array, shape: tuple, dtype: Any = jnp.float32) -> jax.Array:
-    """What softplus takes to steps, log-uniform between two sizes."""
+def step_bias_init(
+    key: jax.Array, shape: tuple, dtype: DType = jnp.float32
+) -> jax.Array:
+    """Draw what softplus takes to steps, log-uniform between two sizes."""
     low, high = map(math.log, _STEPS)
     steps = jnp.exp(jax.random.uniform(key, shape, dtype, low, high))
     return steps + jnp.log(-jnp.expm1(-steps))
 
 
-def rate_init(key: jax.Array, shape: tuple, dtype: Any = jnp.float32) -> jax.Array:
-    """The log of 1, 2, ... over the states, the last axis."""
+def rate_init(key: jax.Array, shape: tuple, dtype: DType = jnp.float32) -> jax.Array:
+    """Return the log of 1, 2, ... over the states, the last axis."""
     return jnp.broadcast_to(jnp.log(jnp.arange(1, shape[-1] + 1, dtype=dtype)), shape)

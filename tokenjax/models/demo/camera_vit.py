@@ -12,20 +12,38 @@ one camera or view; with both its row is camera * views + view. Ours: `dtype`, `
 Axes: batch b, tokens n (class token first, then patches row by row), dim c.
 """
 
-from typing import Any
+from typing import Annotated
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tokenjax.arguments import COUNT, NOT_NEGATIVE, DType
 from tokenjax.models import layers, patch_grid
-from tokenjax.models.encoder_block import encode, normal_init, raise_problems
+from tokenjax.models.argument_types import (
+    AttentionDropout,
+    Channels,
+    Depth,
+    Dropout,
+    DropPath,
+    Epsilon,
+    Heads,
+    MlpRatio,
+    PatchSize,
+    Remat,
+    ReturnIntermediate,
+    SideOrSize,
+    Stride,
+    Width,
+)
+from tokenjax.models.checked_module import CheckedModule
+from tokenjax.models.encoder_block import encode, normal_init
+from tokenjax.models.layers import Aux
+from tokenjax.models.registry import Presets
 
-SIZES = ("patch_size", "in_chans", "embed_dim", "depth", "num_heads")
-RATES = ("drop_rate", "attn_drop_rate", "drop_path_rate")
 _PRESET = {"qkv_bias": True, "drop_path_rate": 0.1, "norm_eps": 1e-6}
-PRESETS: dict[str, dict[str, Any]] = {  # the original's factories
+PRESETS: Presets = {  # the original's factories
     "camera_vit_base_patch16": _PRESET,
     "camera_vit_small_patch16": _PRESET
     | {"depth": 8, "num_heads": 8, "mlp_ratio": 3.0}
@@ -34,7 +52,7 @@ PRESETS: dict[str, dict[str, Any]] = {  # the original's factories
 }
 
 
-class CameraViT(nn.Module):
+class CameraViT(CheckedModule):
     """Images (b, *img_size, in_chans) -> (tokens (b, n, embed_dim) in float32, aux).
 
     `aux`: "losses" {}, and, None without `return_intermediate`, "embedded" (b, n, c)
@@ -46,77 +64,70 @@ class CameraViT(nn.Module):
     do not fit the arguments. A camera that is not there makes its tokens NaN.
     """
 
-    img_size: int | tuple[int, int] = 224
-    patch_size: int = 16
-    stride_size: int | tuple[int, int] = 16
-    in_chans: int = 3
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
-    qkv_bias: bool = False
-    qk_scale: float | None = None
-    drop_rate: float = 0.0
-    attn_drop_rate: float = 0.0
-    camera: int = 0
-    view: int = 0
-    drop_path_rate: float = 0.0
-    sie_xishu: float = 1.0
-    norm_eps: float = 1e-5
-    dtype: Any = "float32"
-    remat: bool = False
-    return_intermediate: bool = False
+    img_size: SideOrSize = 224
+    patch_size: PatchSize = 16
+    stride_size: Stride = 16
+    in_chans: Channels = 3
+    embed_dim: Width = 768
+    depth: Depth = 12
+    num_heads: Heads = 12
+    mlp_ratio: MlpRatio = 4.0
+    qkv_bias: Annotated[bool, "a bias in the layer of queries, keys and values"] = False
+    qk_scale: Annotated[
+        float | None, "of the attention logits; None: 1 / sqrt(channels of a head)"
+    ] = None
+    drop_rate: Dropout = 0.0
+    attn_drop_rate: AttentionDropout = 0.0
+    camera: Annotated[int, COUNT, "cameras told apart"] = 0
+    view: Annotated[int, COUNT, "views told apart"] = 0
+    drop_path_rate: DropPath = 0.0
+    sie_xishu: Annotated[
+        float, NOT_NEGATIVE, "weight of the embedding of camera and view"
+    ] = 1.0
+    norm_eps: Epsilon = 1e-5
+    dtype: DType = "float32"
+    remat: Remat = False
+    return_intermediate: ReturnIntermediate = False
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        patch_grid.pair(self.stride_size, "stride_size")
-        dim, heads = self.embed_dim, max(self.num_heads, 1)
+    def problems(self) -> list[tuple[bool, str]]:
+        """Return what the arguments are not to each other, as (wrong, sentence)."""
         small = min(self.image_size) < self.patch_size
-        raise_problems(
-            self,
-            [
-                *(
-                    (getattr(self, key) < 1, f"{key} must be at least 1")
-                    for key in SIZES
-                ),
-                *(
-                    (not 0 <= getattr(self, key) < 1, f"{key} must be within [0, 1)")
-                    for key in RATES
-                ),
-                (bool(dim % heads), "embed_dim must divide by num_heads"),
-                (min(self.camera, self.view) < 0, "camera and view cannot be negative"),
-                (small, "img_size must be at least patch_size"),
-            ],
-        )
+        return [
+            (
+                bool(self.embed_dim % self.num_heads),
+                "embed_dim must divide by num_heads",
+            ),
+            (small, "img_size must be at least patch_size"),
+        ]
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """(height, width) of the images."""
-        return patch_grid.pair(self.img_size, "img_size")
+        """Return (height, width) of the images."""
+        return patch_grid.pair(self.img_size)
 
     @property
     def stride(self) -> tuple[int, int]:
-        """Pixels from one patch to the next: (down, right)."""
-        return patch_grid.pair(self.stride_size, "stride_size")
+        """Return the pixels from one patch to the next: (down, right)."""
+        return patch_grid.pair(self.stride_size)
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Patches: (rows, columns)."""
+        """Return (rows, columns) of patches."""
         return patch_grid.grid_of(self.image_size, self.patch_size, self.stride)
 
     @property
     def feature_dim(self) -> int:
-        """Size of an output token."""
+        """Return the size of an output token."""
         return self.embed_dim
 
     @property
     def embedding_rows(self) -> int:
-        """Rows of the camera embedding, 0 without one."""
+        """Return the rows of the camera embedding, 0 without one."""
         rows = max(self.camera, 1) * max(self.view, 1)
         return rows if rows > 1 else 0
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
-        """Zeros of the shapes that the model takes: images, and cameras, and views."""
+        """Return zeros of the shapes that the model takes: images, cameras, views."""
         shape = (batch_size, *self.image_size, self.in_chans)
         number = 2 if self.view > 1 else int(self.camera > 1)
         indices = [jnp.zeros(batch_size, jnp.int32)] * number
@@ -129,8 +140,8 @@ class CameraViT(nn.Module):
         cameras: jax.Array | None = None,
         views: jax.Array | None = None,
         train: bool = False,
-    ) -> tuple[jax.Array, dict[str, Any]]:
-        """`cameras` and `views` (b,): indices, read where the model has several."""
+    ) -> tuple[jax.Array, Aux]:
+        """Compute; `cameras` and `views` (b,): indices, read if there are several."""
         layers.check_images(images, (*self.image_size, self.in_chans))
         dtype = jnp.dtype(self.dtype)
         tokens = self._embed(images, train)
@@ -150,13 +161,13 @@ class CameraViT(nn.Module):
         blocks = [block | {"drop_path": rate} for rate in rates]
         outputs = encode(embedded, train, blocks, self.remat)
         norm = nn.LayerNorm(epsilon=self.norm_eps, dtype=dtype, name="norm")
-        seen: dict[str, Any] = dict.fromkeys(("embedded", "blocks"))
+        seen: Aux = dict.fromkeys(("embedded", "blocks"))
         if self.return_intermediate:
             seen = {"embedded": embedded, "blocks": outputs}
         return norm(outputs[-1]).astype(jnp.float32), {"losses": {}, **seen}
 
     def _embed(self, images: jax.Array, train: bool) -> jax.Array:
-        """Images to tokens with their positions: (b, n, c)."""
+        """Turn images into tokens with their positions: (b, n, c)."""
         del train
         dtype = jnp.dtype(self.dtype)
         patches = layers.PatchEmbedding(
@@ -175,7 +186,7 @@ class CameraViT(nn.Module):
         return tokens + position.astype(dtype)
 
     def _camera(self, cameras: jax.Array | None, views: jax.Array | None) -> jax.Array:
-        """What a camera and view add to each token: (b, 1, c)."""
+        """Return what a camera and view add to each token: (b, 1, c)."""
         if not self.embedding_rows:
             return jnp.zeros((1, 1, 1))
         row = jnp.zeros((), jnp.int32)

@@ -11,28 +11,29 @@ class token only. Ours: `dtype`, `remat`, `return_intermediate`.
 Axes: batch b, tokens n (class token first, then patches row by row), width c.
 """
 
-from typing import Any
+from typing import Annotated
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from tokenjax.arguments import SIZE, DType
 from tokenjax.models import patch_grid
-from tokenjax.models.encoder_block import encode, raise_problems
-from tokenjax.models.layers import LayerNorm, Linear, PatchEmbedding, quick_gelu
-
-SIZES = (
-    "h_resolution",
-    "w_resolution",
-    "patch_size",
-    "width",
-    "layers",
-    "heads",
-    "output_dim",
+from tokenjax.models.argument_types import (
+    Depth,
+    Heads,
+    PatchSize,
+    Remat,
+    ReturnIntermediate,
+    Stride,
+    Width,
 )
+from tokenjax.models.checked_module import CheckedModule
+from tokenjax.models.encoder_block import encode
+from tokenjax.models.layers import Aux, LayerNorm, Linear, PatchEmbedding, quick_gelu
 
 
-class ClipVisionTransformer(nn.Module):
+class ClipVisionTransformer(CheckedModule):
     """Images (b, height, width, 3) -> (tokens (b, n, output_dim) in float32, aux).
 
     `aux`: "losses" {}, and, None without `return_intermediate`, "ln_pre" (b, n, c),
@@ -42,49 +43,39 @@ class ClipVisionTransformer(nn.Module):
     camera embeddings that do not fit the arguments.
     """
 
-    h_resolution: int = 16
-    w_resolution: int = 8
-    patch_size: int = 16
-    stride_size: int | tuple[int, int] = 16
-    width: int = 768
-    layers: int = 12
-    heads: int = 12
-    output_dim: int = 512
-    dtype: Any = "float32"
-    remat: bool = False
-    return_intermediate: bool = False
+    h_resolution: Annotated[int, SIZE, "rows of patches"] = 16
+    w_resolution: Annotated[int, SIZE, "columns of patches"] = 8
+    patch_size: PatchSize = 16
+    stride_size: Stride = 16
+    width: Width = 768
+    layers: Depth = 12
+    heads: Heads = 12
+    output_dim: Annotated[Width, "channels of an output token"] = 512
+    dtype: DType = "float32"
+    remat: Remat = False
+    return_intermediate: ReturnIntermediate = False
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        patch_grid.pair(self.stride_size, "stride_size")
-        raise_problems(
-            self,
-            [
-                *(
-                    (getattr(self, key) < 1, f"{key} must be at least 1")
-                    for key in SIZES
-                ),
-                (bool(self.width % max(self.heads, 1)), "width must divide by heads"),
-            ],
-        )
+    def problems(self) -> list[tuple[bool, str]]:
+        """Return what the arguments are not to each other, as (wrong, sentence)."""
+        return [(bool(self.width % self.heads), "width must divide by heads")]
 
     @property
     def stride(self) -> tuple[int, int]:
-        """Pixels from one patch to the next: (down, right)."""
-        return patch_grid.pair(self.stride_size, "stride_size")
+        """Return the pixels from one patch to the next: (down, right)."""
+        return patch_grid.pair(self.stride_size)
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Patches: (rows, columns)."""
+        """Return (rows, columns) of patches."""
         return self.h_resolution, self.w_resolution
 
     @property
     def feature_dim(self) -> int:
-        """Size of an output token."""
+        """Return the size of an output token."""
         return self.output_dim
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
-        """Zeros of the smallest shape that the model takes."""
+        """Return zeros of the smallest shape that the model takes."""
         size = patch_grid.smallest_size(self.grid, self.patch_size, self.stride)
         return (jnp.zeros((batch_size, *size, 3), jnp.float32),)
 
@@ -94,8 +85,8 @@ class ClipVisionTransformer(nn.Module):
         images: jax.Array,
         cv_embed: jax.Array | None = None,
         train: bool = False,
-    ) -> tuple[jax.Array, dict[str, Any]]:
-        """`cv_embed` (b, 1, c): the camera's embedding, times its coefficient."""
+    ) -> tuple[jax.Array, Aux]:
+        """Compute; `cv_embed` (b, 1, c): the camera's embedding, times its weight."""
         self._check(images, cv_embed)
         dtype = jnp.dtype(self.dtype)
         tokens = self._embed(images, cv_embed)
@@ -116,13 +107,13 @@ class ClipVisionTransformer(nn.Module):
             use_bias=False,
             name="proj",
         )(tokens)
-        seen: dict[str, Any] = dict.fromkeys(("ln_pre", "blocks", "ln_post"))
+        seen: Aux = dict.fromkeys(("ln_pre", "blocks", "ln_post"))
         if self.return_intermediate:
             seen = {"ln_pre": embedded, "blocks": outputs, "ln_post": tokens}
         return projected.astype(jnp.float32), {"losses": {}, **seen}
 
     def _embed(self, images: jax.Array, cv_embed: jax.Array | None) -> jax.Array:
-        """Images to tokens with their positions and the camera: (b, n, c)."""
+        """Turn images into tokens with positions and the camera: (b, n, c)."""
         dtype, batch = jnp.dtype(self.dtype), len(images)
         patches = PatchEmbedding(
             self.patch_size,

@@ -17,15 +17,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tokenjax.errors import UserError, unknown_name
+from tokenjax.arguments import DType
+from tokenjax.errors import UserError
 from tokenjax.models.demo.camera_vit import CameraViT
 from tokenjax.models.demo.clip_vit import ClipVisionTransformer
 from tokenjax.models.demo.t2t_vit import T2TViT
+from tokenjax.registry import Registry
 
 
 @dataclasses.dataclass(frozen=True)
 class BackboneSizes:
-    """Of one `transformer_type`."""
+    """The sizes of one `transformer_type`."""
 
     clip: bool
     width: int
@@ -39,7 +41,8 @@ class BackboneSizes:
     tokens_type: str = ""  # of a T2T-ViT
 
 
-TRANSFORMER_TYPES = {
+TRANSFORMER_TYPES: Registry[BackboneSizes] = Registry("transformer_type")
+for _name, _sizes in {
     "ViT-B-16": BackboneSizes(True, 768, 12, 12, 512),
     "vit_base_patch16_224": BackboneSizes(False, 768, 12, 12, 768),
     "vit_small_patch16_224": BackboneSizes(
@@ -52,18 +55,15 @@ TRANSFORMER_TYPES = {
     "t2t_vit_t_24": BackboneSizes(
         False, 512, 24, 8, 512, 3.0, qkv_bias=False, tokens_type="transformer"
     ),
-}
+}.items():
+    TRANSFORMER_TYPES.add(_name, _sizes)
 
 
 def backbone_sizes(transformer_type: str, given: Mapping[str, int]) -> BackboneSizes:
-    """The sizes of a type, with those replaced that are given and not 0.
+    """Return the sizes of a type, with those replaced that are given and not 0.
 
     Raises: UserError for an unknown type.
     """
-    if transformer_type not in TRANSFORMER_TYPES:
-        raise UserError(
-            unknown_name("transformer_type", transformer_type, TRANSFORMER_TYPES)
-        )
     sizes = TRANSFORMER_TYPES[transformer_type]
     changed: dict[str, Any] = {k: v for k, v in given.items() if v}
     if not sizes.clip and "feat_dim" not in changed and "width" in changed:
@@ -84,11 +84,11 @@ def make_backbone(
     cameras: int,
     sie_coe: float,
     drop_path: float,
-    dtype: Any,
+    dtype: DType,
     remat: bool,
     name: str = "backbone",
 ) -> nn.Module:
-    """The module; `cameras` (0: no embedding) concerns the ImageNet types alone."""
+    """Make the module; `cameras` (0: no embedding) concerns ImageNet's types alone."""
     if sizes.clip:
         rows, columns = token_grid(image_size, stride_size)
         return ClipVisionTransformer(
@@ -131,17 +131,17 @@ def make_backbone(
 def token_grid(
     image_size: tuple[int, int], stride_size: tuple[int, int]
 ) -> tuple[int, int]:
-    """Rows and columns of patches, as the original counts them: size // stride."""
+    """Return rows and columns of patches, as the original counts: size // stride."""
     return image_size[0] // stride_size[0], image_size[1] // stride_size[1]
 
 
 def side_by_side(images: Mapping[str, jax.Array], names: tuple[str, ...]) -> jax.Array:
-    """Images (b, h, w, c) of m modalities as (b * m, h, w, c)."""
+    """Join images (b, h, w, c) of m modalities to (b * m, h, w, c)."""
     stacked = jnp.stack([images[name] for name in names], axis=1)  # (b, m, h, w, c)
     return stacked.reshape(-1, *stacked.shape[2:])
 
 
 def apart(tokens: jax.Array, names: tuple[str, ...]) -> dict[str, jax.Array]:
-    """(b * m, n, c) back to (b, n, c) by modality."""
+    """Split (b * m, n, c) back to (b, n, c) by modality."""
     split = tokens.reshape(-1, len(names), *tokens.shape[1:])
     return {name: split[:, index] for index, name in enumerate(names)}

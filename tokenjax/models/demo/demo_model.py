@@ -20,22 +20,35 @@ Axes: batch b, height h, width w, patches n, dim c, modalities m.
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tokenjax.errors import UserError
+from tokenjax.arguments import COUNT, NOT_NEGATIVE, SIZE, DType, FromData, OneOf
 from tokenjax.models import layers, patch_grid
+from tokenjax.models.argument_types import AttentionDropout, Classes, DropPath, Remat
+from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.demo import demo_backbone
 from tokenjax.models.demo.modality_fusion import GeneralFusion
-from tokenjax.models.demo.sdtps import MODALITIES, MultiModalSDTPS, check_modalities
+from tokenjax.models.demo.sdtps import (
+    MODALITIES,
+    AggregationRatio,
+    Beta,
+    GumbelTemperature,
+    MaskAggregation,
+    ModalityNames,
+    MultiModalSDTPS,
+    ScoreGradient,
+    SparseRatio,
+    UseGumbel,
+    check_modalities,
+)
+from tokenjax.models.layers import Aux
 
-FUSION = ("none", "hdm", "hdm_atm", "sdtps")
 
-
-class DeMo(nn.Module):
+class DeMo(CheckedModule):
     """Images by modality (b, h, w, 3) and camera indices (b,) to scores and features.
 
     Returns a dict of the same structure in every mode:
@@ -51,53 +64,56 @@ class DeMo(nn.Module):
     Raises: UserError for arguments that do not fit together, ValueError for inputs.
     """
 
-    num_classes: int = 171
-    camera_num: int = 4
-    image_size: tuple[int, int] = (256, 128)
-    transformer_type: str = "ViT-B-16"
-    stride_size: tuple[int, int] = (16, 16)
-    patch_size: int = 0
-    width: int = 0
-    depth: int = 0
-    num_heads: int = 0
-    feat_dim: int = 0
-    sie_camera: bool = True
-    sie_coe: float = 1.0
-    drop_path: float = 0.1
-    direct: bool = True
-    global_local: bool = True
-    fusion: str = "sdtps"
-    head: int = 4
-    fusion_dropout: float = 0.1
-    sdtps_sparse_ratio: float = 0.5
-    sdtps_aggr_ratio: float = 0.4
-    sdtps_beta: float = 0.25
-    sdtps_use_gumbel: bool = False
-    sdtps_gumbel_tau: float = 1.0
-    mask_aggregation: str = "recorded"
-    score_gradient: str = "all"
-    modalities: tuple[str, ...] = MODALITIES
-    dtype: Any = "float32"
-    remat: bool = False
+    num_classes: Annotated[Classes, "identities to tell apart"] = 171
+    camera_num: Annotated[int, SIZE, FromData("cameras"), "cameras told apart"] = 4
+    image_size: Annotated[
+        tuple[int, int], SIZE, FromData("size"), "(height, width) of an image"
+    ] = (256, 128)
+    transformer_type: Annotated[
+        str, OneOf(demo_backbone.TRANSFORMER_TYPES), "the backbone"
+    ] = "ViT-B-16"
+    stride_size: Annotated[
+        tuple[int, int],
+        SIZE,
+        "pixels from a patch to the next, (down, right); below patch_size they overlap",
+    ] = (16, 16)
+    patch_size: Annotated[int, COUNT, "pixels a side of a patch; 0: the type's"] = 0
+    width: Annotated[int, COUNT, "channels of a token; 0: the type's"] = 0
+    depth: Annotated[int, COUNT, "number of blocks; 0: the type's"] = 0
+    num_heads: Annotated[int, COUNT, "attention heads of a block; 0: the type's"] = 0
+    feat_dim: Annotated[int, COUNT, "channels of a feature; 0: the type's"] = 0
+    sie_camera: Annotated[bool, "an embedding of the camera"] = True
+    sie_coe: Annotated[float, NOT_NEGATIVE, "weight of that embedding"] = 1.0
+    drop_path: DropPath = 0.1
+    direct: Annotated[
+        bool, "one score for all modalities together; off: one for each"
+    ] = True
+    global_local: Annotated[
+        bool, "join the mean of its patches to each modality's global vector"
+    ] = True
+    fusion: Annotated[
+        Literal["none", "hdm", "hdm_atm", "sdtps"], "what joins the modalities"
+    ] = "sdtps"
+    head: Annotated[int, SIZE, 'gate heads, with fusion="hdm_atm"'] = 4
+    fusion_dropout: Annotated[
+        AttentionDropout, "share of HDM's attention weights set to 0 in training"
+    ] = 0.1
+    sdtps_sparse_ratio: SparseRatio = 0.5
+    sdtps_aggr_ratio: AggregationRatio = 0.4
+    sdtps_beta: Beta = 0.25
+    sdtps_use_gumbel: UseGumbel = False
+    sdtps_gumbel_tau: GumbelTemperature = 1.0
+    mask_aggregation: MaskAggregation = "recorded"
+    score_gradient: ScoreGradient = "all"
+    modalities: ModalityNames = MODALITIES
+    dtype: DType = "float32"
+    remat: Remat = False
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for wrong, sentence in self._problems():
-            if wrong:
-                raise UserError(f"DeMo: {sentence}")
-
-    def _problems(self) -> list[tuple[bool, str]]:
+    def problems(self) -> list[tuple[bool, str]]:
+        """Return what the arguments are not to each other, as (wrong, sentence)."""
         sizes = self.sizes()
-        if min(*self.image_size, *self.stride_size) < 1:
-            return [(True, "image_size and stride_size must be pairs of at least 1")]
         counted = demo_backbone.token_grid(self.image_size, self.stride_size)
         return [
-            (
-                self.fusion not in FUSION,
-                f"fusion must be one of {FUSION}, got {self.fusion!r}",
-            ),
-            (self.num_classes < 1, "num_classes must be at least 1"),
-            (self.camera_num < 1, "camera_num must be at least 1"),
             (
                 min(self.grid) < 1,
                 f"image_size {self.image_size} is less than a patch of "
@@ -124,7 +140,7 @@ class DeMo(nn.Module):
         ]
 
     def sizes(self) -> demo_backbone.BackboneSizes:
-        """Of the backbone."""
+        """Return the backbone's sizes."""
         given = {
             "patch_size": self.patch_size,
             "width": self.width,
@@ -136,12 +152,12 @@ class DeMo(nn.Module):
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches."""
+        """Return the rows and columns of patches."""
         side = self.sizes().patch_size
         return patch_grid.grid_of(self.image_size, side, self.stride_size)
 
     def example_inputs(self, batch_size: int) -> tuple[dict, jax.Array]:
-        """Zeros of the shapes that the model takes."""
+        """Return zeros of the shapes that the model takes."""
         images = jnp.zeros((batch_size, *self.image_size, 3), jnp.float32)
         cameras = jnp.zeros(batch_size, jnp.int32)
         return dict.fromkeys(self.modalities, images), cameras
@@ -189,7 +205,7 @@ class DeMo(nn.Module):
         }
 
     def pairs(self, outputs: Mapping[str, Any]) -> dict[str, tuple]:
-        """(scores, feature) of every part that has a loss, fused first, by name."""
+        """Return (scores, feature) of each part with a loss, by name, fused first."""
         features = {**outputs["globals"], **outputs["features"]}
         scores = outputs["scores"]
         order = ("fused", "direct", *self.modalities)  # a dict through jit is sorted
@@ -202,7 +218,7 @@ class DeMo(nn.Module):
         cameras: jax.Array,
         missing: Sequence[str],
     ) -> dict[str, jax.Array]:
-        """All modalities, zeros for the missing ones."""
+        """Return all modalities, zeros for the missing ones."""
         unknown = set(missing) - set(self.modalities)
         if unknown or len(set(missing)) == len(self.modalities):
             raise ValueError(
@@ -224,7 +240,7 @@ class DeMo(nn.Module):
     def _tokens(
         self, images: dict[str, jax.Array], cameras: jax.Array, train: bool
     ) -> dict[str, jax.Array]:
-        """By modality (b, 1 + n, c)."""
+        """Return the tokens by modality, (b, 1 + n, c)."""
         sizes, names = self.sizes(), self.modalities
         together = demo_backbone.side_by_side(images, names)  # (b m, h, w, 3)
         # An index that is not there gives NaN; -1 must not be the last camera.
@@ -256,7 +272,7 @@ class DeMo(nn.Module):
     def _global_local(
         self, name: str, vector: jax.Array, patches: jax.Array
     ) -> jax.Array:
-        """PIFE: QuickGELU(W LN([global; mean of patches])), (b, c)."""
+        """Compute PIFE: QuickGELU(W LN([global; mean of patches])), (b, c)."""
         dtype = jnp.dtype(self.dtype)
         both = jnp.concatenate([vector, patches.mean(1)], axis=-1)  # (b, 2 c)
         both = layers.LayerNorm(dtype=dtype, name=f"{name}_reduce_norm")(both)
@@ -270,8 +286,8 @@ class DeMo(nn.Module):
         globals_: dict[str, jax.Array],
         train: bool,
         uniforms: Mapping[str, jax.Array] | None,
-    ) -> tuple[jax.Array, dict[str, Any]]:
-        """The fused feature (b, m c or 7 c), and aux."""
+    ) -> tuple[jax.Array, Aux]:
+        """Return the fused feature (b, m c or 7 c), and aux."""
         names = self.modalities
         if self.fusion == "none":
             return jnp.concatenate([globals_[name] for name in names], -1), {}
@@ -287,7 +303,7 @@ class DeMo(nn.Module):
 
     @nn.nowrap
     def make_sdtps(self) -> MultiModalSDTPS:
-        """The selection that this model has, or would have with fusion "sdtps"."""
+        """Make the selection that this model has, or would have with fusion "sdtps"."""
         # As the original counts them: fewer there are where patches overlap.
         rows, columns = demo_backbone.token_grid(self.image_size, self.stride_size)
         return MultiModalSDTPS(
@@ -307,7 +323,7 @@ class DeMo(nn.Module):
 
     @nn.nowrap
     def make_fusion(self) -> GeneralFusion:
-        """HDM and ATMoE, likewise."""
+        """Make HDM and ATMoE, likewise."""
         return GeneralFusion(
             feat_dim=self.sizes().feat_dim,
             head=self.head,
@@ -320,7 +336,7 @@ class DeMo(nn.Module):
         )
 
     def _score(self, name: str, feature: jax.Array, train: bool) -> jax.Array:
-        """classifier(BatchNorm(feature)), (b, classes); the neck's bias stays 0."""
+        """Return classifier(BatchNorm(feature)), (b, classes); the neck's bias is 0."""
         dtype = jnp.dtype(self.dtype)
         neck = layers.BatchNorm(
             dtype=dtype, learn_bias=False, name=f"bottleneck_{name}"

@@ -25,20 +25,23 @@ Axes: batch b, tokens n, attention heads a, gate heads h, parts j, dim c, head_d
 
 import itertools
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tokenjax.errors import UserError
+from tokenjax.arguments import SIZE, DType
 from tokenjax.models import layers
+from tokenjax.models.argument_types import AttentionDropout, Width
+from tokenjax.models.checked_module import CheckedModule
+from tokenjax.models.layers import Aux
 
 ATTENTION_HEAD_DIM = 64
 
 
 def modality_parts(modalities: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Name -> modalities of every combination, singles first: {"r": ("rgb",), ...}."""
+    """Return every combination by name, singles first: {"r": ("rgb",), ...}."""
     sizes = range(1, len(modalities) + 1)
     parts = itertools.chain(*(itertools.combinations(modalities, n) for n in sizes))
     return {"".join(name[0] for name in part): part for part in parts}
@@ -64,7 +67,7 @@ class TokenAttention(nn.Module):
 
     num_heads: int
     dropout: float
-    dtype: Any
+    dtype: DType
 
     @nn.compact
     def __call__(
@@ -101,7 +104,7 @@ class Gate(nn.Module):
     """Features (b, j, c) to their weights (b, h, j), which sum to 1 over j."""
 
     num_heads: int
-    dtype: Any
+    dtype: DType
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool) -> jax.Array:
@@ -136,7 +139,7 @@ class Experts(nn.Module):
     """
 
     num_heads: int
-    dtype: Any
+    dtype: DType
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool) -> jax.Array:
@@ -157,7 +160,7 @@ class MixtureOfExperts(nn.Module):
     """ATMoE: (b, j, c) -> (b, j, c) weighed, and the gates (b, h, j)."""
 
     num_heads: int
-    dtype: Any
+    dtype: DType
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
@@ -169,7 +172,7 @@ class MixtureOfExperts(nn.Module):
         return weighed.reshape(batch, parts, dim), gates
 
 
-class GeneralFusion(nn.Module):
+class GeneralFusion(CheckedModule):
     """Sequences by modality (b, n, c) to (fused (b, j c), aux).
 
     `aux` has "decoupled" (b, j, c), HDM's features; "attention", by part (b, a, n);
@@ -179,21 +182,20 @@ class GeneralFusion(nn.Module):
     Raises: UserError for arguments that do not fit together, ValueError for inputs.
     """
 
-    feat_dim: int = 512
-    head: int = 4
-    hdm: bool = True
-    atm: bool = True
-    modalities: tuple[str, ...] = ("rgb", "nir", "tir")
-    dropout: float = 0.1
-    dtype: Any = "float32"
+    feat_dim: Width = 512
+    head: Annotated[int, SIZE, "gate heads"] = 4
+    hdm: Annotated[bool, "must be on: there is nothing else to fuse"] = True
+    atm: Annotated[bool, "weigh the features by experts"] = True
+    modalities: Annotated[tuple[str, ...], "names of the modalities, in order"] = (
+        "rgb",
+        "nir",
+        "tir",
+    )
+    dropout: AttentionDropout = 0.1
+    dtype: DType = "float32"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for wrong, sentence in self._problems():
-            if wrong:
-                raise UserError(f"GeneralFusion: {sentence}")
-
-    def _problems(self) -> list[tuple[bool, str]]:
+    def problems(self) -> list[tuple[bool, str]]:
+        """Return what the arguments are not to each other, as (wrong, sentence)."""
         names = self.modalities
         initials = {name[:1] for name in names}
         heads = self.feat_dim // ATTENTION_HEAD_DIM
@@ -205,25 +207,24 @@ class GeneralFusion(nn.Module):
                 f"feat_dim // {ATTENTION_HEAD_DIM} heads, got {self.feat_dim}",
             ),
             (
-                self.head < 1 or (self.atm and bool(self.feat_dim % self.head)),
+                self.atm and bool(self.feat_dim % self.head),
                 f"feat_dim {self.feat_dim} must divide by head {self.head}",
             ),
             (
                 not names or "" in initials or len(initials) < len(names),
                 f"modalities must start with different letters, got {names}",
             ),
-            (not 0 <= self.dropout < 1, "dropout must be within [0, 1)"),
         ]
 
     def example_inputs(self, batch_size: int) -> tuple[dict[str, jax.Array]]:
-        """Zeros of shapes that the module takes."""
+        """Return zeros of shapes that the module takes."""
         sequence = jnp.zeros((batch_size, 2, self.feat_dim), jnp.float32)
         return (dict.fromkeys(self.modalities, sequence),)
 
     @nn.compact
     def __call__(
         self, sequences: Mapping[str, jax.Array], train: bool = False
-    ) -> tuple[jax.Array, dict[str, Any]]:
+    ) -> tuple[jax.Array, Aux]:
         """See the class."""
         if set(sequences) != set(self.modalities):
             raise ValueError(

@@ -33,20 +33,49 @@ Axes: batch b, tokens n, kept k, aggregated a, dim c.
 import functools
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tokenjax.errors import UserError
+from tokenjax.arguments import COUNT, LARGEST_SIZE, SIZE, DType, FromData, at_least
 from tokenjax.models import layers
+from tokenjax.models.argument_types import PART, POSITIVE, RATIO, Width
+from tokenjax.models.checked_module import CheckedModule
+from tokenjax.models.layers import Aux
 from tokenjax.ops import token_selection
 from tokenjax.ops.straight_through import straight_through
 
 MODALITIES = ("rgb", "nir", "tir")
-MASK_AGGREGATION = ("recorded", "policy", "none")
-SCORE_GRADIENT = ("all", "self", "none")
+MaskAggregation = Annotated[
+    Literal["recorded", "policy", "none"],
+    "how the mask enters SDTPS's aggregation: the original's way, one with gradients "
+    "of ordinary size, or not at all",
+]
+ScoreGradient = Annotated[
+    Literal["all", "self", "none"],
+    "which of SDTPS's similarities have a gradient: all, those to the modality itself, "
+    "or none",
+]
+SparseRatio = Annotated[float, PART, "share of the tokens that SDTPS keeps"]
+AggregationRatio = Annotated[
+    float, PART, "tokens that SDTPS makes, as a share of those it keeps"
+]
+SDTPSWidth = Annotated[Width, at_least(4, LARGEST_SIZE)]
+DimRatio = Annotated[
+    float, RATIO, "hidden channels of the aggregation, as a share of a token's"
+]
+Beta = Annotated[
+    float, at_least(0, 0.5), "weight of the similarities in SDTPS's scores"
+]
+UseGumbel = Annotated[
+    bool, "draw noise in training for the gradients of SDTPS's choice"
+]
+GumbelTemperature = Annotated[float, POSITIVE, "of that draw; smaller is sharper"]
+ModalityNames = Annotated[
+    tuple[str, ...], FromData("modalities"), "names of the modalities, in order"
+]
 
 
 class Selection(NamedTuple):
@@ -61,17 +90,17 @@ class Selection(NamedTuple):
     predicted: jax.Array  # (b, n) float32
 
 
-class TokenSparse(nn.Module):
+class TokenSparse(CheckedModule):
     """Chooses tokens by predicted and by given scores."""
 
-    embed_dim: int = 512
-    sparse_ratio: float = 0.5
-    use_gumbel: bool = False
-    gumbel_tau: float = 1.0
-    dtype: Any = "float32"
+    embed_dim: SDTPSWidth = 512
+    sparse_ratio: SparseRatio = 0.5
+    use_gumbel: UseGumbel = False
+    gumbel_tau: GumbelTemperature = 1.0
+    dtype: DType = "float32"
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
-        """Zeros of shapes that the module takes."""
+        """Return zeros of shapes that the module takes."""
         tokens = jnp.zeros((batch_size, 4, self.embed_dim), jnp.float32)
         return tokens, *(jnp.zeros((batch_size, 4)) for _ in range(3))
 
@@ -119,21 +148,17 @@ class TokenSparse(nn.Module):
         )
 
 
-class TokenAggregation(nn.Module):
+class TokenAggregation(CheckedModule):
     """(b, k, c) -> (b, keeped_patches, c), each a learned mean of the k tokens."""
 
-    dim: int = 512
-    keeped_patches: int = 26
-    dim_ratio: float = 0.2
-    mask_aggregation: str = "recorded"
-    dtype: Any = "float32"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_mask_aggregation(self.mask_aggregation)
+    dim: Width = 512
+    keeped_patches: Annotated[int, COUNT, "tokens to make"] = 26
+    dim_ratio: DimRatio = 0.2
+    mask_aggregation: MaskAggregation = "recorded"
+    dtype: DType = "float32"
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
-        """Zeros of a shape that the module takes."""
+        """Return zeros of a shape that the module takes."""
         return (jnp.zeros((batch_size, 4, self.dim), jnp.float32),)
 
     @nn.compact
@@ -164,7 +189,7 @@ class TokenAggregation(nn.Module):
         return weights.astype(dtype) @ tokens.astype(dtype), weights
 
 
-class MultiModalSDTPS(nn.Module):
+class MultiModalSDTPS(CheckedModule):
     """Selection and aggregation for each of several modalities.
 
     Applied to dicts by modality of tokens (b, n, c) and global vectors (b, c), gives
@@ -180,53 +205,37 @@ class MultiModalSDTPS(nn.Module):
     Raises: UserError for arguments out of range, ValueError for inputs that do not fit.
     """
 
-    embed_dim: int = 512
-    num_patches: int = 128
-    sparse_ratio: float = 0.5
-    aggr_ratio: float = 0.4
-    use_gumbel: bool = False
-    gumbel_tau: float = 1.0
-    beta: float = 0.25
-    dim_ratio: float = 0.2
-    modalities: tuple[str, ...] = MODALITIES
-    mask_aggregation: str = "recorded"
-    score_gradient: str = "all"
-    dtype: Any = "float32"
+    embed_dim: SDTPSWidth = 512
+    num_patches: Annotated[int, SIZE, "tokens that sizes are counted from"] = 128
+    sparse_ratio: SparseRatio = 0.5
+    aggr_ratio: AggregationRatio = 0.4
+    use_gumbel: UseGumbel = False
+    gumbel_tau: GumbelTemperature = 1.0
+    beta: Beta = 0.25
+    dim_ratio: DimRatio = 0.2
+    modalities: ModalityNames = MODALITIES
+    mask_aggregation: MaskAggregation = "recorded"
+    score_gradient: ScoreGradient = "all"
+    dtype: DType = "float32"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_mask_aggregation(self.mask_aggregation)
-        for wrong, sentence in self._problems():
-            if wrong:
-                raise UserError(f"MultiModalSDTPS: {sentence}")
-
-    def _problems(self) -> list[tuple[bool, str]]:
+    def problems(self) -> list[tuple[bool, str]]:
+        """Return what the arguments are not to each other, as (wrong, sentence)."""
         names = self.modalities
         return [
-            (not 0 < self.sparse_ratio <= 1, "sparse_ratio must be within (0, 1]"),
-            (not 0 < self.aggr_ratio <= 1, "aggr_ratio must be within (0, 1]"),
-            (not 0 <= self.beta <= 0.5, "beta must be within [0, 0.5]"),
-            (self.gumbel_tau <= 0, "gumbel_tau must be above 0"),
-            (self.embed_dim < 4, "embed_dim must be at least 4"),
             (int(self.embed_dim * self.dim_ratio) < 1, "dim_ratio is too small"),
             (
                 not names or len(set(names)) < len(names),
                 f"modalities must be different names, got {names}",
             ),
-            (
-                self.score_gradient not in SCORE_GRADIENT,
-                f"score_gradient must be one of {SCORE_GRADIENT}, "
-                f"got {self.score_gradient!r}",
-            ),
         ]
 
     @property
     def aggregated(self) -> int:
-        """n_c, without the extra token; 0 for very few patches, as recorded."""
+        """Return n_c, without the extra token; 0 for very few patches, as recorded."""
         return int(self.num_patches * self.aggr_ratio * self.sparse_ratio)
 
     def example_inputs(self, batch_size: int) -> tuple[dict, dict]:
-        """Zeros of the shapes that the module takes."""
+        """Return zeros of the shapes that the module takes."""
         tokens = jnp.zeros((batch_size, self.num_patches, self.embed_dim), jnp.float32)
         names = self.modalities
         return dict.fromkeys(names, tokens), dict.fromkeys(names, tokens[:, 0])
@@ -238,12 +247,12 @@ class MultiModalSDTPS(nn.Module):
         globals_: Mapping[str, jax.Array],
         train: bool = False,
         uniforms: Mapping[str, jax.Array] | None = None,
-    ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
+    ) -> tuple[dict[str, jax.Array], Aux]:
         """See the class."""
         self._check_inputs(tokens, globals_, uniforms)
         enhanced: dict[str, jax.Array] = {}
         keys = ("mask", "scores", "keep_indices", "aggregation", "similarities")
-        aux: dict[str, Any] = {key: {} for key in keys}
+        aux: Aux = {key: {} for key in keys}
         for name in self.modalities:
             others = [other for other in self.modalities if other != name]
             similarities = [
@@ -299,7 +308,7 @@ class MultiModalSDTPS(nn.Module):
                 )
 
     def _similarity(self, tokens: jax.Array, vector: jax.Array, own: bool) -> jax.Array:
-        """Cosine of every token (b, n, c) with a vector (b, c): (b, n) float32."""
+        """Return each token's (b, n, c) cosine with a vector (b, c): (b, n) float32."""
         if self.score_gradient == "none" or (self.score_gradient == "self" and not own):
             tokens, vector = jax.lax.stop_gradient((tokens, vector))
         tokens, vector = unit(tokens), unit(vector)
@@ -307,12 +316,12 @@ class MultiModalSDTPS(nn.Module):
 
 
 def kept_count(num_tokens: int, sparse_ratio: float) -> int:
-    """How many of so many tokens are kept."""
+    """Return how many of so many tokens are kept."""
     return max(1, math.ceil(num_tokens * sparse_ratio))
 
 
 def unit(vectors: jax.Array) -> jax.Array:
-    """Vectors (..., c) over their lengths (1e-12 at least), float32."""
+    """Divide vectors (..., c) by their lengths (1e-12 at least), float32."""
     vectors = vectors.astype(jnp.float32)
     square = jnp.square(vectors).sum(-1, keepdims=True)
     # The inner where keeps the gradient at a vector of zeros from being NaN.
@@ -320,18 +329,10 @@ def unit(vectors: jax.Array) -> jax.Array:
     return vectors / length
 
 
-def check_mask_aggregation(kind: str) -> None:
-    """Raises: UserError unless it is one of MASK_AGGREGATION."""
-    if kind not in MASK_AGGREGATION:
-        raise UserError(
-            f"mask_aggregation must be one of {MASK_AGGREGATION}, got {kind!r}"
-        )
-
-
 def check_modalities(
-    what: str, given: Mapping[str, Any], expected: tuple[str, ...]
+    what: str, given: Mapping[str, jax.Array], expected: tuple[str, ...]
 ) -> None:
-    """Raises: ValueError unless `given` has exactly these names."""
+    """Raise ValueError unless `given` has exactly these names."""
     if set(given) != set(expected):
         raise ValueError(
             f"{what} must be a dict by modality {expected}, got {tuple(sorted(given))}"

@@ -27,23 +27,26 @@ Axes: batch b, tokens n, rows h, columns w, dim c.
 """
 
 import functools
-from typing import Any
+from typing import Annotated, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tokenjax.arguments import LARGEST_SIZE, NOT_NEGATIVE, DType, at_least
 from tokenjax.models import layers
 from tokenjax.models.demo.camera_vit import CameraViT
-from tokenjax.models.encoder_block import normal_init, raise_problems
+from tokenjax.models.encoder_block import normal_init
+from tokenjax.models.layers import ModuleMaker
+from tokenjax.models.registry import Presets
 
-TOKENS_TYPES = ("transformer", "performer")
+TokensType = Literal["transformer", "performer"]
 CELL = 16  # pixels from one final token to the next: 4 * 2 * 2
 _FOURTEEN = {"embed_dim": 384, "depth": 14, "num_heads": 6, "mlp_ratio": 3.0}
 _TWENTY_FOUR = {"embed_dim": 512, "depth": 24, "num_heads": 8, "mlp_ratio": 3.0}
 _DEMO = {"tokens_type": "transformer", "drop_path_rate": 0.1, "sie_xishu": 1.5}
-PRESETS: dict[str, dict[str, Any]] = {  # the originals' factories
+PRESETS: Presets = {  # the originals' factories
     "t2t_vit_14": _FOURTEEN | {"tokens_type": "performer"},
     "t2t_vit_t_14": _FOURTEEN | _DEMO,
     "t2t_vit_t_24": _TWENTY_FOUR | _DEMO,
@@ -55,7 +58,7 @@ _linear = functools.partial(
 
 
 def soft_split(features: jax.Array, stride: int) -> jax.Array:
-    """Overlapping windows: (b, h, w, c) -> (b, h / stride, w / stride, c * side**2).
+    """Cut windows that overlap: (b, h, w, c) -> (b, h / stride, w / stride, c side^2).
 
     Windows of side 2 * stride - 1 on a map with a border of stride / 2 zeros; within
     one, channels come before rows before columns. Each lies in two by two blocks of
@@ -73,7 +76,7 @@ def soft_split(features: jax.Array, stride: int) -> jax.Array:
 
 
 def sinusoids(count: int, dim: int) -> jax.Array:
-    """(1, count, dim): sin(p / 10000^(j / dim)) at even j, the cosine of it after."""
+    """Return (1, count, dim): sin(p / 10000^(j / dim)) at even j, then its cosine."""
     rates = 10000.0 ** (-2 * (np.arange(dim) // 2) / dim)
     angles = np.arange(count)[:, None] * rates
     table = np.where(np.arange(dim) % 2, np.cos(angles), np.sin(angles))
@@ -84,7 +87,7 @@ class TokenTransformer(nn.Module):
     """`attend` by softmax: (b, n, c) -> (b, n, token_dim)."""
 
     token_dim: int
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
 
     @nn.compact
     def __call__(self, tokens: jax.Array, train: bool) -> jax.Array:
@@ -106,7 +109,7 @@ class TokenPerformer(nn.Module):
     """`attend` by random features, of float32: (b, n, c) -> (b, n, token_dim)."""
 
     token_dim: int
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
     dropout: float = 0.1
 
     @nn.compact
@@ -125,7 +128,7 @@ class TokenPerformer(nn.Module):
         return outputs + drop(mlp(norm(name="norm2")(outputs), train))
 
     def _features(self, vectors: jax.Array) -> jax.Array:
-        """f: (..., token_dim) -> (..., m)."""
+        """Compute f: (..., token_dim) -> (..., m)."""
         count = self.token_dim // 2
         init = nn.initializers.orthogonal(count**0.5)
         shape = (count, self.token_dim)
@@ -140,15 +143,15 @@ class TokenPerformer(nn.Module):
 class TokensToTokens(nn.Module):
     """Images (b, h, w, in) -> patches (b, h / 16 * w / 16, embed_dim)."""
 
-    tokens_type: str
+    tokens_type: TokensType
     embed_dim: int
     token_dim: int
-    dtype: Any
+    dtype: DType
     remat: bool
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
-        attend: Any = TokenTransformer
+        attend: ModuleMaker = TokenTransformer
         if self.tokens_type == "performer":
             attend = TokenPerformer
         if self.remat:
@@ -171,30 +174,28 @@ class T2TViT(CameraViT):
     `patch_size` and `stride_size` are `CameraViT`'s and cannot be other than 16.
     """
 
-    tokens_type: str = "performer"
-    token_dim: int = 64
-    sie_xishu: float = 3.0
+    tokens_type: Annotated[
+        TokensType, "attention among patches that grow; performer's is linear in them"
+    ] = "performer"
+    token_dim: Annotated[
+        int, at_least(2, LARGEST_SIZE), "channels of the patches that grow"
+    ] = 64
+    sie_xishu: Annotated[
+        float, NOT_NEGATIVE, "weight of the embedding of camera and view"
+    ] = 3.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def problems(self) -> list[tuple[bool, str]]:
+        """Return what the arguments are not to each other, as (wrong, sentence)."""
         sizes = (self.patch_size, *self.stride)
         uneven = any(side % CELL for side in self.image_size)
-        raise_problems(
-            self,
-            [
-                (
-                    self.tokens_type not in TOKENS_TYPES,
-                    f"tokens_type must be one of {TOKENS_TYPES}, "
-                    f"got {self.tokens_type!r}",
-                ),
-                (self.token_dim < 2, "token_dim must be at least 2"),
-                (set(sizes) != {CELL}, f"patch_size and stride_size must be {CELL}"),
-                (uneven, f"img_size {self.image_size} must divide by {CELL}"),
-            ],
-        )
+        return [
+            *super().problems(),
+            (set(sizes) != {CELL}, f"patch_size and stride_size must be {CELL}"),
+            (uneven, f"img_size {self.image_size} must divide by {CELL}"),
+        ]
 
     def _embed(self, images: jax.Array, train: bool) -> jax.Array:
-        """Images to tokens with their positions: (b, n, c)."""
+        """Turn images into tokens with their positions: (b, n, c)."""
         dtype = jnp.dtype(self.dtype)
         patches = TokensToTokens(
             self.tokens_type,

@@ -3,13 +3,13 @@
 Axes: batch b, patch tokens now m, dim c.
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from tokenjax.arguments import DType
 from tokenjax.models import layers
+from tokenjax.models.layers import ModuleMaker
 
 
 class LinearPredictor(nn.Module):
@@ -18,7 +18,7 @@ class LinearPredictor(nn.Module):
     Source: starkplus/CIFAR-ViT, DynamicViT.
     """
 
-    linear: Any
+    linear: ModuleMaker
 
     @nn.compact
     def __call__(self, patches: jax.Array, keep: jax.Array | None) -> jax.Array:
@@ -37,8 +37,8 @@ class LocalGlobalPredictor(nn.Module):
     Source: Rao et al. 2021 (arXiv 2106.02034), equations 2 to 5.
     """
 
-    linear: Any
-    dtype: Any
+    linear: ModuleMaker
+    dtype: DType
 
     @nn.compact
     def __call__(self, patches: jax.Array, keep: jax.Array | None) -> jax.Array:

@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from tokenjax.models.layers import check_images
+from tokenjax.models.layers import Aux, check_images
 from tokenjax.models.routing.routers import ROUTERS, Routed, Router
 from tokenjax.models.routing.routing_arguments import RoutingArguments
 from tokenjax.models.routing.routing_parts import (
@@ -75,7 +75,7 @@ class AttentionRouting(RoutingArguments):
         train: bool = False,
         temperature: ArrayLike | None = None,
         target_ratio: ArrayLike | None = None,
-    ) -> tuple[jax.Array, dict[str, Any]]:
+    ) -> tuple[jax.Array, Aux]:
         check_images(images, (self.img_size, self.img_size, self.in_channels))
         parts = self.parts()
         features = parts.encoder(images, train)
