@@ -48,7 +48,8 @@ def main(_: list[str]) -> None:
     source = pathlib.Path(CHECKPOINT.value or WORKDIR.value or f"runs/{name}-{variant}")
     output = pathlib.Path(WORKDIR.value) if WORKDIR.value else source
     summary = experiment.evaluate(CONFIG.value, source, SPLIT.value, output)
-    command_line.print_summary(summary, output)
+    lines = experiment.headline(CONFIG.value, summary)
+    command_line.print_summary(lines, summary["split"], output)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ def main(_: list[str]) -> None:
     workdir = pathlib.Path(WORKDIR.value or f"runs/{name}-{variant}")
     summary = experiment.train(CONFIG.value, workdir)
     if summary is not None:
-        command_line.print_summary(summary, workdir)
+        lines = experiment.headline(CONFIG.value, summary)
+        command_line.print_summary(lines, summary["split"], workdir)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ A process of several gathers the rows of a batch that its devices hold, and no o
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -206,7 +206,7 @@ def prefetch(
     iterator: Iterable[Item],
     size: int,
     transform: Callable[[Item], Any] | None = None,
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """The items of `iterator`, up to `size` of them made ahead by one thread.
 
     `transform` (a transfer to the device, say) runs in that thread too. An exception
@@ -221,7 +221,7 @@ def prefetch(
 
 def _prefetch(
     iterator: Iterable[Any], size: int, transform: Callable[[Any], Any] | None
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     buffer = _Buffer(size)
     thread = threading.Thread(
         target=_produce,

@@ -21,7 +21,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from tokenjax.models import reduction
+from tokenjax.models import contract, reduction
 from tokenjax.models.transformer import Transformer
 
 PREDICTORS = ("local_global", "linear")
@@ -96,6 +96,30 @@ class DynamicViT(Transformer):
             ),
             (self.ratio_weight < 0, "ratio_weight must be at least 0"),
         ]
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        groups = dict(super().parameter_groups())
+        if self.predictor == "linear" or self.steps():
+            groups[contract.PREDICTORS] = ("predictors_*/**",)
+        return groups
+
+    def drawn(self) -> dict[str, int | None]:
+        """See `contract.Drawable`."""
+        return {**super().drawn(), "keep_masks": 1}
+
+    def learns_to_prune(self) -> bool:
+        """See `contract.Prunes`."""
+        return self.pruning != "inference"
+
+    def unpruned_arguments(self) -> dict[str, object]:
+        """See `contract.Prunes`."""
+        return {"pruning": "none"}
+
+    @nn.nowrap
+    def unpruned(self) -> contract.Model:
+        """See `contract.Prunes`."""
+        return self.clone(pruning="none")
 
     def patches_left_out(self) -> float:
         """See `patch_dropout`."""

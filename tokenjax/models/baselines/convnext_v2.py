@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tokenjax.models import layers, patch_grid
+from tokenjax.models import contract, layers, patch_grid
 from tokenjax.models.encoder_block import normal_init, raise_problems
 from tokenjax.ops.depthwise import depthwise_convolution
 
@@ -163,6 +163,10 @@ class ConvNeXtV2(nn.Module):
     def least_size(self) -> int:
         """Pixels of the smallest image that leaves the last stage a place."""
         return self.patch_size * _STEP ** (len(self.dims) - 1)
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        return {contract.HEAD: ("head/**",)}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
         """Zeros of the shapes that the model takes."""

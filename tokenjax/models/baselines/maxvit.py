@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tokenjax.models import layers, patch_grid
+from tokenjax.models import contract, layers, patch_grid
 from tokenjax.models.baselines.maxvit_attention import PartitionAttention
 from tokenjax.models.baselines.mbconv import BatchNorm, MBConv, fan_out_init, gelu
 from tokenjax.models.encoder_block import raise_problems
@@ -122,6 +122,10 @@ class MaxViT(nn.Module):
                 f"multiples of {_PIXELS_PER_PLACE} do; nearest: {nearest}"
             )
         return sentences
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        return {contract.HEAD: ("head/**",)}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
         """Zeros of the shapes that the model takes."""

@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tokenjax.models import contract
 from tokenjax.models.encoder_block import raise_problems
 from tokenjax.models.layers import BatchNorm, Dropout, Linear
 
@@ -152,6 +153,10 @@ class ResNet(nn.Module):
                 ),
             ],
         )
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        return {contract.HEAD: ("fc/**",)}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
         """Zeros of a shape that the model takes."""

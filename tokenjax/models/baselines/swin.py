@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tokenjax.models import layers, patch_grid
+from tokenjax.models import contract, layers, patch_grid
 from tokenjax.models.baselines.swin_attention import Linear, WindowAttention
 from tokenjax.models.baselines.windows import Size
 from tokenjax.models.encoder_block import raise_problems
@@ -165,6 +165,10 @@ class SwinTransformer(nn.Module):
     def image_size(self) -> Size:
         """(height, width) of the images."""
         return patch_grid.pair(self.img_size, "img_size")
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        return {contract.HEAD: ("head/**",)}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
         """Zeros of the shapes that the model takes."""

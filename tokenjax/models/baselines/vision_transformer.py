@@ -24,6 +24,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from tokenjax.models import contract
 from tokenjax.models.demo.camera_vit import CameraViT
 from tokenjax.models.encoder_block import normal_init, raise_problems
 from tokenjax.models.layers import Dropout, Linear
@@ -93,6 +94,10 @@ class ImageNetViT(nn.Module):
             remat=self.remat,
             parent=None,
         )
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        return {contract.HEAD: ("head/**",)}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
         """Zeros of the shape that the model takes."""

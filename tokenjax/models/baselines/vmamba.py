@@ -35,7 +35,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tokenjax.models import layers
+from tokenjax.models import contract, layers
 from tokenjax.models.encoder_block import normal_init, raise_problems
 from tokenjax.ops.depthwise import depthwise_convolution
 from tokenjax.ops.selective_scan import PATHS, cross_merge, cross_scan, selective_scan
@@ -119,6 +119,10 @@ class VMamba(nn.Module):
         if isinstance(self.dims, int):
             return tuple(self.dims * 2**stage for stage in range(len(self.depths)))
         return tuple(self.dims)
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        return {contract.HEAD: ("head/**",)}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
         """Zeros of a shape that the model takes."""

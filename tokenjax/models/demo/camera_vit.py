@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tokenjax.models import layers, patch_grid
+from tokenjax.models import contract, layers, patch_grid
 from tokenjax.models.encoder_block import encode, normal_init, raise_problems
 
 SIZES = ("patch_size", "in_chans", "embed_dim", "depth", "num_heads")
@@ -114,6 +114,10 @@ class CameraViT(nn.Module):
         """Rows of the camera embedding, 0 without one."""
         rows = max(self.camera, 1) * max(self.view, 1)
         return rows if rows > 1 else 0
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        return {contract.CAMERAS: ("sie_embed",)} if self.embedding_rows else {}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
         """Zeros of the shapes that the model takes: images, and cameras, and views."""

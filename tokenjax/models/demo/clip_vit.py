@@ -17,7 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tokenjax.models import patch_grid
+from tokenjax.models import contract, patch_grid
 from tokenjax.models.encoder_block import encode, raise_problems
 from tokenjax.models.layers import LayerNorm, Linear, PatchEmbedding, quick_gelu
 
@@ -82,6 +82,10 @@ class ClipVisionTransformer(nn.Module):
     def feature_dim(self) -> int:
         """Size of an output token."""
         return self.output_dim
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        return {}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
         """Zeros of the smallest shape that the model takes."""

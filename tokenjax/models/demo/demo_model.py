@@ -27,10 +27,11 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.errors import UserError
-from tokenjax.models import layers, patch_grid
+from tokenjax.models import contract, layers, patch_grid
 from tokenjax.models.demo import demo_backbone
 from tokenjax.models.demo.modality_fusion import GeneralFusion
 from tokenjax.models.demo.sdtps import MODALITIES, MultiModalSDTPS, check_modalities
+from tokenjax.ops import token_selection
 
 FUSION = ("none", "hdm", "hdm_atm", "sdtps")
 
@@ -140,6 +141,24 @@ class DeMo(nn.Module):
         side = self.sizes().patch_size
         return patch_grid.grid_of(self.image_size, side, self.stride_size)
 
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        groups: dict[str, tuple[str, ...]] = {
+            contract.BACKBONE: ("backbone/**",),
+            contract.HEAD: ("classifier_*/**",),
+            contract.CONSTANT: ("bottleneck_*/bias",),
+        }
+        if self.sie_camera and self.sizes().clip:
+            groups[contract.CAMERAS] = ("cv_embed",)
+        elif self.sie_camera and self.camera_num > 1:  # `CameraViT` has none for one
+            groups[contract.CAMERAS] = ("backbone/sie_embed",)
+        if self.fusion != "none":
+            fusion = "sdtps/**" if self.fusion == "sdtps" else "fusion/**"
+            groups[contract.FUSION] = (fusion,)
+            heads = ("bottleneck_fused/**", "classifier_fused/**")
+            groups[contract.FUSED] = (fusion, *heads)
+        return groups
+
     def example_inputs(self, batch_size: int) -> tuple[dict, jax.Array]:
         """Zeros of the shapes that the model takes."""
         images = jnp.zeros((batch_size, *self.image_size, 3), jnp.float32)
@@ -195,6 +214,21 @@ class DeMo(nn.Module):
         order = ("fused", "direct", *self.modalities)  # a dict through jit is sorted
         names = [name for name in order if name in scores]
         return {name: (scores[name], features[name]) for name in names}
+
+    def selection(self, outputs: Mapping[str, Any]) -> dict[str, contract.ByModality]:
+        """See `contract.SelectsTokens`."""
+        if self.fusion != "sdtps":
+            return {}
+        aux = outputs["aux"]
+        weights = {
+            name: token_selection.scatter_tokens(
+                aux["aggregation"][name].swapaxes(1, 2),
+                kept,
+                aux["mask"][name].shape[1],
+            ).swapaxes(1, 2)
+            for name, kept in aux["keep_indices"].items()
+        }
+        return {"mask": aux["mask"], "scores": aux["scores"], "weights": weights}
 
     def _checked(
         self,
