@@ -141,67 +141,17 @@ def config_name_and_variant(values: flags.FlagValues) -> tuple[str, str]:
     return pathlib.Path(path).stem, variant or "default"
 
 
-def print_summary(summary: dict[str, Any], workdir: pathlib.Path) -> None:
-    """What a user wants to know first of an evaluation, and where the rest is."""
+def print_summary(headline: list[str], split: str, workdir: pathlib.Path) -> None:
+    """Print what a user wants to know first of an evaluation, and where the rest is."""
     import jax
 
     if jax.process_index() > 0:  # one of several says it
         return
-    if "mAP" in summary:
-        _print_retrieval(summary)
-    else:
-        print(
-            f"{summary['split']}: top-1 {summary['top1']:.2%}, "
-            f"top-5 {summary['top5']:.2%}, "
-            f"loss {summary['loss']:.4f} on {summary['examples']} images"
-        )
-    if "shots" in summary:
-        macro, weighted = summary["macro"], summary["weighted"]
-        print(f"macro F1 {macro['f1']:.2%}, weighted F1 {weighted['f1']:.2%}")
-        groups = {k: v for k, v in summary["shots"].items() if v["classes"]}
-        print(
-            "; ".join(
-                f"{name}-shot {group['accuracy']:.2%} ({group['classes']} classes)"
-                for name, group in groups.items()
-            )
-        )
-    if "routing" in summary:
-        routing = summary["routing"]
-        recall = routing.get("target_recall")
-        print(
-            f"{routing['ratio']:.1%} of the patches to the big network, "
-            f"{routing['mflops']:.2f} MFLOPs per image"
-            + ("" if recall is None else f"; {recall:.1%} of the target's patches")
-        )
-    if "teacher_top1" in summary:
-        print(f"its teacher, which keeps every token: {summary['teacher_top1']:.2%}")
-    suffix = "" if summary["split"] == "test" else f"-{summary['split']}"
+    print("\n".join(headline))
+    suffix = "" if split == "test" else f"-{split}"
     figures = workdir / f"figures{suffix}"
     drawn = f" and {figures}" if figures.is_dir() else ""
     print(f"{workdir}/evaluation{suffix}.json{drawn}: the rest")
-
-
-def _print_retrieval(summary: dict[str, Any]) -> None:
-    """By each feature, and without some modalities."""
-    chance = summary["chance"]
-    print(
-        f"{summary['split']}: {summary['valid_queries']} queries, "
-        f"{summary['gallery']} in the gallery; a random ranking would reach "
-        f"mAP {chance['mAP']:.2%}, rank-1 {chance['rank1']:.2%}"
-    )
-    rows = dict(summary["features"])
-    if "reranked" in summary:
-        rows["re-ranked"] = summary["reranked"]
-    for name, row in rows.items():
-        ranks = ", ".join(
-            f"rank-{rank} {row[f'rank{rank}']:.2%}"
-            for rank in (1, 5, 10)
-            if row[f"rank{rank}"] is not None
-        )
-        print(f"{name:>10}: mAP {row['mAP']:.2%}, {ranks}, mINP {row['mINP']:.2%}")
-    for name, row in summary.get("conditions", {}).items():
-        label = name.replace("_", " ")
-        print(f"{label:>16}: mAP {row['mAP']:.2%}, rank-1 {row['rank1']:.2%}")
 
 
 class _Quiet(python_logging.Filter):

@@ -12,6 +12,7 @@ import jax
 
 from tokenjax import configuration, data, models, storage
 from tokenjax.errors import UserError
+from tokenjax.models import contract
 from tokenjax.training import loop
 from tokenjax.training.checkpoints import load_initial_variables
 from tokenjax.training.distribution import cluster, devices
@@ -19,11 +20,8 @@ from tokenjax.training.evaluate import final_evaluation
 from tokenjax.training.initialize import check_variables
 from tokenjax.training.observation.progress import say
 from tokenjax.training.settings import Distillation, Settings
-from tokenjax.training.tasks.classification import Classification
-from tokenjax.training.tasks.pruning import Pruning
-from tokenjax.training.tasks.reid import Reidentification
-from tokenjax.training.tasks.routing import Routing
-from tokenjax.training.tasks.task import Task
+from tokenjax.training.settings.choices import TASKS
+from tokenjax.training.tasks.task import Summary, Task
 from tokenjax.training.workdir import open_workdir
 
 TEACHER = "teacher"  # below the workdir of a pruning run
@@ -41,7 +39,7 @@ class Experiment:
 def build(config: Any, teacher: pathlib.Path | None = None) -> Experiment:
     """Checks the configuration, joins a cluster if asked, loads data, builds the model.
 
-    `teacher` is where task "pruning" finds its own, needed to start a run.
+    `teacher` is where a task that takes one finds its own, needed to start a run.
 
     Raises: UserError.
     """
@@ -72,13 +70,12 @@ def make_task(
     Raises: UserError.
     """
     model = create_model(settings.model, dataset.info)
-    if settings.task == "pruning":
-        return Pruning(model, dataset, settings, teacher)
-    if settings.task == "routing":
-        return Routing(model, dataset, settings)
-    if settings.task == "reid":
-        return Reidentification(model, dataset, settings)
-    return Classification(model, dataset, settings)
+    return TASKS[settings.task](model, dataset, settings, teacher)
+
+
+def headline(config: Any, summary: Summary) -> list[str]:
+    """Return the lines that say first what an evaluation of a configuration found."""
+    return TASKS[config.task].headline(summary)
 
 
 def train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
@@ -103,28 +100,29 @@ def _train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
     teacher = pathlib.Path(given or workdir / TEACHER)
     built = build(config, teacher)
     open_workdir(workdir, hyperparameters, configuration.completed)
-    if settings.task == "pruning" and not given:
+    if built.task.takes_teacher and not given:
         if not (teacher / "evaluation.json").exists():
             say(f"first its teacher, the same network unpruned, in {teacher}")
-            if _train(teacher_config(config), teacher) is None:
+            if _train(teacher_config(config, built.task.model), teacher) is None:
                 return None
         say(f"now the network that prunes, in {workdir}")
     summary = loop.train(
         built.settings, built.task, built.dataset, workdir, hyperparameters
     )
     measured = teacher / "evaluation.json"
-    if summary is not None and settings.task == "pruning" and measured.exists():
+    if summary is not None and built.task.takes_teacher and measured.exists():
         return {**summary, "teacher_top1": storage.read_json(measured)["top1"]}
     return summary
 
 
-def teacher_config(config: Any) -> Any:
-    """The run that makes a pruning run's teacher: the same network, unpruned."""
+def teacher_config(config: Any, model: contract.Model) -> Any:
+    """Return the run that makes a pruning run's teacher: the same network, unpruned."""
     teacher = config.copy_and_resolve_references()
     own = config.distillation
     with teacher.unlocked():
         teacher.task = "classification"
-        teacher.model.pruning = "none"
+        if isinstance(model, contract.Prunes):
+            teacher.model.update(model.unpruned_arguments())
         if own.teacher_epochs:
             teacher.epochs, teacher.steps = own.teacher_epochs, 0
         if own.teacher_learning_rate:

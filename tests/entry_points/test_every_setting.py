@@ -88,9 +88,8 @@ def test_another_model_keeps_what_both_take(parse, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
         FILE.replace("return default_config()", "c = default_config()")
-        + (
-            "    c.model.update(name='vdpa', stk='soft_topk', embed_dim=96)\n    return c\n"
-        )
+        + "    c.model.update(name='vdpa', stk='soft_topk', embed_dim=96)\n"
+        + "    return c\n"
     )
     config = parse({"model.name": "vit"})
     assert config.model.embed_dim == 96

@@ -5,7 +5,8 @@ import numpy as np
 import optax
 import pytest
 
-from tokenjax.training.optimizer import make_optimizer, make_schedule
+from tokenjax.training.optimizer import make_optimizer
+from tokenjax.training.schedule import make_schedule
 from tokenjax.training.settings import Settings
 
 EXAMPLES = 640  # 10 steps an epoch
@@ -57,7 +58,7 @@ def test_constant():
 
 
 def update(config, params, gradients, steps=1):
-    optimizer = make_optimizer(config, optax.constant_schedule(0.1))
+    optimizer = make_optimizer(config, optax.constant_schedule(0.1), {})
     state = optimizer.init(params)
     for _ in range(steps):
         updates, state = optimizer.update(gradients, state, params)

@@ -55,7 +55,7 @@ def test_the_recorded_run(case, assert_close):
         return low + (top - low) * (1 + cosine) / 2
 
     task = uint8_free_task(model, settings)
-    optimizer = make_optimizer(settings, schedule)
+    optimizer = make_optimizer(settings, schedule, {})
     state = jax.jit(make_init(task, optimizer, settings))(jax.random.key(0))
     variables = convert.from_torch(model, case.group("state"))
     state = dataclasses.replace(state, params=variables["params"])

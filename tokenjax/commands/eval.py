@@ -61,7 +61,8 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
     source = pathlib.Path(values.checkpoint or workdir or f"runs/{name}-{variant}")
     output = pathlib.Path(workdir) if workdir else source
     summary = experiment.evaluate(values.config, source, values.split, output)
-    command_line.print_summary(summary, output)
+    lines = experiment.headline(values.config, summary)
+    command_line.print_summary(lines, values.split, output)
 
 
 if __name__ == "__main__":

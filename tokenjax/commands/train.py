@@ -35,7 +35,8 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
     workdir = pathlib.Path(values.workdir or f"runs/{name}-{variant}")
     summary = experiment.train(values.config, workdir)
     if summary is not None:
-        command_line.print_summary(summary, workdir)
+        lines = experiment.headline(values.config, summary)
+        command_line.print_summary(lines, summary["split"], workdir)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ no others.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -148,7 +148,7 @@ def prefetch(
     iterator: Iterable[Item],
     size: int,
     transform: Callable[[Item], Any] | None = None,
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """Yield the items of `iterator`, up to `size` of them made ahead by one thread.
 
     `transform` (a transfer to the device, say) runs in that thread too. An exception
@@ -163,7 +163,7 @@ def prefetch(
 
 def _prefetch(
     iterator: Iterable[Any], size: int, transform: Callable[[Any], Any] | None
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     buffer = _Buffer(size)
     thread = threading.Thread(
         target=_produce,

@@ -22,7 +22,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from tokenjax.arguments import LARGEST_SIZE, NOT_NEGATIVE, at_least
-from tokenjax.models import reduction
+from tokenjax.models import contract, reduction
 from tokenjax.models.argument_types import PART, Execution
 from tokenjax.models.layers import Aux
 from tokenjax.models.transformer import Transformer
@@ -93,6 +93,30 @@ class DynamicViT(Transformer):
                 'stages belong to predictor="local_global"; linear prunes by keep_rate',
             ),
         ]
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        groups = dict(super().parameter_groups())
+        if self.predictor == "linear" or self.steps():
+            groups[contract.PREDICTORS] = ("predictors_*/**",)
+        return groups
+
+    def drawn(self) -> dict[str, int | None]:
+        """See `contract.Drawable`."""
+        return {**super().drawn(), "keep_masks": 1}
+
+    def learns_to_prune(self) -> bool:
+        """See `contract.Prunes`."""
+        return self.pruning != "inference"
+
+    def unpruned_arguments(self) -> dict[str, object]:
+        """See `contract.Prunes`."""
+        return {"pruning": "none"}
+
+    @nn.nowrap
+    def unpruned(self) -> contract.Model:
+        """See `contract.Prunes`."""
+        return self.clone(pruning="none")
 
     def patches_left_out(self) -> float:
         """Return `patch_dropout` where nothing is pruned."""

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import RATE, DType
-from tokenjax.models import layers
+from tokenjax.models import contract, layers
 from tokenjax.models.argument_types import (
     Channels,
     Classes,
@@ -156,6 +156,19 @@ class Transformer(CheckedModule):
         """Return zeros of the shape that the model takes."""
         shape = (batch_size, self.img_size, self.img_size, self.in_channels)
         return (jnp.zeros(shape, jnp.float32),)
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        return {contract.HEAD: ("head/**",)}
+
+    @nn.nowrap
+    def with_attention(self) -> contract.Model:
+        """See `contract.Drawable`."""
+        return self.clone(return_attention=True)
+
+    def drawn(self) -> dict[str, int | None]:
+        """See `contract.Drawable`."""
+        return {"effective_keys": 1, "class_attention": 1}
 
     def attention(self) -> ModuleMaker:
         """Return what makes a block's attention of `linear` and `name`: softmax's."""

@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import SIZE, DType
-from tokenjax.models import layers
+from tokenjax.models import contract, layers
 from tokenjax.models.argument_types import (
     PART,
     POSITIVE,
@@ -232,6 +232,19 @@ class VDPA(CheckedModule):
         """Return zeros of the shape that the model takes."""
         shape = (batch_size, self.img_size, self.img_size, self.in_chans)
         return (jnp.zeros(shape, jnp.float32),)
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        return {contract.HEAD: ("head/**",)}
+
+    @nn.nowrap
+    def with_attention(self) -> contract.Model:
+        """See `contract.Drawable`."""
+        return self.clone(return_attention=True)
+
+    def drawn(self) -> dict[str, int | None]:
+        """See `contract.Drawable`."""
+        return {"alpha": 1, "effective_keys": 1, "alp_shares": 0, "alp_weights": 0}
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> tuple:

@@ -1,5 +1,6 @@
-"""`python -m tokenjax.training.ablate`: see `tokenjax.commands.ablate`."""
+"""Vary a configuration's settings: the same as `python -m tokenjax ablate`."""
 
 import runpy
 
-runpy.run_module("tokenjax.commands.ablate", run_name="__main__")
+if __name__ == "__main__":
+    runpy.run_module("tokenjax.commands.ablate", run_name="__main__")

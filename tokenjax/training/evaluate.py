@@ -3,22 +3,25 @@
 import functools
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TypeAlias
 
 import jax
 import numpy as np
+from flax.typing import VariableDict
 from jax.sharding import Mesh
 
 from tokenjax import storage
 from tokenjax.data import Split, evaluation_batches, prefetch
 from tokenjax.errors import UserError
 from tokenjax.training.distribution import devices
-from tokenjax.training.tasks.classification import PER_BLOCK
-from tokenjax.training.tasks.task import Task
+from tokenjax.training.state import Batch
+from tokenjax.training.tasks.task import Outputs, Summary, Task
+
+Predict: TypeAlias = Callable[[VariableDict, Batch], dict[str, jax.Array]]
 
 
-def device_batches(split: Split, batch_size: int, mesh: Mesh) -> Iterator[dict]:
-    """The split in order on the devices, a few batches ahead; "mask" marks padding."""
+def device_batches(split: Split, batch_size: int, mesh: Mesh) -> Iterator[Batch]:
+    """Yield the split in order on the devices, a few ahead; "mask" marks padding."""
     sharding = devices.split_by_rows(mesh)
     rows = devices.own_rows(sharding, batch_size)
     place = functools.partial(
@@ -27,23 +30,26 @@ def device_batches(split: Split, batch_size: int, mesh: Mesh) -> Iterator[dict]:
     return prefetch(evaluation_batches(split, batch_size, rows), 2, place)
 
 
-def make_predict(task: Task, mesh: Mesh) -> Callable:
-    """(variables, batch) -> outputs per example; jitted, whole on every process."""
+def make_predict(task: Task, mesh: Mesh) -> Predict:
+    """Return (variables, batch) -> outputs per example, jitted, whole everywhere."""
     everywhere = devices.replicated(mesh)
 
-    def predict(variables: Any, batch: Any) -> dict[str, jax.Array]:
-        whole = jax.lax.with_sharding_constraint(
-            variables, everywhere
-        )  # fsdp's are not
+    def predict(variables: VariableDict, batch: Batch) -> dict[str, jax.Array]:
+        # With fsdp they are in pieces.
+        whole = jax.lax.with_sharding_constraint(variables, everywhere)
         return {**task.predict(whole, batch), "mask": batch["mask"]}
 
     return devices.under_mesh(mesh, jax.jit(predict, out_shardings=everywhere))
 
 
 def run_split(
-    predict: Callable, variables: Any, split: Split, batch_size: int, mesh: Mesh
-) -> dict[str, np.ndarray]:
-    """Outputs (examples, ...) of a whole split by name.
+    predict: Predict,
+    variables: VariableDict,
+    split: Split,
+    batch_size: int,
+    mesh: Mesh,
+) -> Outputs:
+    """Return outputs (examples, ...) of a whole split by name.
 
     Raises: UserError for an empty split.
     """
@@ -60,16 +66,16 @@ def run_split(
 
 def final_evaluation(
     task: Task,
-    variables: Any,
+    variables: VariableDict,
     split_name: str,
     split: Split,
     batch_size: int,
     mesh: Mesh,
     workdir: pathlib.Path,
     draw: bool = True,
-    **about: Any,
-) -> dict[str, Any]:
-    """Evaluates a split, writes evaluation.json and the figures, returns the summary.
+    **about: str | int | None,
+) -> Summary:
+    """Evaluate a split, write evaluation.json and the figures, return the summary.
 
     A split other than "test" goes to evaluation-<split>.json and figures-<split>/.
     With several processes the first one writes, the others return less.
@@ -80,7 +86,7 @@ def final_evaluation(
         predict = make_predict(other, mesh)
         found = run_split(predict, variables, split, batch_size, mesh)
         report.setdefault("conditions", {})[name] = other.scalars(found)
-    summary = {"split": split_name, **about, **report}
+    summary: Summary = {"split": split_name, **about, **report}
     own = devices.own_mesh()
     variables = devices.on_own_devices(variables, mesh, own)
     if jax.process_index() > 0:  # looking and drawing are for one process
@@ -88,8 +94,7 @@ def final_evaluation(
     batches = device_batches(split, batch_size // jax.process_count(), own)
     with jax.set_mesh(own):
         looks = task.inspect(variables, batches, split)
-    means = {key: looks[key].mean(1).tolist() for key in PER_BLOCK if key in looks}
-    summary["model"] = means
+    summary["model"] = task.block_means(looks)
     suffix = "" if split_name == "test" else f"-{split_name}"
     storage.write_json(workdir / f"evaluation{suffix}.json", summary)
     if draw:

@@ -9,6 +9,7 @@ import functools
 import itertools
 import pathlib
 import threading
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import jax
@@ -29,8 +30,14 @@ from tokenjax.training.observation.metric_log import MetricLog
 from tokenjax.training.observation.observer import Observer
 from tokenjax.training.observation.progress import Progress, say
 from tokenjax.training.settings import Settings
-from tokenjax.training.state import TrainState, make_init, make_train_step
-from tokenjax.training.tasks.task import Task
+from tokenjax.training.state import (
+    Batch,
+    Scalars,
+    TrainState,
+    make_init,
+    make_train_step,
+)
+from tokenjax.training.tasks.task import Summary, Task
 
 
 class Run:
@@ -68,7 +75,7 @@ class Run:
 
     @property
     def step(self) -> int:
-        """Updates done."""
+        """Return how many updates are done."""
         return int(self.state.step)
 
     def _restore_or_start(self) -> TrainState:
@@ -85,8 +92,8 @@ class Run:
         state = self.task.start(state, self.everywhere)
         return devices.place(state, self.sharding) if self.settings.fsdp else state
 
-    def batches(self) -> Any:
-        """Training batches on the devices, from where the state stands to the end."""
+    def batches(self) -> Generator[Batch, None, None]:
+        """Yield training batches on the devices, from where the state stands on."""
         batch_size = self.settings.batch_size
         place = functools.partial(
             devices.put_batch, sharding=self.rows, batch_size=batch_size
@@ -97,7 +104,7 @@ class Run:
         return data.prefetch(stream, 2, place)
 
     def validate(self) -> dict[str, float]:
-        """Scalars of the validation split."""
+        """Return the scalars of the validation split."""
         outputs = evaluate.run_split(
             self.predict,
             self.state.variables(),
@@ -114,8 +121,8 @@ def train(
     dataset: data.Dataset,
     workdir: pathlib.Path,
     config: dict[str, Any],
-) -> dict[str, Any] | None:
-    """Trains to the end, or until a signal asks to stop.
+) -> Summary | None:
+    """Train to the end, or until a signal asks to stop.
 
     Args:
       settings: of the run.
@@ -150,16 +157,18 @@ def train(
         return _finish(run, log, workdir)
 
 
-def _train_steps(run: Run, log: MetricLog, stop: StopRequest, config: dict) -> None:
-    """Steps, with a log row, an evaluation and a checkpoint when they are due."""
+def _train_steps(
+    run: Run, log: MetricLog, stop: StopRequest, config: dict[str, Any]
+) -> None:
+    """Take steps, with a log row, an evaluation and a checkpoint when they are due."""
     settings, checkpoints = run.settings, run.checkpoints
     evaluate_every = _every(settings.evaluate_every_epochs, run)
     saving = settings.checkpoint
     save_every = saving.every_steps or _every(saving.every_epochs, run)
     first = run.step
-    pending: list[dict[str, jax.Array]] = []
+    pending: list[Scalars] = []
     batches = run.batches()
-    progress = Progress(first, run.total_steps, settings.batch_size)
+    progress = Progress(first, run.total_steps)
     observer = Observer(settings, log.workdir, first)
     tensorboard = _open_tensorboard(run, log, config)
     try:
@@ -172,30 +181,31 @@ def _train_steps(run: Run, log: MetricLog, stop: StopRequest, config: dict) -> N
             pending.append(scalars)
             if step == first + 1:
                 jax.block_until_ready(scalars)
-                progress.first_step()
                 observer.first_step()
             last = stop.reached() or step == run.total_steps
             due_evaluation = step % evaluate_every == 0 or step == run.total_steps
             due_save = step % save_every == 0 or last
             if step % settings.log_every_steps == 0 or due_evaluation or due_save:
-                row = _mean_of_finite(pending, step)
+                means = _mean_of_finite(pending, step)
                 pending = []
                 performance = observer.row()
                 with observer.part("logging"):
                     tensorboard.join()
                     log.write_performance(step, performance)
-                    shown = progress.update(step, row, observer.input_share)
-                    log.write(step, shown)
+                    log.write(step, _named("train", means))
+                    progress.update(
+                        step, means, observer.images_per_second, observer.input_share
+                    )
             metric = None
             if due_evaluation:
                 with observer.part("evaluation"):
                     validation = run.validate()
-                metric = validation[run.task.best_metric]
-                best = log.best(f"validation/{run.task.best_metric}")
+                name = run.task.best_metric
+                metric, best = validation[name], log.best(f"validation/{name}")
                 # Processes that read different logs would not save alike.
                 due_save |= agreed(lambda: bool(metric > best))  # noqa: B023
-                log.write(step, {f"validation/{k}": v for k, v in validation.items()})
-                progress.validated(validation)
+                log.write(step, _named("validation", validation))
+                progress.validated(name, metric)
             if due_save:
                 with observer.part("checkpoint"):
                     checkpoints.save(step, run.state, metric)
@@ -208,8 +218,8 @@ def _train_steps(run: Run, log: MetricLog, stop: StopRequest, config: dict) -> N
         batches.close()
 
 
-def _finish(run: Run, log: MetricLog, workdir: pathlib.Path) -> dict[str, Any]:
-    """Final evaluation of the checkpoint that the settings name, with figures."""
+def _finish(run: Run, log: MetricLog, workdir: pathlib.Path) -> Summary:
+    """Evaluate the checkpoint that the settings name, with figures."""
     which = run.settings.checkpoint.evaluate
     run.checkpoints.wait()
     step = run.checkpoints.pick(which)
@@ -234,8 +244,13 @@ def _finish(run: Run, log: MetricLog, workdir: pathlib.Path) -> dict[str, Any]:
     )
 
 
-def _mean_of_finite(pending: list[dict], step: int) -> dict[str, float]:
-    """Means since the last row, fetched from the devices.
+def _named(split: str, scalars: Mapping[str, float]) -> dict[str, float]:
+    """Return the columns of a row of the log."""
+    return {f"{split}/{key}": value for key, value in scalars.items()}
+
+
+def _mean_of_finite(pending: list[Scalars], step: int) -> dict[str, float]:
+    """Return the means since the last row, fetched from the devices.
 
     Raises: UserError if a loss or gradient was not finite; nothing is saved then.
     """
@@ -255,8 +270,10 @@ def _every(epochs: float, run: Run) -> int:
     return max(run.settings.in_steps(epochs, run.num_examples), 1)
 
 
-def _open_tensorboard(run: Run, log: MetricLog, config: dict) -> threading.Thread:
-    """Imports TensorFlow beside the first step's compilation; join before writing."""
+def _open_tensorboard(
+    run: Run, log: MetricLog, config: dict[str, Any]
+) -> threading.Thread:
+    """Import TensorFlow beside the first step's compilation; join before writing."""
 
     def start() -> None:
         if jax.process_index() > 0:

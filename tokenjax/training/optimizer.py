@@ -1,107 +1,136 @@
-"""Learning-rate schedules and update rules, from settings."""
+"""Update rules by name, each with its weight decay and learning rate.
 
-from typing import Any
+    from tokenjax.training.settings.choices import OPTIMIZERS
+
+    @OPTIMIZERS.register("lion")
+    def lion(rule, schedule, groups):
+        return [optax.lion(schedule, weight_decay=rule.weight_decay)]
+
+adds one: `--config.optimizer.name=lion` then takes it. A rule is a list, in order, of
+optax transformations: a checkpoint holds the state of each.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
 
 import flax.traverse_util
-import jax.numpy as jnp
 import optax
 import optax.contrib
 
+from tokenjax.models import contract
+from tokenjax.training import parameter_groups
+from tokenjax.training.parameter_groups import Groups
 from tokenjax.training.settings import Optimizer, Settings
+from tokenjax.training.settings.choices import OPTIMIZERS
+
+Transformations: TypeAlias = list[optax.GradientTransformation]
+UpdateRule: TypeAlias = Callable[[Optimizer, optax.Schedule, Groups], Transformations]
 
 
-def make_schedule(settings: Settings, num_examples: int) -> optax.Schedule:
-    """Learning rate as a function of the step (from 0), in a trace or out of it.
-
-    A linear warm-up from 0 over `warmup_epochs`, then the named schedule over what is
-    left: cosine to `minimum_learning_rate`, times `factor` every `step_epochs` or at
-    each of `milestones` (epochs counted from the run's start), or constant.
-    """
-    schedule, top = settings.schedule, settings.optimizer.learning_rate
-    warmup = settings.in_steps(schedule.warmup_epochs, num_examples)
-    remaining = max(settings.total_steps(num_examples) - warmup, 1)
-
-    def boundary(epochs: float) -> int:
-        return max(settings.in_steps(epochs, num_examples) - warmup, 0)
-
-    if schedule.name == "cosine":
-        end = schedule.minimum_learning_rate / top if top else 0.0
-        main = optax.cosine_decay_schedule(top, remaining, alpha=end)
-    elif schedule.name == "step":
-        every = max(settings.in_steps(schedule.step_epochs, num_examples), 1)
-
-        def main(step: Any) -> Any:
-            return top * schedule.factor ** jnp.floor((step + warmup) / every)
-
-    elif schedule.name == "multistep":
-        scales = {boundary(epochs): schedule.factor for epochs in schedule.milestones}
-        main = optax.piecewise_constant_schedule(top, scales)
-    else:
-        main = optax.constant_schedule(top)
-    if not warmup:
-        return main
-    rise = optax.linear_schedule(0.0, top, warmup)
-    return optax.join_schedules([rise, main], [warmup])
+@OPTIMIZERS.register("adamw")
+def adamw(rule: Optimizer, schedule: optax.Schedule, groups: Groups) -> Transformations:
+    """Return Adam with decoupled weight decay."""
+    del groups
+    return [_adam(rule), _decay(rule), optax.scale_by_learning_rate(schedule)]
 
 
-def make_optimizer(
-    settings: Settings, schedule: optax.Schedule
-) -> optax.GradientTransformation:
-    """Clipping, then the update rule with its weight decay and learning rate."""
-    rule = settings.optimizer
-    if rule.name == "muon":
-        clip = optax.clip_by_global_norm(settings.gradient_clip)
-        parts = [clip] * bool(settings.gradient_clip) + [_muon(rule, schedule)]
-        return optax.chain(*parts)
-    mask = _is_kernel if rule.decay == "matrices" else None
-    decay = optax.add_decayed_weights(rule.weight_decay, mask=mask)
-    adam = optax.scale_by_adam(rule.beta1, rule.beta2, rule.epsilon)
-    parts = {
-        "adamw": [adam, decay],
-        "adam": [decay, adam],
-        "sgd": [decay],
-        "momentum": [decay, optax.trace(rule.momentum)],
-    }[rule.name]
-    if settings.gradient_clip:
-        parts = [optax.clip_by_global_norm(settings.gradient_clip), *parts]
-    return optax.chain(*parts, optax.scale_by_learning_rate(schedule))
+@OPTIMIZERS.register("adam")
+def adam(rule: Optimizer, schedule: optax.Schedule, groups: Groups) -> Transformations:
+    """Return Adam with the decay added to the gradient (L2)."""
+    del groups
+    return [_decay(rule), _adam(rule), optax.scale_by_learning_rate(schedule)]
 
 
-def _muon(rule: Optimizer, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Orthogonalised momentum for the hidden matrices, Adam for the rest.
+@OPTIMIZERS.register("sgd")
+def sgd(rule: Optimizer, schedule: optax.Schedule, groups: Groups) -> Transformations:
+    """Return the gradient itself, with L2 decay."""
+    del groups
+    return [_decay(rule), optax.scale_by_learning_rate(schedule)]
+
+
+@OPTIMIZERS.register("momentum")
+def momentum(
+    rule: Optimizer, schedule: optax.Schedule, groups: Groups
+) -> Transformations:
+    """Return heavy-ball momentum as PyTorch has it, with L2 decay."""
+    del groups
+    trace = optax.trace(rule.momentum)
+    return [_decay(rule), trace, optax.scale_by_learning_rate(schedule)]
+
+
+@OPTIMIZERS.register("muon")
+def muon(rule: Optimizer, schedule: optax.Schedule, groups: Groups) -> Transformations:
+    """Return orthogonalised momentum for hidden matrices, Adam for the rest.
 
     Updates have AdamW's size (0.2 root mean square), so that its learning rates and
     weight decays serve. Source: Jordan 2024; Liu et al. 2025 (arXiv 2502.16982).
     """
-    return optax.contrib.muon(
-        schedule,
-        weight_decay=rule.weight_decay,
-        adam_weight_decay=rule.weight_decay if rule.decay == "all" else 0.0,
-        adam_b1=rule.beta1,
-        adam_b2=rule.beta2,
-        eps=rule.epsilon,
-        muon_weight_dimension_numbers=_hidden_matrices,
-        consistent_rms=0.2,
-    )
+
+    def hidden_matrices(params: optax.Params) -> optax.Params:
+        """Mark the 2-D kernels but the head's; None for the rest.
+
+        Optax asks again with the rest masked out, by nodes that have no dimensions.
+        """
+        head = parameter_groups.members(groups, params, contract.HEAD)
+        flat = flax.traverse_util.flatten_dict(params, sep="/")
+        axes = {
+            path: optax.contrib.MuonDimensionNumbers()
+            if _is_kernel(path)
+            and path not in head
+            and not isinstance(leaf, optax.MaskedNode)
+            and leaf.ndim == 2
+            else None
+            for path, leaf in flat.items()
+        }
+        return flax.traverse_util.unflatten_dict(axes, sep="/")
+
+    return [
+        optax.contrib.muon(
+            schedule,
+            weight_decay=rule.weight_decay,
+            adam_weight_decay=rule.weight_decay if rule.decay == "all" else 0.0,
+            adam_b1=rule.beta1,
+            adam_b2=rule.beta2,
+            eps=rule.epsilon,
+            muon_weight_dimension_numbers=hidden_matrices,
+            consistent_rms=0.2,
+        )
+    ]
 
 
-def _hidden_matrices(params: Any) -> Any:
-    """What Muon turns: 2-D kernels but the head's; None for the rest.
+def make_optimizer(
+    settings: Settings, schedule: optax.Schedule, groups: Groups
+) -> optax.GradientTransformation:
+    """Return clipping by the global norm, then the update rule.
 
-    Optax asks again with the rest masked out, by nodes that have no dimensions.
+    Args:
+      settings: of the run.
+      schedule: the learning rate.
+      groups: of the model's parameters; {} without any.
+
+    Raises: UserError for a rule that nobody registered.
     """
-    flat = flax.traverse_util.flatten_dict(params)
-    axes = {
-        path: optax.contrib.MuonDimensionNumbers()
-        if path[-1] == "kernel" and getattr(leaf, "ndim", 0) == 2 and "head" not in path
-        else None
-        for path, leaf in flat.items()
-    }
-    return flax.traverse_util.unflatten_dict(axes)
+    rule = settings.optimizer
+    parts = OPTIMIZERS[rule.name](rule, schedule, groups)
+    if settings.gradient_clip:
+        parts = [optax.clip_by_global_norm(settings.gradient_clip), *parts]
+    return optax.chain(*parts)
 
 
-def _is_kernel(params: Any) -> Any:
-    """True for the matrices: biases, norms, gates and embeddings do not decay."""
-    flat = flax.traverse_util.flatten_dict(params)
-    mask = {path: path[-1] == "kernel" for path in flat}
-    return flax.traverse_util.unflatten_dict(mask)
+def _adam(rule: Optimizer) -> optax.GradientTransformation:
+    return optax.scale_by_adam(rule.beta1, rule.beta2, rule.epsilon)
+
+
+def _decay(rule: Optimizer) -> optax.GradientTransformation:
+    """Of matrices alone biases, norms, gates and embeddings do not decay."""
+    mask = _kernels if rule.decay == "matrices" else None
+    return optax.add_decayed_weights(rule.weight_decay, mask=mask)
+
+
+def _kernels(params: optax.Params) -> optax.Params:
+    return parameter_groups.map_paths(params, _is_kernel)
+
+
+def _is_kernel(path: str) -> bool:
+    """Flax's name of a layer's matrix."""
+    return path.split("/")[-1] == "kernel"

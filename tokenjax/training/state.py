@@ -2,16 +2,23 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from flax.typing import VariableDict
 
+from tokenjax.training import parameter_groups
+from tokenjax.training.parameter_groups import Groups
 from tokenjax.training.settings import Settings
 
-Batch = Mapping[str, jax.Array]
+Batch: TypeAlias = Mapping[str, jax.Array]
+Scalars: TypeAlias = dict[str, jax.Array]
+ModelState: TypeAlias = Mapping[str, Any]  # collections besides "params", by name
+Loss: TypeAlias = tuple[jax.Array, tuple[ModelState, Scalars]]
+Step: TypeAlias = Callable[["TrainState", Batch], tuple["TrainState", Scalars]]
 
 
 @flax.struct.dataclass
@@ -19,14 +26,14 @@ class TrainState:
     """All that a checkpoint holds."""
 
     step: jax.Array  # () int32, updates done
-    params: Any
-    model_state: Any  # the other collections, e.g. batch_stats
-    opt_state: Any
-    ema_params: Any  # None when off
-    frozen: Any = None  # what the loss needs and no step changes: a teacher's params
+    params: optax.Params
+    model_state: ModelState  # e.g. batch_stats
+    opt_state: optax.OptState
+    ema_params: optax.Params | None  # None when off
+    frozen: optax.Params | None = None  # what no step changes: a teacher's params
 
-    def variables(self) -> dict[str, Any]:
-        """What is evaluated: averaged parameters if there are any."""
+    def variables(self) -> VariableDict:
+        """Return what is evaluated: averaged parameters if there are any."""
         params = self.params if self.ema_params is None else self.ema_params
         return {"params": params, **self.model_state}
 
@@ -34,31 +41,29 @@ class TrainState:
 class TrainingTask(Protocol):
     """What a task plugs into the step; see `tokenjax.training.tasks.task`."""
 
-    def init(self, key: jax.Array) -> dict[str, Any]: ...
+    def init(self, key: jax.Array) -> VariableDict: ...
 
-    def init_frozen(self) -> Any: ...
+    def init_frozen(self) -> optax.Params | None: ...
 
-    def loss(
-        self,
-        params: Any,
-        model_state: Any,
-        frozen: Any,
-        batch: Batch,
-        key: jax.Array,
-        step: jax.Array,
-    ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]: ...
+    def parameter_groups(self) -> Groups: ...
 
-    def gradient_scalars(self, gradients: Any) -> dict[str, jax.Array]: ...
+    def loss(self, state: TrainState, batch: Batch, key: jax.Array) -> Loss: ...
+
+    def gradient_scalars(self, gradients: optax.Updates) -> Scalars: ...
 
 
 def make_init(
     task: TrainingTask, optimizer: optax.GradientTransformation, settings: Settings
 ) -> Callable[[jax.Array], TrainState]:
-    """key -> a new run's state; to be jitted."""
+    """Return key -> a new run's state; to be jitted.
+
+    Raises: UserError, when called, for a group of parameters that has no members.
+    """
 
     def init(key: jax.Array) -> TrainState:
         model_state = dict(task.init(key))
         params = model_state.pop("params")
+        parameter_groups.resolve_groups(task.parameter_groups(), params)
         ema = jax.tree.map(jnp.copy, params) if settings.ema_decay else None
         start = jnp.zeros((), jnp.int32)
         opt_state, frozen = optimizer.init(params), task.init_frozen()
@@ -73,25 +78,24 @@ def make_train_step(
     schedule: optax.Schedule,
     settings: Settings,
     sharding: TrainState | None = None,
-) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
-    """(state, batch) -> (state, scalars); to be jitted with the state donated.
+) -> Step:
+    """Return (state, batch) -> (state, scalars); to be jitted with the state donated.
 
     The step's randomness is a function of (seed, step), so a resumed run repeats it.
     `sharding`: of a state that is split over the devices, see `devices`.
     """
     parts = settings.gradient_accumulation
-    gradient = jax.value_and_grad(task.loss, has_aux=True)
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict]:
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
         key = jax.random.fold_in(jax.random.key(settings.seed), state.step)
         read = _gathered(state, sharding)
         if parts == 1:
-            (loss, (model_state, scalars)), gradients = gradient(
-                read.params, read.model_state, read.frozen, batch, key, read.step
+            (loss, (model_state, scalars)), gradients = _gradient(
+                task, read, batch, key
             )
         else:
             loss, model_state, scalars, gradients = _accumulate(
-                gradient, read, batch, key, parts
+                task, read, batch, key, parts
             )
         if sharding is not None:  # from here on each device works on its pieces
             gradients = jax.lax.with_sharding_constraint(gradients, sharding.params)
@@ -121,7 +125,7 @@ def make_train_step(
 
 
 def _gathered(state: TrainState, sharding: TrainState | None) -> TrainState:
-    """The state with what the loss reads whole on every device."""
+    """Return the state with what the loss reads whole on every device."""
     if sharding is None:
         return state
     params, frozen = jax.lax.with_sharding_constraint(
@@ -130,10 +134,21 @@ def _gathered(state: TrainState, sharding: TrainState | None) -> TrainState:
     return dataclasses.replace(state, params=params, frozen=frozen)
 
 
+def _gradient(
+    task: TrainingTask, state: TrainState, batch: Batch, key: jax.Array
+) -> tuple[Loss, optax.Updates]:
+    """Return what the task's loss returns, and its gradient by the parameters."""
+
+    def loss(params: optax.Params) -> Loss:
+        return task.loss(dataclasses.replace(state, params=params), batch, key)
+
+    return jax.value_and_grad(loss, has_aux=True)(state.params)
+
+
 def _accumulate(
-    gradient: Callable, state: TrainState, batch: Batch, key: jax.Array, parts: int
-) -> tuple:
-    """The mean over `parts` slices of the batch, one after another.
+    task: TrainingTask, state: TrainState, batch: Batch, key: jax.Array, parts: int
+) -> tuple[jax.Array, ModelState, Scalars, optax.Updates]:
+    """Return the mean over `parts` slices of the batch, one after another.
 
     Slice p takes rows p, p + parts, ...: every device keeps its own rows.
     """
@@ -141,23 +156,24 @@ def _accumulate(
         lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), dict(batch)
     )
 
+    def of_slice(
+        model_state: ModelState, rows: Batch, key: jax.Array
+    ) -> tuple[Loss, optax.Updates]:
+        part = dataclasses.replace(state, model_state=model_state)
+        return _gradient(task, part, rows, key)
+
     def one(carry: tuple, part: tuple) -> tuple:
         model_state, total = carry
         index, rows = part
-        (loss, (model_state, scalars)), gradients = gradient(
-            state.params,
-            model_state,
-            state.frozen,
-            rows,
-            jax.random.fold_in(key, index),
-            state.step,
+        (loss, (model_state, scalars)), gradients = of_slice(
+            model_state, rows, jax.random.fold_in(key, index)
         )
         total = jax.tree.map(jnp.add, total, (loss, scalars, gradients))
         return (model_state, total), None
 
     first = jax.tree.map(lambda x: x[0], slices)
     (loss, (_, scalars)), gradients = jax.eval_shape(
-        gradient, state.params, state.model_state, state.frozen, first, key, state.step
+        of_slice, state.model_state, first, key
     )
     zeros = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype), (loss, scalars, gradients)

@@ -159,8 +159,8 @@ def test_the_bar_shows_a_high_input_share(capsys):
     row = {"loss": 1.0, "learning_rate": 0.1}
     shown = {}
     for share in (0.02, 0.42):
-        progress = Progress(0, 2, 8)
-        progress.update(1, row, share)
+        progress = Progress(0, 2)
+        progress.update(1, row, None, share)
         progress.close()
         shown[share] = capsys.readouterr().err
     assert "42% waiting for data" in shown[0.42]

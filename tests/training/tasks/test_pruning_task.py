@@ -12,9 +12,10 @@ from tokenjax import experiment, models, storage
 from tokenjax.data import ArraySplit
 from tokenjax.errors import UserError
 from tokenjax.training import default_config
-from tokenjax.training.optimizer import make_optimizer, make_schedule
+from tokenjax.training.optimizer import make_optimizer
+from tokenjax.training.schedule import make_schedule
 from tokenjax.training.settings import Distillation, Settings
-from tokenjax.training.state import make_init, make_train_step
+from tokenjax.training.state import TrainState, make_init, make_train_step
 from tokenjax.training.tasks import pruning
 
 SMALL = {
@@ -78,7 +79,7 @@ def test_a_step_moves_the_student_and_not_the_teacher(tmp_path, batch):
     storage.save_variables(tmp_path / "teacher", trained, {})
     learner = task(settings, tmp_path / "teacher")
     schedule = make_schedule(settings, 6)
-    optimizer = make_optimizer(settings, schedule)
+    optimizer = make_optimizer(settings, schedule, {})
     state = jax.jit(make_init(learner, optimizer, settings))(jax.random.key(0))
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     state = learner.start(state, device)
@@ -109,9 +110,8 @@ def test_weights_of_the_losses(tmp_path, batch):
         if variables is None:
             variables = jax.jit(learner.init)(jax.random.key(0))
             other = jax.jit(learner.init)(jax.random.key(1))
-        loss, (_, scalars) = jax.jit(learner.loss)(
-            variables["params"], {}, other["params"], batch, jax.random.key(2), 0
-        )
+        state = TrainState(0, variables["params"], {}, None, None, other["params"])
+        loss, (_, scalars) = jax.jit(learner.loss)(state, batch, jax.random.key(2))
         found[weights] = float(loss), scalars
     plain, scalars = found[(0.0, 0.0)]
     divergence = float(scalars["logit_divergence"])
@@ -128,7 +128,7 @@ def test_another_network_is_no_teacher(tmp_path):
     variables = jax.jit(wide.init)(jax.random.key(0), *wide.example_inputs(1))
     storage.save_variables(tmp_path / "wide", variables, {})
     learner = task(settings, tmp_path / "wide")
-    optimizer = make_optimizer(settings, make_schedule(settings, 6))
+    optimizer = make_optimizer(settings, make_schedule(settings, 6), {})
     state = jax.jit(make_init(learner, optimizer, settings))(jax.random.key(0))
     with pytest.raises(UserError, match=r"distillation\.teacher .*wide: the check"):
         learner.start(state, jax.sharding.SingleDeviceSharding(jax.devices()[0]))
@@ -151,7 +151,7 @@ def test_settings_of_a_teacher():
     config.task, config.epochs = "pruning", 5.0
     config.model = ml_collections.ConfigDict({"name": "dynamic_vit"})
     config.distillation.update(teacher_epochs=9.0, teacher_learning_rate=0.5)
-    teacher = experiment.teacher_config(config)
+    teacher = experiment.teacher_config(config, models.create("dynamic_vit"))
     assert teacher.task == "classification"
     assert teacher.model.pruning == "none"
     assert (teacher.epochs, teacher.optimizer.learning_rate) == (9.0, 0.5)

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from tokenjax import models
 from tokenjax.training.optimizer import make_optimizer
 from tokenjax.training.settings import Settings
 from tokenjax.training.tasks.reid_optimizer import (
@@ -33,6 +34,7 @@ PATHS = {  # the recorded names
     "rgb_reduce.bias": ("rgb_reduce", "bias"),
 }
 RATES = {"base_learning_rate": 3.5e-4, "backbone_learning_rate": 5e-6}
+GROUPS = models.create("demo").parameter_groups()
 EXAMPLES, BATCH = 80, 8  # 10 steps an epoch
 
 
@@ -85,7 +87,7 @@ def run(steps, optimizer, params=None):
 
 def test_rates_are_the_recorded_ones(golden):
     case = golden("reid/lr_schedule")
-    rates = group_rates(parameters(), **RATES)
+    rates = group_rates(parameters(), GROUPS, **RATES)
     base = [at(rates, PATHS[name]) for name in case.meta["groups"]]
     np.testing.assert_allclose(base, case["output/base_lr"], rtol=1e-12)
     solver = case.meta["constructor_args"]["solver"]
@@ -126,7 +128,7 @@ def test_a_rate_is_constant_within_an_epoch():
 
 
 def test_large_classifier_and_biases():
-    rates = group_rates(parameters(), **RATES, bias_factor=3.0, large_fc=True)
+    rates = group_rates(parameters(), GROUPS, **RATES, bias_factor=3.0, large_fc=True)
     assert rates["classifier_fused"]["kernel"] == pytest.approx(7e-4)
     assert rates["rgb_reduce"]["bias"] == pytest.approx(1.05e-3)
     assert rates["backbone"]["ln_pre"]["bias"] == 5e-6
@@ -138,7 +140,7 @@ def test_adam_is_the_recorded_one(golden, assert_close):
     rule = {"name": "adam", "weight_decay": decay, "decay": "all"}
     rates = jnp.asarray(case["input/learning_rates"], jnp.float32)
     optimizer = optax.chain(
-        make_optimizer(settings(optimizer=rule), optax.constant_schedule(1.0)),
+        make_optimizer(settings(optimizer=rule), optax.constant_schedule(1.0), {}),
         scale_by_group(lambda tree: {"x": 1.0}, lambda rate: lambda step: rates[step]),
     )
     params = {"x": jnp.asarray(case["input/parameter"])}
@@ -156,7 +158,7 @@ def test_adam_is_the_recorded_one(golden, assert_close):
 def test_what_is_frozen_neither_moves_nor_decays(name, freeze):
     rule = {"name": name, "learning_rate": 0.1, "weight_decay": 0.5}
     config = settings(optimizer=rule, reid={"freeze_backbone": freeze})
-    optimizer, _ = reid_optimizer(config, EXAMPLES)
+    optimizer, _ = reid_optimizer(config, EXAMPLES, GROUPS)
     start = parameters()
     params, _ = run(2, optimizer)[-1]
     moved = jax.tree.map(lambda a, b: bool((a != b).all()), params, start)
@@ -172,9 +174,10 @@ def test_every_group_moves_at_its_rate():
     # Adam on a constant gradient moves by exactly the learning rate.
     rule = {"name": "adam", "learning_rate": 0.01, "weight_decay": 0.0}
     config = settings(optimizer=rule, reid={"backbone_learning_rate": 1e-3})
-    optimizer, logged = reid_optimizer(config, EXAMPLES)
+    optimizer, logged = reid_optimizer(config, EXAMPLES, GROUPS)
     found = [start := parameters(), *(params for params, _ in run(21, optimizer))]
-    rates = group_rates(start, base_learning_rate=0.01, backbone_learning_rate=1e-3)
+    own = {"base_learning_rate": 0.01, "backbone_learning_rate": 1e-3}
+    rates = group_rates(start, GROUPS, **own)
     schedule = ReidSchedule(0.01, epochs=6, warmup_epochs=2)
     for step, epoch in ((0, 1), (9, 1), (10, 2), (20, 3)):
         for path in (PATHS["rgb_reduce.bias"], PATHS["BACKBONE.base.ln_pre.bias"]):
@@ -187,7 +190,7 @@ def test_every_group_moves_at_its_rate():
 def test_the_fused_branch_waits_and_starts_as_new():
     rule = {"name": "adam", "learning_rate": 0.01, "weight_decay": 0.1}
     config = settings(optimizer=rule, reid={"direct_only_epochs": 0.3})  # 3 steps
-    optimizer, _ = reid_optimizer(config, EXAMPLES)
+    optimizer, _ = reid_optimizer(config, EXAMPLES, GROUPS)
     start = parameters()
     abstract = jax.eval_shape(optimizer.init, start)
     began = optimizer.init(start)
@@ -213,7 +216,7 @@ def test_the_fused_branch_waits_and_starts_as_new():
 def test_clipping_leaves_the_frozen_out():
     rule = {"name": "momentum", "learning_rate": 1.0, "weight_decay": 0.0}
     config = settings(optimizer=rule, gradient_clip=1.0, reid={"freeze_backbone": True})
-    optimizer, logged = reid_optimizer(config, EXAMPLES)
+    optimizer, logged = reid_optimizer(config, EXAMPLES, GROUPS)
     params, _ = run(1, optimizer)[0]
     start = parameters()
     kept = [

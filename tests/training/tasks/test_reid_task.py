@@ -11,7 +11,7 @@ from helpers.reid_tasks import dataset, directory, load, make, rows, task, varia
 from tokenjax import data, experiment
 from tokenjax.errors import DatasetError, UserError
 from tokenjax.training.settings import Settings
-from tokenjax.training.state import make_init, make_train_step
+from tokenjax.training.state import TrainState, make_init, make_train_step
 from tokenjax.training.tasks import reid_losses
 
 __all__ = ["dataset", "directory", "task", "variables"]  # fixtures
@@ -49,9 +49,8 @@ def test_the_loss_is_that_of_all_pairs(dataset, model, reid, names):
     variables = jax.jit(task.init)(jax.random.key(0))
     params, statistics = variables["params"], {"batch_stats": variables["batch_stats"]}
     batch = rows(dataset.train, [0, 1, 2, 6, 7, 12, 13, 14])
-    loss, (after, scalars) = jax.jit(task.loss)(
-        params, statistics, None, batch, jax.random.key(1), 0
-    )
+    state = TrainState(0, params, statistics, None, None)
+    loss, (after, scalars) = jax.jit(task.loss)(state, batch, jax.random.key(1))
 
     images = task.prepare(batch)
     outputs, expected_after = jax.jit(
@@ -88,7 +87,8 @@ def test_randomness_is_a_function_of_the_key(task, dataset, variables):
 
     @jax.jit
     def loss(key):
-        return task.loss(variables["params"], statistics, None, batch, key, 0)[0]
+        state = TrainState(0, variables["params"], statistics, None, None)
+        return task.loss(state, batch, key)[0]
 
     first, again, other = (float(loss(jax.random.key(seed))) for seed in (1, 1, 2))
     assert first == again != other

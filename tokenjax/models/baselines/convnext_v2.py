@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tokenjax.arguments import SIZE, DType
-from tokenjax.models import layers, patch_grid
+from tokenjax.models import contract, layers, patch_grid
 from tokenjax.models.argument_types import (
     Channels,
     Classes,
@@ -164,6 +164,10 @@ class ConvNeXtV2(CheckedModule):
     def least_size(self) -> int:
         """Return the smallest side of an image that leaves the last stage a place."""
         return self.patch_size * _STEP ** (len(self.dims) - 1)
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        return {contract.HEAD: ("head/**",)}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
         """Return zeros of the shapes that the model takes."""

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tokenjax.arguments import LARGEST_SIZE, DType, at_least
-from tokenjax.models import layers, patch_grid
+from tokenjax.models import contract, layers, patch_grid
 from tokenjax.models.argument_types import (
     Channels,
     Classes,
@@ -112,6 +112,10 @@ class MaxViT(CheckedModule):
                 f"multiples of {_PIXELS_PER_PLACE} do; nearest: {nearest}"
             )
         return sentences
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        return {contract.HEAD: ("head/**",)}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
         """Return zeros of the shapes that the model takes."""

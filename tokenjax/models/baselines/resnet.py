@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tokenjax.arguments import DType
+from tokenjax.models import contract
 from tokenjax.models.argument_types import (
     Channels,
     Classes,
@@ -151,6 +152,10 @@ class ResNet(CheckedModule):
                 "layers and channels must be of one length, a number per stage",
             ),
         ]
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        return {contract.HEAD: ("fc/**",)}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
         """Return zeros of a shape that the model takes."""

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tokenjax.arguments import SIZE, DType
-from tokenjax.models import layers, patch_grid
+from tokenjax.models import contract, layers, patch_grid
 from tokenjax.models.argument_types import (
     AttentionDropout,
     Channels,
@@ -170,6 +170,10 @@ class SwinTransformer(CheckedModule):
     def image_size(self) -> Size:
         """Return (height, width) of the images."""
         return patch_grid.pair(self.img_size)
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        return {contract.HEAD: ("head/**",)}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
         """Return zeros of the shapes that the model takes."""

@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import DType
+from tokenjax.models import contract
 from tokenjax.models.argument_types import (
     AttentionDropout,
     Channels,
@@ -104,6 +105,10 @@ class ImageNetViT(CheckedModule):
             remat=self.remat,
             parent=None,
         )
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        return {contract.HEAD: ("head/**",)}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
         """Return zeros of the shape that the model takes."""

@@ -36,7 +36,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tokenjax.arguments import LARGEST_SIZE, SIZE, DType, at_least
-from tokenjax.models import layers
+from tokenjax.models import contract, layers
 from tokenjax.models.argument_types import (
     RATIO,
     Channels,
@@ -130,6 +130,10 @@ class VMamba(CheckedModule):
         if isinstance(self.dims, int):
             return tuple(self.dims * 2**stage for stage in range(len(self.depths)))
         return tuple(self.dims)
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        return {contract.HEAD: ("head/**",)}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
         """Return zeros of a shape that the model takes."""

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tokenjax.arguments import COUNT, NOT_NEGATIVE, DType
-from tokenjax.models import layers, patch_grid
+from tokenjax.models import contract, layers, patch_grid
 from tokenjax.models.argument_types import (
     AttentionDropout,
     Channels,
@@ -125,6 +125,10 @@ class CameraViT(CheckedModule):
         """Return the rows of the camera embedding, 0 without one."""
         rows = max(self.camera, 1) * max(self.view, 1)
         return rows if rows > 1 else 0
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        return {contract.CAMERAS: ("sie_embed",)} if self.embedding_rows else {}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
         """Return zeros of the shapes that the model takes: images, cameras, views."""

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import SIZE, DType
-from tokenjax.models import patch_grid
+from tokenjax.models import contract, patch_grid
 from tokenjax.models.argument_types import (
     Depth,
     Heads,
@@ -73,6 +73,10 @@ class ClipVisionTransformer(CheckedModule):
     def feature_dim(self) -> int:
         """Return the size of an output token."""
         return self.output_dim
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        return {}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
         """Return zeros of the smallest shape that the model takes."""

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import COUNT, NOT_NEGATIVE, SIZE, DType, FromData, OneOf
-from tokenjax.models import layers, patch_grid
+from tokenjax.models import contract, layers, patch_grid
 from tokenjax.models.argument_types import AttentionDropout, Classes, DropPath, Remat
 from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.demo import demo_backbone
@@ -46,6 +46,7 @@ from tokenjax.models.demo.sdtps import (
     check_modalities,
 )
 from tokenjax.models.layers import Aux
+from tokenjax.ops import token_selection
 
 
 class DeMo(CheckedModule):
@@ -156,6 +157,24 @@ class DeMo(CheckedModule):
         side = self.sizes().patch_size
         return patch_grid.grid_of(self.image_size, side, self.stride_size)
 
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        groups: dict[str, tuple[str, ...]] = {
+            contract.BACKBONE: ("backbone/**",),
+            contract.HEAD: ("classifier_*/**",),
+            contract.CONSTANT: ("bottleneck_*/bias",),
+        }
+        if self.sie_camera and self.sizes().clip:
+            groups[contract.CAMERAS] = ("cv_embed",)
+        elif self.sie_camera and self.camera_num > 1:  # `CameraViT` has none for one
+            groups[contract.CAMERAS] = ("backbone/sie_embed",)
+        if self.fusion != "none":
+            fusion = "sdtps/**" if self.fusion == "sdtps" else "fusion/**"
+            groups[contract.FUSION] = (fusion,)
+            heads = ("bottleneck_fused/**", "classifier_fused/**")
+            groups[contract.FUSED] = (fusion, *heads)
+        return groups
+
     def example_inputs(self, batch_size: int) -> tuple[dict, jax.Array]:
         """Return zeros of the shapes that the model takes."""
         images = jnp.zeros((batch_size, *self.image_size, 3), jnp.float32)
@@ -211,6 +230,21 @@ class DeMo(CheckedModule):
         order = ("fused", "direct", *self.modalities)  # a dict through jit is sorted
         names = [name for name in order if name in scores]
         return {name: (scores[name], features[name]) for name in names}
+
+    def selection(self, outputs: Mapping[str, Any]) -> dict[str, contract.ByModality]:
+        """See `contract.SelectsTokens`."""
+        if self.fusion != "sdtps":
+            return {}
+        aux = outputs["aux"]
+        weights = {
+            name: token_selection.scatter_tokens(
+                aux["aggregation"][name].swapaxes(1, 2),
+                kept,
+                aux["mask"][name].shape[1],
+            ).swapaxes(1, 2)
+            for name, kept in aux["keep_indices"].items()
+        }
+        return {"mask": aux["mask"], "scores": aux["scores"], "weights": weights}
 
     def _checked(
         self,

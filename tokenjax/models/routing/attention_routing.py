@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from tokenjax.models import contract
 from tokenjax.models.layers import Aux, check_images
 from tokenjax.models.routing.routers import ROUTERS, Routed, Router
 from tokenjax.models.routing.routing_arguments import RoutingArguments
@@ -67,6 +68,19 @@ class AttentionRouting(RoutingArguments):
     "actual_flops" by the mask (in dense training both networks on all patches; the
     padding of a dispatch is not counted); "losses".
     """
+
+    def parameter_groups(self) -> contract.Groups:
+        """See `contract.Model`."""
+        return {contract.HEAD: ("task_head/classifier/**",)}
+
+    @nn.nowrap
+    def with_attention(self) -> contract.Model:
+        """See `contract.Drawable`."""
+        return self
+
+    def drawn(self) -> dict[str, int | None]:
+        """See `contract.Drawable`."""
+        return {"attention_scores": 0, "mask": 0, "threshold": None}
 
     @nn.compact
     def __call__(

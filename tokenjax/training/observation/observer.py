@@ -28,6 +28,7 @@ class Observer:
 
     Attributes:
       input_share: of the time in the last row, what the devices waited for batches.
+      images_per_second: likewise; None where no step was taken.
     """
 
     def __init__(self, settings: Settings, workdir: pathlib.Path, first: int):
@@ -36,6 +37,8 @@ class Observer:
         traced = (begin, begin + own.profile_steps - 1) if settings.profile else None
         self._step, self._outputs = first, None
         self.input_share = 0.0
+        self.images_per_second: float | None = None
+        self._batch_size = settings.batch_size
         self._time = StepTime()
         self._input = InputWatch(
             str(settings.data.get("source")),
@@ -96,6 +99,10 @@ class Observer:
         if steps:
             self._input.judge(self._step, waited, training)
         timing = as_scalars(steps, seconds)
+        self.images_per_second = None
+        if timing:
+            self.images_per_second = self._batch_size / timing["time/per_step"]
+            timing["speed/images_per_second"] = self.images_per_second
         return timing | memory_scalars() | self._compilations.scalars()
 
     def close(self) -> None:

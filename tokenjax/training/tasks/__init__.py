@@ -1,1 +1,9 @@
-"""What is learned: a task joins a model with a loss, an evaluation and figures."""
+"""What is learned: one class for each task, by name in the registry of tasks."""
+
+from tokenjax.training.tasks.classification import Classification
+from tokenjax.training.tasks.pruning import Pruning
+from tokenjax.training.tasks.reid import Reidentification
+from tokenjax.training.tasks.routing import Routing
+from tokenjax.training.tasks.task import Task
+
+__all__ = ["Classification", "Pruning", "Reidentification", "Routing", "Task"]

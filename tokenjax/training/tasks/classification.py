@@ -4,103 +4,98 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax.typing import VariableDict
 
 from tokenjax import evaluation
 from tokenjax.data import Dataset, Mixed, Split, augment, mix, normalize
+from tokenjax.models import contract
 from tokenjax.training.settings import Settings
-from tokenjax.training.state import Batch
+from tokenjax.training.settings.choices import TASKS
+from tokenjax.training.state import Batch, Loss, ModelState, Scalars, TrainState
 from tokenjax.training.tasks import losses, task
+from tokenjax.training.tasks.task import Looks, Outputs, Summary
 
 INSPECTED_IMAGES = 256
 GIVEN = ("image", "label", "box")  # of a batch, what a figure may show
 UNEVEN = 2  # a training split whose largest class is more times its smallest
-PER_BLOCK = ("alpha", "effective_keys")  # (depth, b)
-STACKED = (*PER_BLOCK, "keep_masks", "class_attention")  # (depth or steps, b, ...)
-INSPECTED_AUX = (*STACKED, "alp_shares", "alp_weights", "attention_scores", "mask")
 
 
+@TASKS.register("classification")
 class Classification(task.Task):
     """Images to one of `num_classes`; batches hold "image" uint8 and "label"."""
 
     best_metric = "top1"
 
-    def __init__(self, model: nn.Module, dataset: Dataset, settings: Settings):
-        super().__init__(model, dataset, settings)
+    def __init__(
+        self,
+        model: contract.Model,
+        dataset: Dataset,
+        settings: Settings,
+        teacher: pathlib.Path | None = None,
+    ):
+        super().__init__(model, dataset, settings, teacher)
         counts, imbalance = dataset.info.counts["train"], settings.imbalance
-        self.class_weights = None
+        self.class_weights: np.ndarray | None = None
         if imbalance.class_weights == "inverse_frequency":
             self.class_weights = losses.inverse_frequency_weights(counts)  # (k,)
-        self.logit_offsets: Any = 0.0
+        self.logit_offsets: float | np.ndarray = 0.0
         if imbalance.logit_adjustment:
             prior = losses.log_prior(counts)
             self.logit_offsets = imbalance.logit_adjustment * prior  # (k,)
 
-    def init(self, key: jax.Array) -> dict[str, Any]:
-        """Variables of a new model."""
+    def init(self, key: jax.Array) -> VariableDict:
+        """Return variables of a new model."""
         inputs = jnp.zeros((1, *self.info.image_shape), jnp.float32)
         return dict(self.model.init(key, inputs))
 
     def augmented_examples(self, split: Split, count: int) -> np.ndarray:
-        """(count, h, w, c) in 0..1."""
+        """Return the first examples (count, h, w, c) in 0..1, augmented."""
         images = task.first_examples(split, self.settings.seed, count)["image"]
         key = jax.random.key(self.settings.seed)
         scaled = task.in_unit_range(images)
         return np.asarray(augment(key, scaled, self.settings.augmentation))
 
-    def loss(
-        self,
-        params: Any,
-        model_state: Any,
-        frozen: Any,
-        batch: Batch,
-        key: jax.Array,
-        step: jax.Array,
-    ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
-        """Cross-entropy as the settings weigh it, plus the model's own losses."""
-        del frozen, step
+    def loss(self, state: TrainState, batch: Batch, key: jax.Array) -> Loss:
+        """Return cross-entropy as the settings weigh it, and the model's own losses."""
         image_key, model_key = jax.random.split(key)
         mixed = self.training_images(batch, image_key)
-        logits, aux, model_state = self.forward(
-            params, model_state, mixed.images, model_key
-        )
+        logits, aux, model_state = self.forward(state, mixed.images, model_key)
         loss, scalars = self.class_loss(logits, aux, batch["label"], mixed)
         return loss, (model_state, scalars)
 
     def training_images(self, batch: Batch, key: jax.Array) -> Mixed:
-        """Augmented, perhaps mixed in pairs, normalised."""
+        """Return images augmented, perhaps mixed in pairs, normalised."""
         augment_key, mix_key = jax.random.split(key)
         images = self.prepare(batch["image"], augment_key)
         return mix(mix_key, images, batch["label"], self.settings.augmentation)
 
     def forward(
         self,
-        params: Any,
-        model_state: Any,
+        state: TrainState,
         images: jax.Array,
         key: jax.Array,
-        **arguments: Any,
-    ) -> tuple[jax.Array, dict, Any]:
-        """Logits, aux and the new model state, in training; arguments: the model's."""
+        **arguments: jax.typing.ArrayLike,
+    ) -> tuple[jax.Array, dict[str, Any], ModelState]:
+        """Return logits, aux and the new model state; `arguments` are the model's."""
         dropout_key, gumbel_key = jax.random.split(key)
         (logits, aux), model_state = self.model.apply(
-            {"params": params, **model_state},
+            {"params": state.params, **state.model_state},
             images,
             train=True,
             rngs={"dropout": dropout_key, "gumbel": gumbel_key},
-            mutable=list(model_state),
+            mutable=list(state.model_state),
             **arguments,
         )
         return logits, aux, model_state
 
     def class_loss(
-        self, logits: jax.Array, aux: dict, labels: jax.Array, mixed: Mixed
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The loss, and scalars to log; accuracy is that of the pair, by its shares."""
+        self, logits: jax.Array, aux: dict[str, Any], labels: jax.Array, mixed: Mixed
+    ) -> tuple[jax.Array, Scalars]:
+        """Return the loss, and scalars to log; accuracy is of pairs, by shares."""
         loss = losses.cross_entropy(
             logits + self.logit_offsets,
             labels,
@@ -116,7 +111,7 @@ class Classification(task.Task):
         return loss, {"accuracy": accuracy, **aux["losses"]}
 
     def prepare(self, images: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """uint8 (b, h, w, c) to what the model takes; augmented if there is a key."""
+        """Turn uint8 (b, h, w, c) to what the model takes; augmented if given a key."""
         if key is not None:
             scaled = images.astype(jnp.float32) / 255
             images = augment(
@@ -125,22 +120,22 @@ class Classification(task.Task):
             return (images - jnp.array(self.info.mean)) / jnp.array(self.info.std)
         return normalize(images, self.info.mean, self.info.std)
 
-    def predict(self, variables: Any, batch: Batch) -> dict[str, jax.Array]:
-        """Per example: loss, the best classes in order; to be jitted."""
+    def predict(self, variables: VariableDict, batch: Batch) -> dict[str, jax.Array]:
+        """Return per example the loss and the best classes in order; to be jitted."""
         logits, aux = self.model.apply(variables, self.prepare(batch["image"]))
         return self.outputs(logits, aux, batch)
 
     def outputs(
-        self, logits: jax.Array, aux: Any, batch: Batch
+        self, logits: jax.Array, aux: dict[str, Any], batch: Batch
     ) -> dict[str, jax.Array]:
-        """What `summarize` and `scalars` need of every example."""
+        """Return what `summarize` and `scalars` need of every example."""
         del aux
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
         _, best = jax.lax.top_k(logits, min(5, self.info.num_classes))
         return {"loss": losses, "best": best, "label": batch["label"]}
 
-    def summarize(self, outputs: dict[str, np.ndarray]) -> dict[str, Any]:
-        """The evaluation of all examples of a split, JSON-able."""
+    def summarize(self, outputs: Outputs) -> Summary:
+        """Return the evaluation of all examples of a split."""
         summary = evaluation.summarize(
             outputs["label"],
             outputs["best"],
@@ -159,8 +154,28 @@ class Classification(task.Task):
         )
         return {**summary, "shots": shots, "train_counts": counts.tolist()}
 
-    def scalars(self, outputs: dict[str, np.ndarray]) -> dict[str, float]:
-        """What is logged of a split during training."""
+    @classmethod
+    def headline(cls, summary: Summary) -> list[str]:
+        """Return the accuracies, and those of groups of classes if they are uneven."""
+        lines = [
+            f"{summary['split']}: top-1 {summary['top1']:.2%}, "
+            f"top-5 {summary['top5']:.2%}, "
+            f"loss {summary['loss']:.4f} on {summary['examples']} images"
+        ]
+        if "shots" in summary:
+            macro, weighted = summary["macro"], summary["weighted"]
+            groups = {k: v for k, v in summary["shots"].items() if v["classes"]}
+            lines += [
+                f"macro F1 {macro['f1']:.2%}, weighted F1 {weighted['f1']:.2%}",
+                "; ".join(
+                    f"{name}-shot {group['accuracy']:.2%} ({group['classes']} classes)"
+                    for name, group in groups.items()
+                ),
+            ]
+        return lines
+
+    def scalars(self, outputs: Outputs) -> dict[str, float]:
+        """Return what is logged of a split during training."""
         correct = outputs["best"] == outputs["label"][:, None]  # (n, k)
         return {
             "loss": float(outputs["loss"].mean()),
@@ -169,30 +184,29 @@ class Classification(task.Task):
         }
 
     def inspect(
-        self, variables: Any, batches: Iterable[Batch], split: Split
-    ) -> dict[str, Any]:
-        """What the model did with the first INSPECTED_IMAGES images of a split.
+        self, variables: VariableDict, batches: Iterable[Batch], split: Split
+    ) -> Looks:
+        """Return what the model did with the first INSPECTED_IMAGES of a split.
 
-        Returns: "image", "label", "prediction" and, where the model's `aux` has them,
-        "alpha" and "effective_keys" (depth, n) with "num_keys" (n,), "class_attention"
-        (depth, n, p), "keep_masks" (steps, n, p), "alp_shares", "alp_weights",
-        "attention_scores" and "mask" (n, p) with "threshold" (n,), and the batches'
-        "box" (n, 4), all numpy. A model's `return_attention` switch is turned on.
+        Returns: "image", "label", "prediction" and what the batches have of `GIVEN`
+        (n, ...); whatever of its `aux` a `Drawable` model says is drawn, with its axis
+        of images where the model says; "num_keys" (n,), the keys of its attention.
         """
         del split
-        model = self.model
-        if hasattr(model, "return_attention"):
-            model = model.clone(return_attention=True)
+        model, axes = self.model, self._drawn()
+        if isinstance(model, contract.Drawable):
+            model = model.with_attention()
 
         @jax.jit
-        def look(variables: Any, images: jax.Array) -> dict[str, jax.Array]:
+        def look(variables: VariableDict, images: jax.Array) -> dict[str, jax.Array]:
             logits, aux = model.apply(variables, self.prepare(images))
-            found = {key: aux[key] for key in INSPECTED_AUX if aux.get(key) is not None}
+            found = {key: aux[key] for key in axes if aux.get(key) is not None}
+            for key, axis in axes.items():
+                if key in found and axis is None:
+                    found[key] = jnp.broadcast_to(found[key], len(logits))
             if aux.get("attention") is not None:
                 num_keys = aux["attention"][0].shape[-1]
                 found["num_keys"] = jnp.full(len(logits), num_keys)
-            if "threshold" in aux:
-                found["threshold"] = jnp.broadcast_to(aux["threshold"], len(logits))
             return {"prediction": jnp.argmax(logits, -1), **found}
 
         found = []
@@ -200,21 +214,38 @@ class Classification(task.Task):
             keep = np.asarray(batch["mask"])
             looks = look(variables, batch["image"])
             looks |= {key: batch[key] for key in GIVEN if key in batch}
-            found.append({k: _rows(k, v, keep) for k, v in looks.items()})
+            found.append(
+                {
+                    key: np.compress(keep, jax.device_get(array), axes.get(key) or 0)
+                    for key, array in looks.items()
+                }
+            )
         return {
-            key: np.concatenate([look[key] for look in found], axis=_batch_axis(key))
+            key: np.concatenate([look[key] for look in found], axis=axes.get(key) or 0)
             for key in found[0]
         }
+
+    def block_means(self, looks: Looks) -> dict[str, list[float]]:
+        """Return the means over images of what is one number per block and image."""
+        return {
+            key: looks[key].mean(1).tolist()
+            for key, axis in self._drawn().items()
+            if axis == 1 and key in looks and looks[key].ndim == 2
+        }
+
+    def _drawn(self) -> dict[str, int | None]:
+        model = self.model
+        return dict(model.drawn()) if isinstance(model, contract.Drawable) else {}
 
     def figures(
         self,
         directory: pathlib.Path,
-        summary: dict[str, Any],
-        looks: dict[str, Any],
-        outputs: dict[str, np.ndarray],
+        summary: Summary,
+        looks: Looks,
+        outputs: Outputs,
         split: Split,
     ) -> None:
-        """Confusion matrix, some predictions, and what the model looked at."""
+        """Draw the confusion matrix, some predictions, and what the model looked at."""
         from tokenjax import plots  # matplotlib, needed at the end alone
 
         del outputs, split
@@ -235,11 +266,3 @@ class Classification(task.Task):
             path = directory / "recall_per_class.png"
             plots.recall_per_class(names, np.asarray(recall), counts, path)
         plots.draw_looks(looks["image"], looks, directory)
-
-
-def _batch_axis(key: str) -> int:
-    return 1 if key in STACKED else 0
-
-
-def _rows(key: str, array: jax.Array, keep: np.ndarray) -> np.ndarray:
-    return np.compress(keep, jax.device_get(array), axis=_batch_axis(key))

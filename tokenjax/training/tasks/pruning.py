@@ -10,31 +10,37 @@ Source: Rao et al. 2021 (arXiv 2106.02034), section 3.3, whose weights are the d
 """
 
 import dataclasses
+import functools
 import pathlib
-from typing import Any
 
-import flax.linen as nn
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
+import optax
 
 from tokenjax.data import Dataset
 from tokenjax.errors import CheckpointError, UserError
+from tokenjax.models import contract
+from tokenjax.training import parameter_groups
 from tokenjax.training.checkpoints import load_initial_variables
 from tokenjax.training.initialize import check_variables
 from tokenjax.training.settings import Settings
-from tokenjax.training.state import Batch, TrainState
+from tokenjax.training.settings.choices import TASKS
+from tokenjax.training.state import Batch, Loss, TrainState
 from tokenjax.training.tasks.classification import Classification
+from tokenjax.training.tasks.task import Summary
 
-PREDICTORS = "predictors_"  # what their parameters' paths begin with
 
-
+@TASKS.register("pruning")
 class Pruning(Classification):
     """Classification by a model that prunes, distilled from one that does not."""
 
+    takes_teacher = True
+    model: contract.Prunes
+
     def __init__(
         self,
-        model: nn.Module,
+        model: contract.Model,
         dataset: Dataset,
         settings: Settings,
         teacher: pathlib.Path | None = None,
@@ -43,23 +49,43 @@ class Pruning(Classification):
 
         Raises: UserError for a model that does not learn to prune.
         """
-        super().__init__(model, dataset, settings)
-        if getattr(model, "pruning", None) not in ("learned", "none"):
+        super().__init__(model, dataset, settings, teacher)
+        if not isinstance(model, contract.Prunes) or not model.learns_to_prune():
             raise UserError(
                 'task "pruning" trains a model with pruning="learned" (dynamic_vit), '
                 f"not {settings.model}"
             )
-        self.unpruned = model.clone(pruning="none")
-        self.teacher = teacher
+        self.unpruned = model.unpruned()
 
-    def init_frozen(self) -> Any:
-        """Zeros where the teacher's parameters go."""
-        shapes = jax.eval_shape(self.init, jax.random.key(0))["params"]
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        return _without_predictors(zeros)
+    @classmethod
+    def headline(cls, summary: Summary) -> list[str]:
+        """Return the classifier's lines, and its teacher's accuracy where measured."""
+        lines = super().headline(summary)
+        if "teacher_top1" in summary:
+            top1 = summary["teacher_top1"]
+            lines.append(f"its teacher, which keeps every token: {top1:.2%}")
+        return lines
 
-    def start(self, state: TrainState, sharding: Any) -> TrainState:
-        """Teacher and, unless `init_from` gave them, student get the teacher's weights.
+    @functools.cached_property
+    def _shapes(self) -> optax.Params:
+        """Of the student's parameters."""
+        return jax.eval_shape(self.init, jax.random.key(0))["params"]
+
+    @functools.cached_property
+    def _predictors(self) -> frozenset[str]:
+        """Paths of the parameters that the teacher lacks."""
+        groups = self.parameter_groups()
+        return parameter_groups.members(groups, self._shapes, contract.PREDICTORS)
+
+    def init_frozen(self) -> optax.Params:
+        """Return zeros where the teacher's parameters go."""
+        return jax.tree.map(
+            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+            self._without_predictors(self._shapes),
+        )
+
+    def start(self, state: TrainState, sharding: jax.sharding.Sharding) -> TrainState:
+        """Give teacher and, unless `init_from` did, student the teacher's weights.
 
         Raises: CheckpointError if the teacher is another network.
         """
@@ -67,7 +93,7 @@ class Pruning(Classification):
             raise UserError("task pruning needs a teacher to start from")
         which = self.settings.checkpoint.evaluate
         found = load_initial_variables(self.teacher, which)["params"]
-        frozen = _without_predictors(found)
+        frozen = self._without_predictors(found)
         try:
             check_variables(state.frozen, frozen)
         except CheckpointError as error:
@@ -78,28 +104,18 @@ class Pruning(Classification):
         if self.settings.init_from:
             return state
         copied = jax.tree.map(jnp.copy, frozen)  # the step gives its buffers away
-        params = {**state.params, **copied}
+        params = _joined(state.params, copied)
         ema = None if state.ema_params is None else jax.tree.map(jnp.copy, params)
         return dataclasses.replace(state, params=params, ema_params=ema)
 
-    def loss(
-        self,
-        params: Any,
-        model_state: Any,
-        frozen: Any,
-        batch: Batch,
-        key: jax.Array,
-        step: jax.Array,
-    ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
-        """See the module's docstring."""
-        del step
+    def loss(self, state: TrainState, batch: Batch, key: jax.Array) -> Loss:
+        """Return the loss of the module's docstring."""
         image_key, model_key = jax.random.split(key)
         mixed = self.training_images(batch, image_key)
-        logits, aux, model_state = self.forward(
-            params, model_state, mixed.images, model_key
-        )
+        logits, aux, model_state = self.forward(state, mixed.images, model_key)
+        assert state.frozen is not None
         teacher_logits, teacher_aux = self.unpruned.apply(
-            {"params": frozen}, mixed.images
+            {"params": state.frozen}, mixed.images
         )
         loss, scalars = self.class_loss(logits, aux, batch["label"], mixed)
         weights = self.settings.distillation
@@ -115,9 +131,17 @@ class Pruning(Classification):
         distilled = {"logit_divergence": divergence, "token_distance": distance}
         return loss, (model_state, {**scalars, **distilled, **kept})
 
+    def _without_predictors(self, params: optax.Params) -> optax.Params:
+        """Return what the unpruned network has of the parameters."""
+        return parameter_groups.split(params, self._predictors)[1]
+
 
 def logit_divergence(student: jax.Array, teacher: jax.Array) -> jax.Array:
-    """KL(softmax(teacher) || softmax(student)), (b, k) twice -> mean over examples."""
+    """Return the mean over examples of KL(softmax(teacher) || softmax(student)).
+
+    Args:
+      student, teacher: logits (b, k).
+    """
     target = jax.nn.log_softmax(teacher)
     gap = target - jax.nn.log_softmax(student)
     return jnp.sum(jnp.exp(target) * gap, axis=-1).mean()
@@ -126,7 +150,7 @@ def logit_divergence(student: jax.Array, teacher: jax.Array) -> jax.Array:
 def token_distance(
     student: jax.Array, teacher: jax.Array, keep: jax.Array
 ) -> jax.Array:
-    """Mean squared difference of the patch tokens kept.
+    """Return the mean squared difference of the patch tokens kept.
 
     Args:
       student, teacher: (b, 1 + p, c), class token first.
@@ -137,7 +161,8 @@ def token_distance(
     return jnp.sum(squares * keep) / jnp.maximum(keep.sum(), 1)
 
 
-def _without_predictors(params: Any) -> Any:
+def _joined(params: optax.Params, others: optax.Params) -> optax.Params:
+    """Return all parameters, with the others where there are any."""
     flat = flax.traverse_util.flatten_dict(dict(params))
-    kept = {path: v for path, v in flat.items() if not path[0].startswith(PREDICTORS)}
-    return flax.traverse_util.unflatten_dict(kept)
+    flat |= flax.traverse_util.flatten_dict(dict(others))
+    return flax.traverse_util.unflatten_dict(flat)

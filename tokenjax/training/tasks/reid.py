@@ -14,46 +14,58 @@ the analysis of its failing run.
 """
 
 import copy
+import itertools
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax.typing import VariableDict
 
 from tokenjax import data, evaluation
 from tokenjax.data import Dataset, Split
 from tokenjax.errors import UserError
+from tokenjax.models import contract
+from tokenjax.models.contract import FEATURES
+from tokenjax.training import parameter_groups
 from tokenjax.training.settings import Settings
-from tokenjax.training.state import Batch, TrainState
+from tokenjax.training.settings.choices import TASKS
+from tokenjax.training.state import Batch, Loss, Scalars, TrainState
 from tokenjax.training.tasks import reid_figures, reid_losses, task
 from tokenjax.training.tasks.reid_backbone import with_backbone
 from tokenjax.training.tasks.reid_optimizer import reid_optimizer
+from tokenjax.training.tasks.task import Looks, Outputs, Summary
 
-FEATURES = ("direct", "fused", "concat")
-PARTS = {  # of the parameters, whose gradients are logged apart; the rest: "heads"
-    "backbone": ("backbone", "cv_embed"),
-    "fusion": ("sdtps", "fusion"),
+PARTS = {  # groups of parameters whose gradients are logged apart; the rest: "heads"
+    "backbone": (contract.BACKBONE, contract.CAMERAS),
+    "fusion": (contract.FUSION,),
 }
 ROLES = ("query", "gallery")
 
 
+@TASKS.register("reid")
 class Reidentification(task.Task):
     """Samples of several modalities, by a model such as DeMo."""
 
     best_metric = "mAP"
+    model: contract.Retrieves
 
-    def __init__(self, model: nn.Module, dataset: Dataset, settings: Settings):
+    def __init__(
+        self,
+        model: contract.Model,
+        dataset: Dataset,
+        settings: Settings,
+        teacher: pathlib.Path | None = None,
+    ):
         """Raises: UserError for a model or data of another kind or too little data."""
-        super().__init__(model, dataset, settings)
+        super().__init__(model, dataset, settings, teacher)
         if not isinstance(dataset.info, data.ReidInfo):
             raise UserError(
                 f'task "reid" needs a re-identification set, not {dataset.info.name}'
             )
-        if not hasattr(model, "pairs"):
+        if not isinstance(model, contract.Retrieves):
             raise UserError(f'task "reid" trains demo, not {settings.model["name"]}')
         reid = settings.reid
         identities = settings.batch_size // reid.instances
@@ -70,23 +82,26 @@ class Reidentification(task.Task):
         first = reid.direct_only_epochs
         self.fused_from = settings.in_steps(first, self.num_examples)
 
-    def init(self, key: jax.Array) -> dict[str, Any]:
-        """Variables of a new model."""
+    def init(self, key: jax.Array) -> VariableDict:
+        """Return variables of a new model."""
         return dict(self.model.init(key, *self.model.example_inputs(1)))
 
-    def start(self, state: TrainState, sharding: Any) -> TrainState:
-        """With the backbone's weights, if the settings name a converted one."""
+    def start(self, state: TrainState, sharding: jax.sharding.Sharding) -> TrainState:
+        """Return it with a converted backbone's weights, if the settings name one."""
         source = self.settings.reid.backbone_from
-        return with_backbone(state, source, sharding) if source else state
+        if not source:
+            return state
+        return with_backbone(state, self.parameter_groups(), source, sharding)
 
     def optimizer(self) -> tuple[optax.GradientTransformation, optax.Schedule]:
-        """A learning rate for every group of parameters; the base's is logged."""
-        return reid_optimizer(self.settings, self.num_examples)
+        """Return the rule, with a rate for each group of parameters, and the base's."""
+        groups = self.parameter_groups()
+        return reid_optimizer(self.settings, self.num_examples, groups)
 
     def train_batches(
         self, split: Split, start: int, stop: int, rows: data.Rows = data.ALL_ROWS
-    ) -> Iterator[dict]:
-        """Batches of `instances` samples of each of some identities; these rows."""
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yield batches of `instances` samples of each identity in them; these rows."""
         settings = self.settings
         return data.identity_batches(
             split,
@@ -99,7 +114,7 @@ class Reidentification(task.Task):
         )
 
     def augmented_examples(self, split: Split, count: int) -> np.ndarray:
-        """The modalities of a sample side by side, (count, h, m w, 3) in 0..1."""
+        """Return a sample's modalities side by side, (count, h, m w, 3) in 0..1."""
         batch = task.first_examples(split, self.settings.seed, count)
         key = jax.random.key(self.settings.seed)
         images = self.prepare(jax.tree.map(jnp.asarray, batch), key)
@@ -110,7 +125,7 @@ class Reidentification(task.Task):
     def prepare(
         self, batch: Batch, key: jax.Array | None = None
     ) -> dict[str, jax.Array]:
-        """uint8 images to what the model takes; augmented if there is a key.
+        """Turn uint8 images to what the model takes; augmented if there is a key.
 
         An image that is not on disk is zeros, as one that `missing` leaves out.
         """
@@ -134,25 +149,16 @@ class Reidentification(task.Task):
             for index, name in enumerate(info.modalities)
         }
 
-    def loss(
-        self,
-        params: Any,
-        model_state: Any,
-        frozen: Any,
-        batch: Batch,
-        key: jax.Array,
-        step: jax.Array,
-    ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
-        """See the module's docstring."""
-        del frozen
+    def loss(self, state: TrainState, batch: Batch, key: jax.Array) -> Loss:
+        """Return the loss of the module's docstring."""
         image_key, dropout_key, gumbel_key = jax.random.split(key, 3)
         outputs, model_state = self.model.apply(
-            {"params": params, **model_state},
+            {"params": state.params, **state.model_state},
             self.prepare(batch, image_key),
             batch["camera"],
             train=True,
             rngs={"dropout": dropout_key, "gumbel": gumbel_key},
-            mutable=list(model_state),
+            mutable=list(state.model_state),
         )
         pairs = self.model.pairs(outputs)
         reid, labels = self.settings.reid, batch["label"]
@@ -165,23 +171,25 @@ class Reidentification(task.Task):
             triplet = reid_losses.triplet_loss(feature, labels, margin)
             scalars[f"identity_{name}"], scalars[f"triplet_{name}"] = identity, triplet
             loss = reid.identity_weight * identity + reid.triplet_weight * triplet
-            if name == "fused" and self.fused_from:
-                loss = jnp.where(step >= self.fused_from, loss, 0.0)
+            if name == contract.FUSED_PAIR and self.fused_from:
+                loss = jnp.where(state.step >= self.fused_from, loss, 0.0)
             total += loss
         first, _ = next(iter(pairs.values()))
         scalars["accuracy"] = jnp.mean(jnp.argmax(first, -1) == labels)
         return total, (model_state, scalars)
 
-    def gradient_scalars(self, gradients: Any) -> dict[str, jax.Array]:
-        """The norm of each part's gradient; together the parts are everything."""
-        part_of = {name: part for part, names in PARTS.items() for name in names}
-        parts: dict[str, dict] = {part: {} for part in (*PARTS, "heads")}
-        for name, gradient in gradients.items():
-            parts[part_of.get(name, "heads")][name] = gradient
-        return {f"gradient_norm_{k}": optax.tree.norm(v) for k, v in parts.items()}
+    def gradient_scalars(self, gradients: optax.Updates) -> Scalars:
+        """Return the norm of each part's gradient; together the parts are all."""
+        groups, rest = self.parameter_groups(), gradients
+        norms: Scalars = {}
+        for part, names in PARTS.items():
+            paths = parameter_groups.members(groups, gradients, *names)
+            own, rest = parameter_groups.split(rest, paths)
+            norms[f"gradient_norm_{part}"] = optax.tree.norm(own)
+        return norms | {"gradient_norm_heads": optax.tree.norm(rest)}
 
-    def predict(self, variables: Any, batch: Batch) -> dict[str, jax.Array]:
-        """Per example: the features, who it shows, and its part in retrieval."""
+    def predict(self, variables: VariableDict, batch: Batch) -> dict[str, jax.Array]:
+        """Return per example the features, who it shows, and its part in retrieval."""
         images = self.prepare(batch)
         outputs = self.model.apply(
             variables, images, batch["camera"], missing=self.missing
@@ -193,7 +201,10 @@ class Reidentification(task.Task):
     def retrieve(
         self, outputs: Mapping[str, np.ndarray], feature: str, rerank: bool = False
     ) -> evaluation.Retrieval:
-        """Every query ranked by a feature; a training split is query and gallery."""
+        """Rank the gallery for every query by a feature.
+
+        Of a training split every example is query and gallery.
+        """
         queries, gallery = reid_figures.roles(outputs)
         labels, groups = outputs["label"], outputs[self.info.same]
         about = (labels[queries], labels[gallery], groups[queries], groups[gallery])
@@ -205,8 +216,8 @@ class Reidentification(task.Task):
         distances = evaluation.rerank_distances(vectors[queries], vectors[gallery])
         return evaluation.evaluate_distances(distances, *about)
 
-    def summarize(self, outputs: dict[str, np.ndarray]) -> dict[str, Any]:
-        """Retrieval by each feature; the settings' own at the top, with chance."""
+    def summarize(self, outputs: Outputs) -> Summary:
+        """Return retrieval by each feature, the settings' own on top, and chance."""
         features = {name: self.retrieve(outputs, name).summary() for name in FEATURES}
         chosen = self.settings.reid.feature
         queries, gallery = reid_figures.roles(outputs)
@@ -225,8 +236,34 @@ class Reidentification(task.Task):
             summary["reranked"] = self.retrieve(outputs, chosen, rerank=True).summary()
         return summary
 
-    def scalars(self, outputs: dict[str, np.ndarray]) -> dict[str, float]:
-        """What is logged of a split during training."""
+    @classmethod
+    def headline(cls, summary: Summary) -> list[str]:
+        """Return retrieval by each feature, and without some modalities."""
+        chance = summary["chance"]
+        lines = [
+            f"{summary['split']}: {summary['valid_queries']} queries, "
+            f"{summary['gallery']} in the gallery; a random ranking would reach "
+            f"mAP {chance['mAP']:.2%}, rank-1 {chance['rank1']:.2%}"
+        ]
+        rows = dict(summary["features"])
+        if "reranked" in summary:
+            rows["re-ranked"] = summary["reranked"]
+        for name, row in rows.items():
+            ranks = ", ".join(
+                f"rank-{rank} {row[f'rank{rank}']:.2%}"
+                for rank in (1, 5, 10)
+                if row[f"rank{rank}"] is not None
+            )
+            mean = f"mAP {row['mAP']:.2%}"
+            lines.append(f"{name:>10}: {mean}, {ranks}, mINP {row['mINP']:.2%}")
+        for name, row in summary.get("conditions", {}).items():
+            label = name.replace("_", " ")
+            mean, first = f"mAP {row['mAP']:.2%}", f"rank-1 {row['rank1']:.2%}"
+            lines.append(f"{label:>16}: {mean}, {first}")
+        return lines
+
+    def scalars(self, outputs: Outputs) -> dict[str, float]:
+        """Return what is logged of a split during training."""
         found: dict[str, float] = {}
         for name in FEATURES:
             summary = self.retrieve(outputs, name).summary()
@@ -237,14 +274,15 @@ class Reidentification(task.Task):
         return found
 
     def other_conditions(self) -> Mapping[str, task.Task]:
-        """Each modality left out, and each two: {"missing_rgb": ..., ...}."""
+        """Return each modality left out, and each two: {"missing_rgb": ..., ...}."""
         names = self.info.modalities
         if not self.settings.reid.missing_modalities or self.missing:
             return {}
-        pairs = [
-            (a, b) for index, a in enumerate(names) for b in names[index + 1 :]
-        ] * (len(names) > 2)
-        cases = [(name,) for name in names] * (len(names) > 1) + pairs
+        cases: list[tuple[str, ...]] = []
+        if len(names) > 1:
+            cases += itertools.combinations(names, 1)
+        if len(names) > 2:
+            cases += itertools.combinations(names, 2)
         return {f"missing_{'_'.join(case)}": self._without(case) for case in cases}
 
     def _without(self, missing: tuple[str, ...]) -> "Reidentification":
@@ -253,19 +291,29 @@ class Reidentification(task.Task):
         return other
 
     def inspect(
-        self, variables: Any, batches: Iterable[Batch], split: Split
-    ) -> dict[str, Any]:
-        """What the model did with some samples; see `reid_figures.look`."""
+        self, variables: VariableDict, batches: Iterable[Batch], split: Split
+    ) -> Looks:
+        """Return which tokens were chosen of some samples; see `reid_figures.look`."""
         del batches
-        return reid_figures.look(self, variables, split)
+        model = self.model
+        if not isinstance(model, contract.SelectsTokens):
+            return {}
+        names = self.info.modalities
+        return reid_figures.look(model, self.prepare, names, variables, split)
 
     def figures(
         self,
         directory: pathlib.Path,
-        summary: dict[str, Any],
-        looks: dict[str, Any],
-        outputs: dict[str, np.ndarray],
+        summary: Summary,
+        looks: Looks,
+        outputs: Outputs,
         split: Split,
     ) -> None:
-        """Rank lists, CMC, a map of the features, and which tokens were kept."""
-        reid_figures.draw(self, directory, summary, looks, outputs, split)
+        """Draw rank lists, CMC, a map of the features, and which tokens were kept."""
+        feature, same = self.settings.reid.feature, self.info.same
+        reid_figures.draw_retrieval(directory, summary, outputs, feature)
+        reid_figures.draw_rank_lists(
+            directory, outputs, split, feature, same, self.info.modalities
+        )
+        if looks and isinstance(self.model, contract.SelectsTokens):
+            reid_figures.draw_selection(directory, looks, self.model.grid)

@@ -1,16 +1,16 @@
 """Groups of parameters for re-identification, each with a learning rate of its own.
 
-    group                                    base rate
-    below "backbone", biases included        `reid.backbone_learning_rate`
+    group of the model                       base rate
+    "backbone", biases included              `reid.backbone_learning_rate`
     a bias elsewhere                         `optimizer.learning_rate` * `bias_factor`
-    a classifier, with `large_classifier`    `optimizer.learning_rate` * 2
+    "head", with `large_classifier`          `optimizer.learning_rate` * 2
     the rest                                 `optimizer.learning_rate`
 
 `reid_schedule` says what becomes of it over the epochs. The update rule is the one of
-`optimizer`, for which Adam's decay is added to the gradient (L2). What is frozen (the
-biases of the BN necks; the backbone, if asked for) neither moves nor decays. During the
-first `reid.direct_only_epochs` the parts in `DELAYED` do not move either, and neither
-do their moments nor their count of updates.
+`optimizer`, for which Adam's decay is added to the gradient (L2). What is frozen
+("constant"; the backbone, if asked for) neither moves nor decays. During the first
+`reid.direct_only_epochs` the group "fused" does not move either, and neither do its
+moments nor its count of updates.
 
 Source: DeMo2 at 6334359, solver/make_optimizer.py, where all parameters decay
 (`optimizer.decay` "all"). Ours: the delay.
@@ -18,13 +18,16 @@ Source: DeMo2 at 6334359, solver/make_optimizer.py, where all parameters decay
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from tokenjax.models import contract
+from tokenjax.training import parameter_groups
 from tokenjax.training.optimizer import make_optimizer
+from tokenjax.training.parameter_groups import Groups
 from tokenjax.training.settings import Settings
 from tokenjax.training.tasks.reid_schedule import (
     ReidSchedule,
@@ -32,73 +35,86 @@ from tokenjax.training.tasks.reid_schedule import (
     recorded_noise,
 )
 
-BACKBONE = "backbone"
-DELAYED = ("fusion", "sdtps", "bottleneck_fused", "classifier_fused")
+OfParams: TypeAlias = Callable[[optax.Params], optax.Params]  # a value for each
 
 
 def reid_optimizer(
-    settings: Settings, num_examples: int
+    settings: Settings, num_examples: int, groups: Groups
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """The optimiser, and the schedule of ordinary parameters, which is logged."""
+    """Return the optimiser, and the schedule of ordinary parameters, to be logged."""
     reid, base = settings.reid, settings.optimizer.learning_rate
     steps_per_epoch = num_examples / settings.batch_size
     schedule = _schedule(settings, num_examples)
+    still: tuple[str, ...] = (contract.CONSTANT,)
+    if reid.freeze_backbone:
+        still = (contract.CONSTANT, contract.BACKBONE)
 
     def of_group(rate: float) -> optax.Schedule:
         return group_schedule(rate, schedule, steps_per_epoch)
 
-    def rates(params: Any) -> Any:
+    def rates(params: optax.Params) -> optax.Params:
         return group_rates(
             params,
+            groups,
             base_learning_rate=base,
             backbone_learning_rate=reid.backbone_learning_rate,
             bias_factor=reid.bias_factor,
             large_fc=reid.large_classifier,
         )
 
-    def frozen(params: Any) -> Any:
-        return _by_path(params, lambda path: _is_frozen(path, reid.freeze_backbone))
+    def frozen(params: optax.Params) -> optax.Params:
+        return parameter_groups.mask(groups, params, *still)
+
+    def later(params: optax.Params) -> optax.Params:
+        return parameter_groups.mask(groups, params, contract.FUSED)
 
     delay = settings.in_steps(reid.direct_only_epochs, num_examples)
     parts = [optax.masked(optax.set_to_zero(), frozen)]
     if settings.gradient_clip:
         parts.append(optax.clip_by_global_norm(settings.gradient_clip))
-    parts += [_directions(settings, frozen, delay), scale_by_group(rates, of_group)]
+    directions = _directions(settings, groups, frozen, later, delay)
+    parts += [directions, scale_by_group(rates, of_group)]
     return optax.chain(*parts), of_group(base)
 
 
 def group_rates(
-    params: Any,
+    params: optax.Params,
+    groups: Groups,
     *,
     base_learning_rate: float,
     backbone_learning_rate: float,
     bias_factor: float = 2.0,
     large_fc: bool = False,
-    backbone_key: str = BACKBONE,
-) -> Any:
-    """A tree like `params` of base rates, as in the module's docstring."""
+) -> optax.Params:
+    """Return a tree like `params` of base rates, as in the module's docstring."""
+    backbone = parameter_groups.members(groups, params, contract.BACKBONE)
+    head = parameter_groups.members(groups, params, contract.HEAD)
 
-    def rate(path: tuple[str, ...]) -> float:
-        if path[0] == backbone_key:
+    def rate(path: str) -> float:
+        if path in backbone:
             return backbone_learning_rate
-        if large_fc and path[0].startswith("classifier"):
+        if large_fc and path in head:
             return base_learning_rate * 2
-        is_bias = any("bias" in name for name in path)
+        is_bias = any("bias" in name for name in path.split("/"))
         return base_learning_rate * (bias_factor if is_bias else 1)
 
-    return _by_path(params, rate)
+    return parameter_groups.map_paths(params, rate)
 
 
 def scale_by_group(
-    rates: Callable[[Any], Any], of_group: Callable[[float], optax.Schedule]
+    rates: OfParams, of_group: Callable[[float], optax.Schedule]
 ) -> optax.GradientTransformation:
-    """Times of_group(base rate)(step), the base rate by `rates` of the parameters."""
+    """Scale by of_group(base rate)(step), the base rate by `rates` of the params."""
 
-    def init(params: Any) -> optax.ScaleByScheduleState:
+    def init(params: optax.Params) -> optax.ScaleByScheduleState:
         del params
         return optax.ScaleByScheduleState(jnp.zeros((), jnp.int32))
 
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    def update(
+        updates: optax.Updates,
+        state: optax.ScaleByScheduleState,
+        params: optax.Params | None = None,
+    ) -> tuple[optax.Updates, optax.ScaleByScheduleState]:
         del params
         tree = rates(updates)
         now = {rate: of_group(rate)(state.count) for rate in set(jax.tree.leaves(tree))}
@@ -110,7 +126,10 @@ def scale_by_group(
 
 
 def _schedule(settings: Settings, num_examples: int) -> ReidSchedule:
-    """A final rate of 0 would waste the last epoch: it stands for the recorded one."""
+    """Return what all groups share; a final rate of 0 stands for the recorded one.
+
+    It would waste the last epoch.
+    """
     steps_per_epoch = num_examples / settings.batch_size
     epochs = max(1, round(settings.total_steps(num_examples) / steps_per_epoch))
     noisy = settings.reid.learning_rate_noise
@@ -125,35 +144,23 @@ def _schedule(settings: Settings, num_examples: int) -> ReidSchedule:
 
 
 def _directions(
-    settings: Settings, frozen: Callable[[Any], Any], delay: int
+    settings: Settings, groups: Groups, frozen: OfParams, later: OfParams, delay: int
 ) -> optax.GradientTransformation:
-    """What to add to the parameters at a learning rate of 1."""
+    """Return what adds to the parameters at a learning rate of 1."""
     plain = dataclasses.replace(settings, gradient_clip=0.0)
-    rule = make_optimizer(plain, optax.constant_schedule(1.0))
+    rule = make_optimizer(plain, optax.constant_schedule(1.0), groups)
     kinds = {"always": rule, "never": optax.set_to_zero()}
     if delay:
         kinds["later"] = optax.transforms.conditionally_mask(
             rule, lambda step: step >= delay
         )
 
-    def kind(params: Any) -> Any:
-        later = _by_path(params, lambda path: bool(delay) and path[0] in DELAYED)
-        return jax.tree.map(
-            lambda never, later: "never" if never else "later" if later else "always",
-            frozen(params),
-            later,
-        )
+    def kind(never: bool, waits: bool) -> str:
+        if never:
+            return "never"
+        return "later" if delay and waits else "always"
 
-    return optax.partition(kinds, kind)
+    def kind_of_each(params: optax.Params) -> optax.Params:
+        return jax.tree.map(kind, frozen(params), later(params))
 
-
-def _is_frozen(path: tuple[str, ...], freeze_backbone: bool) -> bool:
-    neck = any(name.startswith("bottleneck_") for name in path[:-1])
-    return (neck and path[-1] == "bias") or (freeze_backbone and path[0] == BACKBONE)
-
-
-def _by_path(tree: Any, function: Callable[[tuple[str, ...]], Any]) -> Any:
-    """A tree of the same structure of what the function says of every path."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: function(tuple(entry.key for entry in path)), tree
-    )
+    return optax.partition(kinds, kind_of_each)

@@ -11,28 +11,39 @@ aggregator's weights the router finds its way without (docs/results.md).
 """
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from tokenjax import evaluation
 from tokenjax.data import Dataset
 from tokenjax.errors import UserError
+from tokenjax.models import contract
 from tokenjax.training.settings import Settings
-from tokenjax.training.state import Batch
+from tokenjax.training.settings.choices import TASKS
+from tokenjax.training.state import Batch, Loss, TrainState
 from tokenjax.training.tasks.classification import Classification
+from tokenjax.training.tasks.task import Outputs, Row, Summary
 
 
+@TASKS.register("routing")
 class Routing(Classification):
-    """Classification by a model with `target_ratio` and `temperature`."""
+    """Classification by a model with a target ratio and a temperature."""
 
-    def __init__(self, model: nn.Module, dataset: Dataset, settings: Settings):
+    model: contract.RoutesPatches
+
+    def __init__(
+        self,
+        model: contract.Model,
+        dataset: Dataset,
+        settings: Settings,
+        teacher: pathlib.Path | None = None,
+    ):
         """Raises: UserError for a model that does not route."""
-        super().__init__(model, dataset, settings)
-        if not hasattr(model, "budget_weight"):
+        super().__init__(model, dataset, settings, teacher)
+        if not isinstance(model, contract.RoutesPatches):
             raise UserError(
                 'task "routing" trains attention_routing and its baselines, '
                 f"not {settings.model['name']}"
@@ -43,31 +54,21 @@ class Routing(Classification):
         self.last = settings.in_steps(routing.anneal_to_epochs, examples)
 
     def annealed(self, start: float, end: float, step: jax.Array) -> jax.Array:
-        """From `start` to `end`, linearly between the steps first and last."""
+        """Go from `start` to `end`, linearly between the steps first and last."""
         span = max(self.last - self.first, 1)
         done = jnp.clip((step - self.first) / span, 0.0, 1.0)
         return start + (end - start) * jnp.where(self.last > 0, done, 1.0)
 
-    def loss(
-        self,
-        params: Any,
-        model_state: Any,
-        frozen: Any,
-        batch: Batch,
-        key: jax.Array,
-        step: jax.Array,
-    ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
-        """See the module's docstring."""
-        del frozen
+    def loss(self, state: TrainState, batch: Batch, key: jax.Array) -> Loss:
+        """Return the loss of the module's docstring."""
         routing, model = self.settings.routing, self.model
-        target = self.annealed(routing.start_ratio, model.target_ratio, step)
+        target = self.annealed(routing.start_ratio, model.target_ratio, state.step)
         start = routing.start_temperature or model.temperature
-        temperature = self.annealed(start, model.temperature, step)
+        temperature = self.annealed(start, model.temperature, state.step)
         image_key, model_key = jax.random.split(key)
         mixed = self.training_images(batch, image_key)
         logits, aux, model_state = self.forward(
-            params,
-            model_state,
+            state,
             mixed.images,
             model_key,
             target_ratio=target,
@@ -89,9 +90,9 @@ class Routing(Classification):
         return loss, (model_state, scalars)
 
     def outputs(
-        self, logits: jax.Array, aux: Any, batch: Batch
+        self, logits: jax.Array, aux: dict[str, Any], batch: Batch
     ) -> dict[str, jax.Array]:
-        """As for classification, with what was routed where, and the box if any."""
+        """Return classification's, what was routed where, and the box if any."""
         outputs = {
             **super().outputs(logits, aux, batch),
             "routed": aux["mask"],
@@ -102,8 +103,8 @@ class Routing(Classification):
         }
         return outputs | {key: batch[key] for key in ("box",) if key in batch}
 
-    def routing_summary(self, outputs: dict[str, np.ndarray]) -> dict[str, Any]:
-        """What the router did with a split."""
+    def routing_summary(self, outputs: Outputs) -> Summary:
+        """Return what the router did with a split."""
         found = evaluation.summarize_routing(
             outputs["routed"],
             outputs["scores"],
@@ -117,15 +118,28 @@ class Routing(Classification):
             "mflops": float(outputs["actual_flops"].mean() / 1e6),
         }
 
-    def summarize(self, outputs: dict[str, np.ndarray]) -> dict[str, Any]:
-        """The evaluation of all examples of a split, JSON-able."""
+    def summarize(self, outputs: Outputs) -> Summary:
+        """Return the evaluation of all examples of a split."""
         return {
             **super().summarize(outputs),
             "routing": self.routing_summary(outputs),
         }
 
-    def scalars(self, outputs: dict[str, np.ndarray]) -> dict[str, float]:
-        """What is logged of a split during training."""
+    @classmethod
+    def headline(cls, summary: Summary) -> list[str]:
+        """Return the classifier's lines, and what went to the big network."""
+        routing = summary["routing"]
+        recall = routing.get("target_recall")
+        line = (
+            f"{routing['ratio']:.1%} of the patches to the big network, "
+            f"{routing['mflops']:.2f} MFLOPs per image"
+        )
+        if recall is not None:
+            line += f"; {recall:.1%} of the target's patches"
+        return [*super().headline(summary), line]
+
+    def scalars(self, outputs: Outputs) -> dict[str, float]:
+        """Return what is logged of a split during training."""
         routing = self.routing_summary(outputs)
         found = super().scalars(outputs) | {
             "routing_ratio": routing["ratio"],
@@ -139,8 +153,8 @@ class Routing(Classification):
             found["target_recall"] = routing["target_recall"]
         return found
 
-    def curves(self, rows: list[dict[str, Any]], directory: pathlib.Path) -> None:
-        """Training curves, and what the router did over the run."""
+    def curves(self, rows: Sequence[Row], directory: pathlib.Path) -> None:
+        """Draw training curves, and what the router did over the run."""
         from tokenjax import plots
 
         super().curves(rows, directory)

@@ -1,58 +1,105 @@
-"""What the loop and the evaluation ask of every task, with what most of them answer."""
+"""What the loop and the evaluation ask of every task, with what most of them answer.
+
+    from tokenjax.training.settings.choices import TASKS
+
+    @TASKS.register("my_task")
+    class MyTask(Classification): ...
+
+adds one: `--config.task=my_task` then takes it.
+"""
 
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax.typing import VariableDict
 
 from tokenjax import data
 from tokenjax.data import Dataset, Split
-from tokenjax.training.optimizer import make_optimizer, make_schedule
+from tokenjax.errors import UserError
+from tokenjax.models import contract
+from tokenjax.training.optimizer import make_optimizer
+from tokenjax.training.parameter_groups import Groups
+from tokenjax.training.schedule import make_schedule
 from tokenjax.training.settings import Settings
-from tokenjax.training.state import Batch, TrainState
+from tokenjax.training.state import Batch, Loss, Scalars, TrainState
+
+Summary: TypeAlias = dict[str, Any]  # JSON-able
+Outputs: TypeAlias = dict[str, np.ndarray]  # (examples, ...) by name
+Looks: TypeAlias = dict[str, Any]  # arrays, or dicts of arrays by modality
+Row: TypeAlias = Mapping[str, float]
 
 
 class Task:
-    """A model, a loss, an evaluation, and how the data is walked through."""
+    """A model, a loss, an evaluation, and how the data is walked through.
 
-    best_metric: str  # of `scalars`: the checkpoint with the largest is kept
+    Attributes:
+      best_metric: of `scalars`: the progress bar shows it, and the checkpoint with the
+        largest is kept.
+      takes_teacher: whether a run of the task starts from a trained network, which is
+        trained first where the settings name none.
+    """
 
-    def __init__(self, model: nn.Module, dataset: Dataset, settings: Settings):
-        self.model: Any = model
+    best_metric: str
+    takes_teacher: bool = False
+
+    def __init__(
+        self,
+        model: contract.Model,
+        dataset: Dataset,
+        settings: Settings,
+        teacher: pathlib.Path | None = None,
+    ):
+        """Raises: UserError for a model that is none of those we train.
+
+        `teacher`: a workdir or converted checkpoint, for a task that takes one.
+        """
+        if not isinstance(model, contract.Model):
+            raise UserError(
+                f"{type(model).__name__} cannot be trained: a model has "
+                "example_inputs(batch_size) and parameter_groups(), as "
+                "tokenjax.models.contract says"
+            )
+        self.model = model
         self.info = dataset.info
         self.settings = settings
+        self.teacher = teacher
         self.num_examples = len(dataset.train)
         weighted = settings.imbalance.sampler == "weighted"
         labels = dataset.train.labels
         self.sampling_weights = data.sampling_weights(labels) if weighted else None
 
-    def init(self, key: jax.Array) -> dict[str, Any]:
-        """Variables of a new model."""
+    def init(self, key: jax.Array) -> VariableDict:
+        """Return variables of a new model."""
         raise NotImplementedError
 
-    def init_frozen(self) -> Any:
-        """Zeros of the structure of `TrainState.frozen`; most tasks have none."""
+    def init_frozen(self) -> optax.Params | None:
+        """Return zeros of the structure of `TrainState.frozen`; None in most tasks."""
         return None
 
-    def start(self, state: TrainState, sharding: Any) -> TrainState:
-        """A new run's state before its first step."""
+    def start(self, state: TrainState, sharding: jax.sharding.Sharding) -> TrainState:
+        """Return a new run's state before its first step."""
         del sharding
         return state
 
+    def parameter_groups(self) -> Groups:
+        """Return the model's own."""
+        return self.model.parameter_groups()
+
     def optimizer(self) -> tuple[optax.GradientTransformation, optax.Schedule]:
-        """The update rule, and the learning rate that is logged."""
+        """Return the update rule, and the learning rate that is logged."""
         schedule = make_schedule(self.settings, self.num_examples)
-        return make_optimizer(self.settings, schedule), schedule
+        groups = self.parameter_groups()
+        return make_optimizer(self.settings, schedule, groups), schedule
 
     def train_batches(
         self, split: Split, start: int, stop: int, rows: data.Rows = data.ALL_ROWS
-    ) -> Iterator[dict]:
-        """Training batches number start to stop - 1; of every batch these rows."""
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yield training batches number start to stop - 1; of each these rows."""
         return data.train_batches(
             split,
             self.settings.seed,
@@ -64,51 +111,56 @@ class Task:
         )
 
     def augmented_examples(self, split: Split, count: int) -> np.ndarray:
-        """Some training images (n, h, w, c) in 0..1, augmented, for the log."""
+        """Return some training images (n, h, w, c) in 0..1, augmented, for the log."""
         raise NotImplementedError
 
-    def loss(
-        self,
-        params: Any,
-        model_state: Any,
-        frozen: Any,
-        batch: Batch,
-        key: jax.Array,
-        step: jax.Array,
-    ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
-        """Mean loss of a batch at a step; (new model state, scalars to log)."""
+    def loss(self, state: TrainState, batch: Batch, key: jax.Array) -> Loss:
+        """Return the mean loss of a batch, the new model state and scalars to log.
+
+        The gradient is taken with respect to `state.params`.
+        """
         raise NotImplementedError
 
-    def gradient_scalars(self, gradients: Any) -> dict[str, jax.Array]:
-        """What is logged of a step's gradients besides their norm."""
+    def gradient_scalars(self, gradients: optax.Updates) -> Scalars:
+        """Return what is logged of a step's gradients besides their norm."""
         del gradients
         return {}
 
-    def predict(self, variables: Any, batch: Batch) -> dict[str, jax.Array]:
-        """What `summarize` and `scalars` need of every example; to be jitted."""
+    def predict(self, variables: VariableDict, batch: Batch) -> dict[str, jax.Array]:
+        """Return what `summarize` and `scalars` need of every example; to be jitted."""
         raise NotImplementedError
 
-    def summarize(self, outputs: dict[str, np.ndarray]) -> dict[str, Any]:
-        """The evaluation of all examples of a split, JSON-able."""
+    def summarize(self, outputs: Outputs) -> Summary:
+        """Return the evaluation of all examples of a split."""
         raise NotImplementedError
 
-    def scalars(self, outputs: dict[str, np.ndarray]) -> dict[str, float]:
-        """What is logged of a split during training."""
+    @classmethod
+    def headline(cls, summary: Summary) -> list[str]:
+        """Return the lines that say first what an evaluation found."""
+        raise NotImplementedError
+
+    def scalars(self, outputs: Outputs) -> dict[str, float]:
+        """Return what is logged of a split during training."""
         raise NotImplementedError
 
     def other_conditions(self) -> Mapping[str, "Task"]:
-        """Tasks that evaluate the same variables otherwise, by name."""
+        """Return tasks that evaluate the same variables otherwise, by name."""
         return {}
 
     def inspect(
-        self, variables: Any, batches: Iterable[Batch], split: Split
-    ) -> dict[str, Any]:
-        """What the model did with some examples of a split, for the figures."""
+        self, variables: VariableDict, batches: Iterable[Batch], split: Split
+    ) -> Looks:
+        """Return what the model did with some examples of a split, for the figures."""
         del variables, batches, split
         return {}
 
-    def curves(self, rows: list[dict[str, Any]], directory: pathlib.Path) -> None:
-        """Figures of a run from its logged rows."""
+    def block_means(self, looks: Looks) -> dict[str, list[float]]:
+        """Return what `inspect` found of each block of the model, as a mean."""
+        del looks
+        return {}
+
+    def curves(self, rows: Sequence[Row], directory: pathlib.Path) -> None:
+        """Draw figures of a run from its logged rows."""
         from tokenjax import plots
 
         plots.training_curves(rows, directory / "training_curves.png")
@@ -116,21 +168,21 @@ class Task:
     def figures(
         self,
         directory: pathlib.Path,
-        summary: dict[str, Any],
-        looks: dict[str, Any],
-        outputs: dict[str, np.ndarray],
+        summary: Summary,
+        looks: Looks,
+        outputs: Outputs,
         split: Split,
     ) -> None:
-        """Figures of an evaluation."""
+        """Draw figures of an evaluation."""
 
 
 def first_examples(split: Split, seed: int, count: int) -> dict[str, np.ndarray]:
-    """`count` training examples of the run's first epoch."""
+    """Return `count` training examples of the run's first epoch."""
     return split.gather(data.train_indices(seed, 0, count, len(split)))
 
 
 def take(batches: Iterable[Batch], examples: int) -> Iterator[Batch]:
-    """So many batches that they hold `examples` or more."""
+    """Yield so many batches that they hold `examples` or more."""
     for batch in batches:
         yield batch
         examples -= len(batch["mask"])
@@ -139,5 +191,5 @@ def take(batches: Iterable[Batch], examples: int) -> Iterator[Batch]:
 
 
 def in_unit_range(images: np.ndarray) -> jax.Array:
-    """uint8 to float32 in 0..1."""
+    """Return uint8 images as float32 in 0..1."""
     return jnp.asarray(images, jnp.float32) / 255

@@ -1,0 +1,175 @@
+"""Every registered model keeps to the contract, and to what it says it can do."""
+
+import functools
+
+import flax.linen as nn
+import flax.traverse_util
+import jax
+import pytest
+from helpers.small_models import DEMO, ELSEWHERE, SMALL, VARIANTS
+
+from tokenjax import models
+from tokenjax.models import contract
+from tokenjax.training.parameter_groups import members, resolve_groups
+
+BACKBONES = {  # DeMo's other towers
+    "clip": {},
+    "clip_one_camera": {"camera_num": 1},
+    "no_cameras": {"sie_camera": False},
+    "imagenet": {"transformer_type": "vit_base_patch16_224", "feat_dim": 0},
+    "imagenet_one_camera": {
+        "transformer_type": "vit_base_patch16_224",
+        "feat_dim": 0,
+        "camera_num": 1,
+    },
+    "t2t": {
+        "transformer_type": "t2t_vit_t_14",
+        "image_size": (32, 16),
+        "stride_size": (16, 16),
+        "patch_size": 16,
+        "feat_dim": 0,
+    },
+    "hdm": {"fusion": "hdm"},
+    "hdm_atm": {"fusion": "hdm_atm"},
+    "no_fusion": {"fusion": "none"},
+    "by_modality": {"direct": False},
+}
+CASES = {
+    **{name: (name, SMALL.get(name, {})) for name in models.names() if name != "demo"},
+    **{
+        variant: (name, {"num_classes": 7} | SMALL[name] | more)
+        for variant, (name, more) in VARIANTS.items()
+    },
+    **{f"demo_{name}": ("demo", DEMO | more) for name, more in BACKBONES.items()},
+    "demo": ("demo", DEMO),
+    "camera_vit_cameras": ("camera_vit", {"camera": 3}),
+    "camera_vit_one_view": ("camera_vit", {"camera": 1, "view": 1}),
+    "dynamic_vit_shallow": ("dynamic_vit", SMALL["dynamic_vit"] | {"depth": 1}),
+    "dynamic_vit_unpruned": ("dynamic_vit", SMALL["dynamic_vit"] | {"pruning": "none"}),
+}
+
+
+@functools.cache
+def built(case: str) -> nn.Module:
+    name, arguments = CASES[case]
+    return models.create(name, **arguments)
+
+
+@functools.cache
+def shapes(case: str) -> dict:
+    model = built(case)
+    inputs = model.example_inputs(2)
+    return jax.eval_shape(model.init, jax.random.key(0), *inputs)
+
+
+def evaluated(model, variables, **arguments):
+    """Shapes of what it returns at inference."""
+    apply = functools.partial(model.apply, **arguments)
+    return jax.eval_shape(apply, variables, *model.example_inputs(2))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_groups_have_known_names_and_members(case):
+    model = built(case)
+    assert isinstance(model, contract.Model)
+    groups = model.parameter_groups()
+    assert set(groups) <= set(contract.GROUPS)
+    found = resolve_groups(groups, shapes(case)["params"])
+    assert all(found.values())
+    if case in SMALL:
+        assert found[contract.HEAD], "a classifier has a head"
+
+
+def names_of(protocol):
+    return [case for case in CASES if isinstance(built(case), protocol)]
+
+
+@pytest.mark.parametrize("case", names_of(contract.Drawable))
+def test_what_is_drawn_has_the_axis_of_images_that_is_said(case):
+    model = built(case)
+    _, plain = evaluated(model, shapes(case))
+    _, aux = evaluated(model.with_attention(), shapes(case))
+    assert set(aux) == set(plain)
+    for key, axis in model.drawn().items():
+        array = aux[key]
+        assert array is not None, key
+        if axis is None:
+            assert array.shape == (), key
+        else:
+            assert array.shape[axis] == 2, (key, array.shape)
+    if aux.get("attention") is not None:
+        assert all(weights.ndim == 4 for weights in aux["attention"])
+
+
+@pytest.mark.parametrize("case", names_of(contract.RoutesPatches))
+def test_a_router_takes_what_a_schedule_changes(case):
+    model = built(case)
+    assert 0 <= model.target_ratio <= 1
+    assert model.temperature > 0
+    arguments = {"target_ratio": 0.5, "temperature": 0.7}
+    _, aux = evaluated(model, shapes(case), **arguments)
+    patches = aux["mask"].shape
+    assert patches[0] == 2
+    assert aux["attention_scores"].shape == patches
+    for key in ("routing_ratio", "expected_flops", "actual_flops"):
+        assert aux[key].shape == (2,)
+    assert aux["threshold"].shape == ()
+
+
+@pytest.mark.parametrize("case", names_of(contract.Prunes))
+def test_the_unpruned_network_lacks_the_predictors_alone(case):
+    model, (name, arguments) = built(case), CASES[case]
+    unpruned = model.unpruned()
+    named = models.create(name, **{**arguments, **model.unpruned_arguments()})
+    assert evaluated(unpruned, shapes(case)) == evaluated(named, shapes(case))
+    groups, params = model.parameter_groups(), shapes(case)["params"]
+    predictors = members(groups, params, contract.PREDICTORS)
+    flat = flax.traverse_util.flatten_dict(params, sep="/")
+    kept = {path: leaf for path, leaf in flat.items() if path not in predictors}
+    variables = {"params": flax.traverse_util.unflatten_dict(kept, sep="/")}
+    _, aux = evaluated(unpruned, variables)
+    steps, batch, count = aux["keep_masks"].shape
+    assert aux["tokens"].shape[:2] == (batch, 1 + count)
+    _, pruned = evaluated(model, shapes(case))
+    assert pruned["keep_masks"].shape == (steps, batch, count)
+
+
+@pytest.mark.parametrize("case", names_of(contract.Retrieves))
+def test_a_retriever_has_every_feature_and_pairs(case):
+    model = built(case)
+    images, _ = model.example_inputs(2)
+    for missing in ((), tuple(images)[:1]):
+        outputs = evaluated(model, shapes(case), missing=missing)
+        assert set(outputs["features"]) == set(contract.FEATURES)
+    pairs = model.pairs(outputs)
+    assert pairs
+    for scores, feature in pairs.values():
+        assert scores.shape[0] == feature.shape[0] == 2
+    fused = contract.FUSED in model.parameter_groups()
+    assert (contract.FUSED_PAIR in pairs) is fused
+
+
+@pytest.mark.parametrize("case", names_of(contract.SelectsTokens))
+def test_a_selection_covers_the_grid(case):
+    model = built(case)
+    outputs = evaluated(model, shapes(case))
+    found = jax.eval_shape(model.selection, outputs)
+    if not found:
+        assert CASES[case][1].get("fusion", "sdtps") != "sdtps"
+        return
+    rows, columns = model.grid
+    for images in found["mask"].values(), found["scores"].values():
+        assert all(array.shape == (2, rows * columns) for array in images)
+    assert all(a.shape[2] == rows * columns for a in found["weights"].values())
+
+
+def test_there_is_a_model_of_each_kind():
+    for protocol in (
+        contract.Drawable,
+        contract.RoutesPatches,
+        contract.Prunes,
+        contract.Retrieves,
+        contract.SelectsTokens,
+    ):
+        assert names_of(protocol), protocol
+    assert set(models.names()) == {*SMALL, *ELSEWHERE}

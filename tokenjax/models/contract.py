@@ -1,0 +1,138 @@
+"""What a model owes to those who use it: training, evaluation, figures and benchmark.
+
+Every registered model is a `Model`. What more it can do it says by fulfilling another
+of these protocols, which callers ask for with `isinstance`: no caller looks for an
+attribute, a parameter or an argument of one model by its name.
+
+    Model           example inputs, groups of parameters
+    Drawable        what of its `aux` a figure shows, for what is per image
+    RoutesPatches   a target ratio and a temperature that change over training
+    Prunes          learns to drop tokens; the same network without that
+    Retrieves       features to search by, from several modalities
+    SelectsTokens   tokens chosen in each modality, to be drawn
+
+Groups of parameters go by the names below. A model gives those that its arguments make
+it have, each as patterns over "/"-joined paths of its "params": "*" stands for anything
+within one part, "**" for any number of parts. A pattern that matches no parameter is an
+error where it is looked up (`tokenjax.training.parameter_groups`).
+
+Classifiers return (logits (b, classes), aux); `aux["losses"]` holds scalar losses, and
+"attention", where it is not None, per block the weights (b, heads, queries, keys).
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import jax
+from flax.typing import VariableDict
+
+HEAD = "head"  # what makes the classes' scores of features
+BACKBONE = "backbone"  # a network whose weights may come converted: "name/**" alone
+CAMERAS = "cameras"  # embeddings of a data set's own cameras, in the backbone or not
+FUSION = "fusion"  # what makes one feature of several modalities
+FUSED = "fused"  # the fusion, and whatever else the fused feature alone needs
+CONSTANT = "constant"  # parameters that never move
+PREDICTORS = "predictors"  # what judges tokens, which the unpruned network never asks
+GROUPS = (HEAD, BACKBONE, CAMERAS, FUSION, FUSED, CONSTANT, PREDICTORS)
+
+FEATURES = ("direct", "fused", "concat")  # of a model that retrieves
+FUSED_PAIR = "fused"  # of `pairs`: the one that waits for the direct branch
+
+Groups: TypeAlias = Mapping[str, tuple[str, ...]]
+Pairs: TypeAlias = Mapping[str, tuple[jax.Array, jax.Array]]
+ByModality: TypeAlias = Mapping[str, jax.Array]
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A flax.linen module that can be initialised and trained."""
+
+    def init(self, rngs: jax.Array, *inputs: Any, **arguments: Any) -> VariableDict:
+        """Flax's own."""
+
+    def apply(self, variables: VariableDict, *inputs: Any, **arguments: Any) -> Any:
+        """Flax's own."""
+
+    def example_inputs(self, batch_size: int) -> tuple[Any, ...]:
+        """Return zeros of the shapes that `__call__` takes."""
+
+    def parameter_groups(self) -> Groups:
+        """Return the groups of parameters, as the module's docstring says."""
+
+
+@runtime_checkable
+class Drawable(Model, Protocol):
+    """A classifier that shows what it did with every image."""
+
+    def with_attention(self) -> Model:
+        """Return the same network with everything in `aux` that a figure shows."""
+
+    def drawn(self) -> Mapping[str, int | None]:
+        """Return the keys of `aux` to draw, each with its axis of images.
+
+        0: (b, ...); 1: (blocks or stages, b, ...); None: one number for all images.
+        What is (blocks, b) is averaged for each block in an evaluation's summary. A
+        key that `aux` lacks, or whose value is None, is passed over.
+        """
+
+
+@runtime_checkable
+class RoutesPatches(Model, Protocol):
+    """A classifier that sends some patches to a big network, the rest to a small one.
+
+    `__call__` takes `target_ratio` and `temperature` as well, numbers or arrays, in
+    place of the attributes. `aux` has "mask" and "attention_scores" (b, patches),
+    "routing_ratio", "expected_flops" and "actual_flops" (b,), and "threshold" ().
+    """
+
+    target_ratio: float
+    temperature: float
+
+
+@runtime_checkable
+class Prunes(Model, Protocol):
+    """A classifier that can learn which tokens to drop.
+
+    `aux` has "tokens" (b, 1 + p, c), the class token first, and "keep_masks" (steps, b,
+    p). Its parameters are those of the unpruned network and the group `PREDICTORS`.
+    """
+
+    def learns_to_prune(self) -> bool:
+        """Return whether its arguments leave the predictors something to learn by."""
+
+    def unpruned_arguments(self) -> Mapping[str, object]:
+        """Return the arguments, by name, that make it the unpruned network."""
+
+    def unpruned(self) -> Model:
+        """Return the same network, which keeps every token."""
+
+
+@runtime_checkable
+class Retrieves(Model, Protocol):
+    """Images by modality and cameras (b,) to features that a gallery is searched by.
+
+    Returns a dict with "features", by each name of `FEATURES` (b, c). `__call__` takes
+    `missing`, names of modalities to be left out.
+    """
+
+    def pairs(self, outputs: Mapping[str, Any]) -> Pairs:
+        """Return (scores, feature) of every part that has a loss, by name."""
+
+
+@runtime_checkable
+class SelectsTokens(Model, Protocol):
+    """A model that may choose tokens in each modality.
+
+    Attributes:
+      grid: rows and columns of its patches.
+    """
+
+    @property
+    def grid(self) -> tuple[int, int]: ...
+
+    def selection(self, outputs: Mapping[str, Any]) -> Mapping[str, ByModality]:
+        """Return by modality "mask" and "scores" (b, p), and "weights" (b, a, p).
+
+        Weights are the share of every patch in each of a aggregated tokens. {} where
+        its arguments have it choose nothing.
+        """
