@@ -10,7 +10,7 @@ no others.
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from tokenjax.data.samplers import identity_indices, train_indices
 from tokenjax.errors import DatasetError
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")  # of an item, by a transform
 Batch = dict[str, np.ndarray]
 Rows = np.ndarray | slice  # numbers (n,) of rows of a batch
 ALL_ROWS = slice(None)
@@ -77,18 +78,18 @@ def evaluation_batches(
         yield batch | {"mask": indices < len(split)}
 
 
-class _Buffer:
+class _Buffer(Generic[Made]):
     """A bounded queue between one producer and one consumer, which either may end."""
 
     def __init__(self, size: int) -> None:
-        self.items: deque[Any] = deque()
+        self.items: deque[Made] = deque()
         self.size = size
         self.closed = False  # the consumer left
         self.finished = False  # the producer ended, by `error` if that is set
         self.error: BaseException | None = None
         self.changed = threading.Condition()
 
-    def put(self, item: Any) -> bool:
+    def put(self, item: Made) -> bool:
         """Wait for room; return False when the consumer has left."""
         with self.changed:
             self.changed.wait_for(lambda: self.closed or len(self.items) < self.size)
@@ -113,7 +114,7 @@ class _Buffer:
                 raise self.error
             return bool(self.items)
 
-    def take(self) -> Any:
+    def take(self) -> Made:
         with self.changed:
             self.changed.notify_all()
             return self.items.popleft()
@@ -126,12 +127,14 @@ class _Buffer:
 
 
 def _produce(
-    iterator: Iterable[Any], buffer: _Buffer, transform: Callable[[Any], Any] | None
+    iterator: Iterable[Item],
+    buffer: _Buffer[Made],
+    transform: Callable[[Item], Made],
 ) -> None:
     error: BaseException | None = None
     try:
         for item in iterator:
-            if not buffer.put(item if transform is None else transform(item)):
+            if not buffer.put(transform(item)):
                 break
     except BaseException as raised:  # all of them belong to the consumer
         error = raised
@@ -158,13 +161,17 @@ def prefetch(
     """
     if size < 1:
         raise DatasetError(f"prefetch size must be 1 or more, got {size}")
-    return _prefetch(iterator, size, transform)
+    return _prefetch(iterator, size, transform or _unchanged)
+
+
+def _unchanged(item: Item) -> Item:
+    return item
 
 
 def _prefetch(
-    iterator: Iterable[Any], size: int, transform: Callable[[Any], Any] | None
-) -> Generator[Any, None, None]:
-    buffer = _Buffer(size)
+    iterator: Iterable[Item], size: int, transform: Callable[[Item], Made]
+) -> Generator[Made, None, None]:
+    buffer: _Buffer[Made] = _Buffer(size)
     thread = threading.Thread(
         target=_produce,
         args=(iterator, buffer, transform),

@@ -1,4 +1,4 @@
-"""Kills a training run many times at random moments; it must end as if undisturbed.
+"""Kill a training run many times at random moments; it must end as if undisturbed.
 
     python -m tokenjax.reliability.chaos --kills 50 --workdir runs/chaos
     python -m tokenjax.reliability.chaos --kills 50 --workdir runs/chaos2 --processes 2
@@ -35,7 +35,7 @@ COMPARED = ("train/loss", "train/gradient_norm")
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a chaos run does."""
+    """Settings of a chaos run."""
 
     config: str
     overrides: list[str]
@@ -47,7 +47,7 @@ class Plan:
     patience: float
 
     def start(self, workdir: pathlib.Path) -> RunningProcesses:
-        """The run's command, for the first time or again."""
+        """Start the run's command, for the first time or again."""
         settings = [
             *self.overrides,
             f"steps={self.steps}",
@@ -109,7 +109,7 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
 
 
 def run(plan: Plan, root: pathlib.Path) -> dict[str, Any]:
-    """Both runs, and what came out; writes chaos.json and chaos.md.
+    """Do both runs and report them; write chaos.json and chaos.md.
 
     Raises: UserError if the directory is in use, or a run fails unkilled.
     """
@@ -150,7 +150,7 @@ def run(plan: Plan, root: pathlib.Path) -> dict[str, Any]:
 
 
 def table(report: dict[str, Any]) -> str:
-    """The report as Markdown, the verdict last."""
+    """Return the report as Markdown, the verdict last."""
     lines = [
         "| kill | kind | moment | step | while saving | exit | after, s "
         "| checkpoints found | half-written left | survived |",
@@ -189,7 +189,10 @@ def _row(
 
 
 def _to_the_end(plan: Plan, workdir: pathlib.Path) -> None:
-    """Raises: UserError if the run fails."""
+    """Start the run and wait for its end.
+
+    Raises: UserError if the run fails.
+    """
     processes = plan.start(workdir)
     try:
         while (statuses := processes.wait(3600)) is None:
@@ -201,7 +204,7 @@ def _to_the_end(plan: Plan, workdir: pathlib.Path) -> None:
 
 
 def _fingerprints(workdir: pathlib.Path) -> dict[int, tuple[float, ...]]:
-    """Step -> loss and gradient norm, as metrics.jsonl has them."""
+    """Return loss and gradient norm by step, as metrics.jsonl has them."""
     found = {}
     path = workdir / "metrics.jsonl"
     for line in path.read_text().splitlines() if path.exists() else []:
@@ -219,7 +222,7 @@ def _agree(found: dict[int, tuple], expected: dict[int, tuple]) -> bool:
 
 
 def _same_state(first: pathlib.Path, second: pathlib.Path) -> bool:
-    """Whether the newest states have the same arrays, bit for bit."""
+    """Return whether the newest states have the same arrays, bit for bit."""
     import jax
 
     trees: list[dict] = []

@@ -1,4 +1,4 @@
-"""What `damaged_configs` draws from: a whole configuration file, and ways to go wrong.
+"""Cases for `damaged_configs`: a whole configuration file, and ways to go wrong.
 
 Keys are those after "--config."; a value of `ALLOWED` must be taken and one of `WRONG`
 refused, on whichever way it comes: as a flag or in the file.

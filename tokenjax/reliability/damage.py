@@ -4,7 +4,7 @@ import numpy as np
 
 
 def damaged(content: bytes, random: np.random.Generator) -> bytes:
-    """Another content than `content`, by one to three random changes."""
+    """Return another content than `content`, by one to three random changes."""
     result = content
     for _ in range(int(random.integers(1, 4))):
         kinds = (flipped, truncated, spliced, overwritten)
@@ -13,7 +13,7 @@ def damaged(content: bytes, random: np.random.Generator) -> bytes:
 
 
 def flipped(content: bytes, random: np.random.Generator) -> bytes:
-    """One to eight bits turned."""
+    """Flip one to eight bits."""
     result = bytearray(content)
     for _ in range(int(random.integers(1, 9)) if result else 0):
         result[int(random.integers(len(result)))] ^= 1 << int(random.integers(8))
@@ -21,12 +21,12 @@ def flipped(content: bytes, random: np.random.Generator) -> bytes:
 
 
 def truncated(content: bytes, random: np.random.Generator) -> bytes:
-    """The end cut off."""
+    """Cut the end off."""
     return content[: int(random.integers(len(content) + 1))]
 
 
 def spliced(content: bytes, random: np.random.Generator) -> bytes:
-    """A piece of it put somewhere else, between or in the place of what was there."""
+    """Put a piece somewhere else, between or in the place of what was there."""
     if not content:
         return content
     start, stop, place = sorted(
@@ -38,7 +38,7 @@ def spliced(content: bytes, random: np.random.Generator) -> bytes:
 
 
 def overwritten(content: bytes, random: np.random.Generator) -> bytes:
-    """Random bytes, zeros or ones for a stretch."""
+    """Overwrite a stretch by random bytes, zeros or ones."""
     start = int(random.integers(len(content) + 1))
     length = int(random.integers(1, 65))
     noise = random.bytes(length)

@@ -1,4 +1,4 @@
-"""Damages the workdir of a run at random, and sees what becomes of it.
+"""Damaged checkpoints for `fuzz`: the workdir of a run, and what becomes of it.
 
 `run(seed, directory)` copies a small run with a converted checkpoint in it (made once
 per process), damages it, and plays a user: evaluates the last, the best and the
@@ -41,7 +41,7 @@ KEPT = (4, 6, 8)
 
 
 def run(seed: int, directory: pathlib.Path) -> str:
-    """One damaged run from a seed.
+    """Damage one run as the seed says, and read it as a user would.
 
     Args:
       seed: decides all.
@@ -62,7 +62,7 @@ def run(seed: int, directory: pathlib.Path) -> str:
 
 
 def damage_at_random(seed: int, workdir: pathlib.Path) -> str:
-    """Damages a workdir in one to three places; returns what was done."""
+    """Damage a workdir in one to three places; return what was done."""
     draws = random.Random(seed)
     if draws.random() < 0.08:
         return _without_checksums(draws, workdir)
@@ -83,7 +83,7 @@ def damage_at_random(seed: int, workdir: pathlib.Path) -> str:
 
 
 def _without_checksums(draws: random.Random, workdir: pathlib.Path) -> str:
-    """As if a kill had come before they were written; all of them, or one's."""
+    """Delete all checksums, or one's, as if a kill had come before them."""
     sidecars = sorted((workdir / "checkpoints" / "checksums").glob("*.json"))
     gone = draws.choice([sidecars, sidecars[-1:]])
     for path in gone:
@@ -92,13 +92,13 @@ def _without_checksums(draws: random.Random, workdir: pathlib.Path) -> str:
 
 
 def _files(workdir: pathlib.Path) -> list[pathlib.Path]:
-    """In an order that runs share, though Orbax names its data files at random."""
+    """List files in an order that runs share, though Orbax names some at random."""
     files = [path for path in workdir.rglob("*") if path.is_file()]
     return sorted(files, key=lambda path: (path.parent, path.stat().st_size, path))
 
 
 def read_as_eval(workdir: pathlib.Path, which: str) -> str:
-    """What eval.py would get.
+    """Read what eval.py would get.
 
     Raises: AssertionError if it is not the state of the step that was asked for.
     """
@@ -114,7 +114,7 @@ def read_as_eval(workdir: pathlib.Path, which: str) -> str:
 
 
 def go_on(workdir: pathlib.Path) -> str:
-    """What train.py would do: take up the newest whole checkpoint, and save again.
+    """Do what train.py would: take up the newest whole checkpoint, and save again.
 
     Raises: AssertionError if the state is not the one of its step, or something was
       passed over without a word.
@@ -159,7 +159,7 @@ def _sharding() -> jax.sharding.Sharding:
     return jax.sharding.SingleDeviceSharding(jax.devices()[0])
 
 
-def _same(found: Any, expected: Any) -> bool:
+def _same(found: object, expected: object) -> bool:
     ours, theirs = jax.tree.leaves(found), jax.tree.leaves(expected)
     return len(ours) == len(theirs) and all(map(np.array_equal, ours, theirs))
 
@@ -250,7 +250,7 @@ def _directory(draws: random.Random, path: pathlib.Path, _: list[pathlib.Path]) 
 
 
 def _litter(draws: random.Random, path: pathlib.Path, _: list[pathlib.Path]) -> None:
-    """What a kill, a user or another program leaves among the checkpoints."""
+    """Leave what a kill, a user or a program leaves among the checkpoints."""
     root = next(up for up in path.parents if up.name == "run") / "checkpoints"
     half = root / draws.choice(
         ["10.orbax-checkpoint-tmp", "9", "deleted/2", "damaged-8", "007", "²", "backup"]

@@ -30,6 +30,7 @@ from tokenjax.reliability.config_cases import (
     UNKNOWN,
     WRONG,
 )
+from tokenjax.training.settings import Settings
 
 Random = np.random.Generator
 Given = dict[str, Any]  # key -> the value that the settings must have
@@ -37,7 +38,10 @@ Case = tuple[list[str], Given | None, bool]  # flags, what is due, must it be re
 
 
 def run(seed: int, directory: pathlib.Path) -> str:
-    """See `tokenjax.reliability.fuzz`."""
+    """Read one configuration as the seed makes it.
+
+    See `tokenjax.reliability.fuzz`.
+    """
     random = np.random.default_rng(seed)
     path = directory / "config.py"
     path.write_text(TEMPLATE % str(_images(directory)))
@@ -62,7 +66,7 @@ def run(seed: int, directory: pathlib.Path) -> str:
 
 
 def _images(directory: pathlib.Path) -> pathlib.Path:
-    """Three images in each of two classes."""
+    """Write three images in each of two classes; return their folder."""
     from PIL import Image
 
     root = directory / "images"
@@ -73,8 +77,8 @@ def _images(directory: pathlib.Path) -> pathlib.Path:
     return root
 
 
-def _build(argv: list[str]) -> Any:
-    """As train.py, as far as the first step; the settings."""
+def _build(argv: list[str]) -> Settings:
+    """Build as train.py does, as far as the first step; return the settings."""
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, "", values, sys_argv=argv)
     flags.mark_flag_as_required("config", values)
@@ -88,14 +92,15 @@ def _build(argv: list[str]) -> Any:
     return built.settings
 
 
-def _setting(settings: Any, key: str) -> Any:
+def _setting(settings: Settings, key: str) -> object:
+    value: object = settings
     for part in key.split("."):
-        found = settings[part] if isinstance(settings, dict) else None
-        settings = getattr(settings, part, None) if found is None else found
-    return settings
+        found = value[part] if isinstance(value, dict) else None
+        value = getattr(value, part, None) if found is None else found
+    return value
 
 
-def _flag(key: str, value: Any) -> str:
+def _flag(key: str, value: object) -> str:
     return f"--config.{key}={value}"
 
 
@@ -188,8 +193,8 @@ def _config(path: pathlib.Path) -> str:
     return f"--config={path}"
 
 
-def _set_in_file(path: pathlib.Path, key: str, value: Any) -> None:
-    """As a user might: through the ConfigDict's checks, or around them."""
+def _set_in_file(path: pathlib.Path, key: str, value: object) -> None:
+    """Set a key in the file as a user might: by the ConfigDict's checks or around."""
     section = "config" + "".join(f".{part}" for part in key.split(".")[:-1])
     name = key.rpartition(".")[2]
     text = repr(value).replace("nan", "float('nan')").replace("inf", "float('inf')")
@@ -200,7 +205,7 @@ def _set_in_file(path: pathlib.Path, key: str, value: Any) -> None:
 
 
 def _any_key(random: Random) -> str:
-    """Any setting but those that would look for other processes."""
+    """Draw any setting but those that would look for other processes."""
     from tokenjax.training import default_config
 
     keys = [*ALLOWED, *WRONG]

@@ -16,7 +16,6 @@ import pathlib
 import struct
 import zlib
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -27,10 +26,14 @@ from tokenjax.reliability import damage
 SIZE = 8
 Pixels = np.ndarray  # (SIZE, SIZE, 3) uint8
 Random = np.random.Generator
+Case = tuple[Pixels | None, bool]  # what must come back, whether it must be refused
 
 
 def run(seed: int, directory: pathlib.Path) -> str:
-    """See `tokenjax.reliability.fuzz`."""
+    """Read a folder of images with one as the seed makes it.
+
+    See `tokenjax.reliability.fuzz`.
+    """
     random = np.random.default_rng(seed)
     root = directory / "set"
     for name in ("cat", "dog"):
@@ -76,14 +79,15 @@ def run(seed: int, directory: pathlib.Path) -> str:
 
 
 def _check(
-    batch: dict[str, Any],
+    batch: dict[str, np.ndarray],
     whole: list[Pixels],
     expected: Pixels | None,
     must_refuse: bool,
     kind: str,
 ) -> None:
-    """Raises: AssertionError for anything but what stands at the module's head."""
-    found = {(int(label), image.tobytes()) for label, image in _rows(batch)}
+    """Raise AssertionError for anything but what stands at the module's head."""
+    rows = zip(batch["label"], batch["image"], strict=True)
+    found = {(int(label), image.tobytes()) for label, image in rows}
     due = {(label, w.tobytes()) for label, w in zip((0, 0, 1), whole, strict=True)}
     if not due <= found:
         raise AssertionError(f"{kind}: whole images came back changed or not at all")
@@ -97,15 +101,11 @@ def _check(
         raise AssertionError(f"{kind}: {batch['image'].dtype} {batch['image'].shape}")
 
 
-def _rows(batch: dict[str, Any]) -> Any:
-    return zip(batch["label"], batch["image"], strict=True)
-
-
 def _pixels(random: Random) -> Pixels:
     return random.integers(0, 256, (SIZE, SIZE, 3), np.uint8)
 
 
-def _encoded(pixels: np.ndarray, kind: str, mode: str = "", **options: Any) -> bytes:
+def _encoded(pixels: np.ndarray, kind: str, mode: str = "", **options: object) -> bytes:
     from PIL import Image
 
     image, file = Image.fromarray(pixels), io.BytesIO()
@@ -114,23 +114,23 @@ def _encoded(pixels: np.ndarray, kind: str, mode: str = "", **options: Any) -> b
 
 
 def _decoded(content: bytes) -> Pixels:
-    """What Pillow alone makes of a whole file without an orientation."""
+    """Return what Pillow alone makes of a whole file without an orientation."""
     from PIL import Image
 
     with Image.open(io.BytesIO(content)) as image:
         return np.asarray(image.convert("RGB"))
 
 
-def _whole(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
-    """Any format under any name."""
+def _whole(path: pathlib.Path, random: Random) -> Case:
+    """Write any format under any name."""
     kind = str(random.choice(["PNG", "JPEG", "GIF", "BMP", "WEBP"]))
     content = _encoded(_pixels(random), kind)
     path.write_bytes(content)
     return _decoded(content), False
 
 
-def _odd_mode(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
-    """Grey, CMYK, palettes, bits."""
+def _odd_mode(path: pathlib.Path, random: Random) -> Case:
+    """Write grey, CMYK, palettes or single bits."""
     kind, mode = [("PNG", "L"), ("PNG", "1"), ("PNG", "P"), ("JPEG", "CMYK")][
         random.integers(4)
     ]
@@ -139,14 +139,14 @@ def _odd_mode(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
     return _decoded(content), False
 
 
-def _sixteen_bits(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
+def _sixteen_bits(path: pathlib.Path, random: Random) -> Case:
     values = random.integers(0, 2**16, (SIZE, SIZE), np.uint16)
     path.write_bytes(_encoded(values, "PNG"))
     return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2), False
 
 
-def _transparent(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
-    """Clear or opaque by pixel: the clear ones are white."""
+def _transparent(path: pathlib.Path, random: Random) -> Case:
+    """Write clear or opaque pixels: the clear ones are white."""
     pixels = _pixels(random)
     clear = random.integers(0, 2, (SIZE, SIZE, 1)).astype(bool)
     alpha = np.where(clear, 0, 255).astype(np.uint8)
@@ -154,7 +154,7 @@ def _transparent(path: pathlib.Path, random: Random) -> tuple[Pixels | None, boo
     return np.where(clear, np.uint8(255), pixels), False
 
 
-def _turned(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
+def _turned(path: pathlib.Path, random: Random) -> Case:
     from PIL import Image
 
     turns: tuple[Callable[[Pixels], Pixels], ...] = (
@@ -174,7 +174,7 @@ def _turned(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
     return turns[number](pixels), False
 
 
-def _animated(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
+def _animated(path: pathlib.Path, random: Random) -> Case:
     from PIL import Image
 
     first = _pixels(random)
@@ -183,8 +183,8 @@ def _animated(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
     return first, False
 
 
-def _damaged_png(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
-    """Smooth or noisy: Pillow alone reads on past damage to the smooth ones."""
+def _damaged_png(path: pathlib.Path, random: Random) -> Case:
+    """Write a damaged PNG; Pillow alone would read on past it in smooth ones."""
     from tokenjax.data.images.image_sizes import read_rgb
 
     ramp = np.arange(64)[:, None, None] * random.integers(1, 5, 3) + random.integers(9)
@@ -202,21 +202,21 @@ def _damaged_png(path: pathlib.Path, random: Random) -> tuple[Pixels | None, boo
     return got, False
 
 
-def _damaged_other(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
-    """No checksums: another picture may come back, or none."""
+def _damaged_other(path: pathlib.Path, random: Random) -> Case:
+    """Write a damaged file without checksums: another picture may come back."""
     kind = str(random.choice(["JPEG", "GIF", "BMP", "WEBP"]))
     path.write_bytes(damage.damaged(_encoded(_pixels(random), kind), random))
     return None, False
 
 
-def _truncated_jpeg(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
+def _truncated_jpeg(path: pathlib.Path, random: Random) -> Case:
     content = _encoded(_pixels(random), "JPEG")
     path.write_bytes(content[: random.integers(len(content) - 30)])
     return None, True
 
 
-def _bomb(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
-    """A header of a billion pixels and more, a body of none."""
+def _bomb(path: pathlib.Path, random: Random) -> Case:
+    """Write a header of a billion pixels and more, and a body of none."""
     header = struct.pack(">II", *random.integers(50_000, 2**31, 2)) + b"\x08\0\0\0\0"
     chunk = b"IHDR" + header
     path.write_bytes(
@@ -228,7 +228,7 @@ def _bomb(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
     return None, True
 
 
-def _no_image(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
+def _no_image(path: pathlib.Path, random: Random) -> Case:
     contents: tuple[bytes, ...] = (
         b"",
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n",
@@ -243,8 +243,8 @@ def _no_image(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
     return None, True
 
 
-def _no_file(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
-    """A pipe, and links away, to nothing, around."""
+def _no_file(path: pathlib.Path, random: Random) -> Case:
+    """Make a pipe, or a link away, to nothing or around."""
     outside = path.parents[2 if path.parent.name != "d" else 3] / "outside.png"
     outside.write_bytes(_encoded(_pixels(random), "PNG"))
     targets = (
@@ -262,7 +262,7 @@ def _no_file(path: pathlib.Path, random: Random) -> tuple[Pixels | None, bool]:
     return None, True
 
 
-KINDS: dict[str, Callable[[pathlib.Path, Random], tuple[Pixels | None, bool]]] = {
+KINDS: dict[str, Callable[[pathlib.Path, Random], Case]] = {
     "any format": _whole,
     "odd mode": _odd_mode,
     "16 bits": _sixteen_bits,

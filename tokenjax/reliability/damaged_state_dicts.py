@@ -23,6 +23,7 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
+import flax.linen as nn
 import numpy as np
 
 from tokenjax import convert, models
@@ -39,19 +40,20 @@ from tokenjax.reliability.weight_files import (
 
 Random = np.random.Generator
 Case = tuple[State | None, bool]  # what it must become, whether it must be refused
+Made = tuple[pathlib.Path, Case]  # the file, and what must become of it
 
 MODEL = {"img_size": 8, "patch_size": 4, "embed_dim": 4, "depth": 1, "num_heads": 2}
 SENTINEL = "code_ran"
 
 
 @functools.cache
-def _model() -> Any:
+def _model() -> nn.Module:
     return models.create("vit", **MODEL)
 
 
 @functools.cache
 def _shapes() -> dict[str, tuple[int, ...]]:
-    """Key -> shape of the model's state_dict."""
+    """Return the shapes of the model's state_dict by key."""
     import jax
 
     model = _model()
@@ -61,7 +63,10 @@ def _shapes() -> dict[str, tuple[int, ...]]:
 
 
 def run(seed: int, directory: pathlib.Path) -> str:
-    """See `tokenjax.reliability.fuzz`."""
+    """Convert the weights that the seed makes, there and back.
+
+    See `tokenjax.reliability.fuzz`.
+    """
     random = np.random.default_rng(seed)
     state = {
         key: random.standard_normal(shape).astype(np.float32)
@@ -115,7 +120,7 @@ def _write(directory: pathlib.Path, name: str, content: bytes) -> pathlib.Path:
 
 
 def _formats(state: State) -> dict[str, bytes]:
-    """File name -> content, one of each format."""
+    """Return the content of a file of each format, by its name."""
     return {
         "new.pt": torch_bytes(state),
         "old.pth": torch_bytes(state, old=True),
@@ -130,20 +135,20 @@ def _some_format(state: State, directory: pathlib.Path, random: Random) -> pathl
     return _write(directory, name, contents[name])
 
 
-def _whole_file(state: State, directory: pathlib.Path, random: Random) -> Any:
+def _whole_file(state: State, directory: pathlib.Path, random: Random) -> Made:
     return _some_format(state, directory, random), (state, False)
 
 
-def _other_floats(state: State, directory: pathlib.Path, random: Random) -> Any:
+def _other_floats(state: State, directory: pathlib.Path, random: Random) -> Made:
     dtype = [np.float64, np.float16][random.integers(2)]
     given = {key: array.astype(dtype) for key, array in state.items()}
     expected = {key: array.astype(np.float32) for key, array in given.items()}
     return _new_format(given, directory, random), (expected, False)
 
 
-def _wrapped(state: State, directory: pathlib.Path, random: Random) -> Any:
+def _wrapped(state: State, directory: pathlib.Path, random: Random) -> Made:
     names = ("state_dict", "model", "module", "ema", "model_ema", "model_state_dict")
-    content: Any = state
+    content: dict[str, Any] = dict(state)
     if random.integers(2):
         prefix = str(random.choice(["module.", "model.", "module.model."]))
         content = {prefix + key: array for key, array in state.items()}
@@ -152,8 +157,8 @@ def _wrapped(state: State, directory: pathlib.Path, random: Random) -> Any:
     return _write(directory, "x.pt", torch_bytes(content)), (state, False)
 
 
-def _wrong_values(state: State, directory: pathlib.Path, random: Random) -> Any:
-    """One key at fault, in one of many ways."""
+def _wrong_values(state: State, directory: pathlib.Path, random: Random) -> Made:
+    """Write weights with one key at fault, in one of many ways."""
     key = list(state)[random.integers(len(state))]
     array = state[key]
     dtype, value = [
@@ -186,8 +191,8 @@ def _new_format(state: State, directory: pathlib.Path, random: Random) -> pathli
     return _write(directory, name, content)
 
 
-def _damaged_zip(state: State, directory: pathlib.Path, random: Random) -> Any:
-    """Right or refused: it has checksums."""
+def _damaged_zip(state: State, directory: pathlib.Path, random: Random) -> Made:
+    """Write a damaged zip, which has checksums: it is right or refused."""
     content = torch_bytes(state) if random.integers(2) else torchscript_bytes(state)
     path = _write(directory, "x.pt", damage.damaged(content, random))
     try:
@@ -197,7 +202,7 @@ def _damaged_zip(state: State, directory: pathlib.Path, random: Random) -> Any:
     return path, (state if back.keys() == state.keys() else None, False)
 
 
-def _damaged_other(state: State, directory: pathlib.Path, random: Random) -> Any:
+def _damaged_other(state: State, directory: pathlib.Path, random: Random) -> Made:
     name, content = [
         ("x.pt", torch_bytes(state, old=True)),
         ("x.safetensors", safetensors_bytes(state)),
@@ -206,16 +211,16 @@ def _damaged_other(state: State, directory: pathlib.Path, random: Random) -> Any
 
 
 class _Code:
-    """On loading makes a folder, if anyone lets it."""
+    """Object whose pickle makes a folder when it is loaded, if anyone lets it."""
 
     def __init__(self, directory: pathlib.Path) -> None:
         self.call = os.mkdir, (str(directory / SENTINEL),)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
         return self.call
 
 
-def _code(state: State, directory: pathlib.Path, random: Random) -> Any:
+def _code(state: State, directory: pathlib.Path, random: Random) -> Made:
     content: dict[str, Any] = {**state, "payload": _Code(directory)}
     raw = pickle.dumps({"payload": _Code(directory)}, int(random.integers(5)))
     contents = [torch_bytes(content), torch_bytes(content, old=True), raw]
@@ -225,8 +230,8 @@ def _code(state: State, directory: pathlib.Path, random: Random) -> Any:
     return _write(directory, "x.pth", chosen), (None, True)
 
 
-def _hostile_zip(state: State, directory: pathlib.Path, random: Random) -> Any:
-    """Names outside, bombs, doubled members, lies about sizes."""
+def _hostile_zip(state: State, directory: pathlib.Path, random: Random) -> Made:
+    """Write names outside, bombs, doubled members or lies about sizes."""
     good = torch_bytes(state) if random.integers(2) else torchscript_bytes(state)
     with zipfile.ZipFile(io.BytesIO(good)) as archive:
         members = [(name, archive.read(name)) for name in archive.namelist()]
@@ -246,7 +251,7 @@ def _hostile_zip(state: State, directory: pathlib.Path, random: Random) -> Any:
     return _write(directory, "x.pt", content), (None, True)
 
 
-def _lying_safetensors(state: State, directory: pathlib.Path, random: Random) -> Any:
+def _lying_safetensors(state: State, directory: pathlib.Path, random: Random) -> Made:
     content = safetensors_bytes(state)
     length = struct.unpack("<Q", content[:8])[0]
     header = json.loads(content[8 : 8 + length])
@@ -270,7 +275,7 @@ def _lying_safetensors(state: State, directory: pathlib.Path, random: Random) ->
     return _write(directory, "x.safetensors", content), (None, True)
 
 
-def _no_weights(state: State, directory: pathlib.Path, random: Random) -> Any:
+def _no_weights(state: State, directory: pathlib.Path, random: Random) -> Made:
     contents = [b"", b"PK\x03\x04", b"PK\x05\x06" + bytes(18), random.bytes(300)]
     contents += (torch_bytes([1, 2]), torch_bytes({"epoch": 3}), b"{}", b"\x80\x02.")
     content = contents[random.integers(len(contents))]
@@ -278,7 +283,7 @@ def _no_weights(state: State, directory: pathlib.Path, random: Random) -> Any:
     return _write(directory, name, content), (None, True)
 
 
-KINDS: dict[str, Callable[[State, pathlib.Path, Random], Any]] = {
+KINDS: dict[str, Callable[[State, pathlib.Path, Random], Made]] = {
     "whole": _whole_file,
     "other floats": _other_floats,
     "wrapped": _wrapped,

@@ -1,4 +1,4 @@
-"""Damages input at random, a thousand times over, and sees that none of it gets by.
+"""Damage input at random, a thousand times over, and see that none of it gets by.
 
     python -m tokenjax.reliability.fuzz --seeds 1000 [--first 0] [--json fuzz.json] \\
         [--target images,configs,state_dicts,checkpoints] [--directory DIR]
@@ -39,12 +39,12 @@ MEMORY = 2**30
 
 
 class TooLongError(BaseException):
-    """Passes by every `except Exception` of what is tested."""
+    """Signal of a seed that takes too long; no `except Exception` stops it."""
 
 
 @dataclasses.dataclass
 class Outcome:
-    """What became of a target's seeds."""
+    """Results of a target's seeds."""
 
     target: str
     seeds: int = 0
@@ -54,13 +54,13 @@ class Outcome:
 
     @property
     def row(self) -> str:
-        """The line of the table."""
+        """Line of the table."""
         counts = f"{self.seeds:>6} {self.handled:>8} {self.refused:>8}"
         return f"{self.target:<12} {counts} {len(self.failures):>9}"
 
 
 def run_seed(target: str, seed: int, directory: pathlib.Path) -> str:
-    """One seed in an empty directory: "handled: ..." or "refused: ...".
+    """Run one seed in an empty directory; return "handled: ..." or "refused: ...".
 
     Raises: whatever the failure is.
     """
@@ -82,7 +82,7 @@ def run_seed(target: str, seed: int, directory: pathlib.Path) -> str:
 
 @contextlib.contextmanager
 def _deadline() -> Iterator[None]:
-    """Raises TooLongError after CPU_SECONDS; ends the program if even that is stuck."""
+    """Raise TooLongError after CPU_SECONDS; end the program if that is stuck too."""
 
     def stop(*_: object) -> None:
         raise TooLongError(f"took more than {CPU_SECONDS:g} s of processor time")
@@ -100,7 +100,7 @@ def _deadline() -> Iterator[None]:
 
 
 def run_target(target: str, first: int, seeds: int, directory: pathlib.Path) -> Outcome:
-    """Seeds first, first + 1, ... of one target, under a bar."""
+    """Run seeds first, first + 1, ... of one target, under a bar."""
     from tqdm import tqdm
 
     outcome = Outcome(target)
@@ -134,7 +134,10 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def main(argv: Sequence[str], values: flags.FlagValues) -> None:
-    """Raises: UserError for a target that is not there."""
+    """Run the targets that the flags ask for, and print the table.
+
+    Raises: UserError for a target that is not there.
+    """
     targets = values.target
     for target in targets:
         if target not in TARGETS:

@@ -1,4 +1,4 @@
-"""Which kills a chaos run deals out, and how one of them is done.
+"""Kills that a chaos run deals out, and how one of them is done.
 
 The kills are spread over the steps of the run, one in each of as many equal parts, so
 that the run gets on between them however slow the machine is. A kill waits until the
@@ -41,13 +41,13 @@ class Kill:
 
     @property
     def kind(self) -> str:
-        """SIGKILL, SIGTERM or "SIGKILL of process 1"."""
+        """Name of the signal, and the process it goes to: "SIGKILL of 1"."""
         return self.name + ("" if self.process is None else f" of {self.process}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a kill met, and what it left on the disk."""
+    """State of the run when a kill came, and of the disk after it."""
 
     hit: bool  # the run had not ended before it
     logged: int  # step
@@ -61,7 +61,7 @@ class Outcome:
 
 
 def plan(kills: int, steps: int, processes: int, seed: int) -> list[Kill]:
-    """The kills of a run of `steps`; a function of the seed."""
+    """Plan the kills of a run of `steps`, as a function of the seed."""
     random_ = random.Random(seed)
     planned = []
     for number in range(kills):
@@ -84,7 +84,7 @@ def plan(kills: int, steps: int, processes: int, seed: int) -> list[Kill]:
 def strike(
     kill: Kill, run: RunningProcesses, workdir: pathlib.Path, patience: float
 ) -> Outcome:
-    """Waits for the kill's moment, kills, and looks at what is left.
+    """Wait for the kill's moment, kill, and look at what is left.
 
     Raises: UserError if the run failed before the kill came.
     """
@@ -123,7 +123,7 @@ def strike(
 
 
 def logged_step(workdir: pathlib.Path) -> int:
-    """The step of the last whole row of metrics.jsonl; 0 without any."""
+    """Return the step of the last whole row of metrics.jsonl; 0 without any."""
     path = workdir / "metrics.jsonl"
     try:
         with open(path, "rb") as file:

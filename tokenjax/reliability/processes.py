@@ -21,7 +21,7 @@ class RunningProcesses:
         environment: dict[str, str] | None = None,
         join_seconds: int = 600,
     ):
-        """Starts them.
+        """Start them.
 
         Args:
           count: 1, or so many that meet on this machine's loopback.
@@ -36,18 +36,20 @@ class RunningProcesses:
         log.mkdir(parents=True, exist_ok=True)
         port = _free_port()
         for index, path in enumerate(self.logs):
-            meeting = [
-                "--config.distributed=True",
-                f"--config.cluster.coordinator_address=127.0.0.1:{port}",
-                f"--config.cluster.num_processes={count}",
-                f"--config.cluster.process_id={index}",
-                f"--config.cluster.join_seconds={join_seconds}",
-                # Whoever watches ends what hangs; a machine may sleep meanwhile.
-                "--config.cluster.heartbeat_seconds=600",
-            ] * (count > 1)
+            command = [*train_command(), *arguments]
+            if count > 1:
+                command += [
+                    "--config.distributed=True",
+                    f"--config.cluster.coordinator_address=127.0.0.1:{port}",
+                    f"--config.cluster.num_processes={count}",
+                    f"--config.cluster.process_id={index}",
+                    f"--config.cluster.join_seconds={join_seconds}",
+                    # Whoever watches ends what hangs; a machine may sleep meanwhile.
+                    "--config.cluster.heartbeat_seconds=600",
+                ]
             with open(path, "a") as output:
                 process = subprocess.Popen(
-                    [*train_command(), *arguments, *meeting],
+                    command,
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     env={**(environment or os.environ)},
@@ -55,17 +57,17 @@ class RunningProcesses:
             self.processes.append(process)
 
     def running(self) -> bool:
-        """Whether all of them still run."""
+        """Return whether all of them still run."""
         return all(process.poll() is None for process in self.processes)
 
     def signal(self, number: signal.Signals, only: int | None = None) -> None:
-        """Sends a signal to all of them, or to one."""
+        """Send a signal to all of them, or to one."""
         chosen = self.processes if only is None else [self.processes[only]]
         for process in chosen:
             process.send_signal(number)
 
     def wait(self, seconds: float) -> list[int] | None:
-        """Their exit statuses; None if one still runs after so long."""
+        """Wait for their exit statuses; None if one still runs after so long."""
         deadline = time.monotonic() + seconds
         try:
             return [
@@ -76,14 +78,14 @@ class RunningProcesses:
             return None
 
     def end(self) -> list[int]:
-        """Kills whatever still runs."""
+        """Kill whatever still runs, and return all exit statuses."""
         for process in self.processes:
             if process.poll() is None:
                 process.kill()
         return [process.wait() for process in self.processes]
 
     def output(self) -> str:
-        """What the first one that failed, or the first one, wrote last."""
+        """Return what the first one that failed, or the first one, wrote last."""
         failed = [
             log
             for log, process in zip(self.logs, self.processes, strict=True)

@@ -3,18 +3,18 @@
 import io
 import struct
 import zipfile
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 
 State = dict[str, np.ndarray]
 
 
-def torch_bytes(content: Any, old: bool = False) -> bytes:
-    """What torch.save writes of nested dicts of arrays; `old`: before PyTorch 1.6."""
+def torch_bytes(content: object, old: bool = False) -> bytes:
+    """Save nested dicts of arrays by torch.save; `old`: as before PyTorch 1.6."""
     import torch
 
-    def tensors(value: Any) -> Any:
+    def tensors(value: object) -> object:
         if isinstance(value, dict):
             return {key: tensors(item) for key, item in value.items()}
         if isinstance(value, np.ndarray):
@@ -27,14 +27,14 @@ def torch_bytes(content: Any, old: bool = False) -> bytes:
 
 
 def safetensors_bytes(state: State) -> bytes:
-    """What safetensors writes."""
+    """Save weights by safetensors."""
     import safetensors.numpy
 
     return safetensors.numpy.save(state)
 
 
 def torchscript_bytes(state: State) -> bytes:
-    """As torch.jit.save lays a module out that has the weights as attributes."""
+    """Lay weights out as torch.jit.save does a module with such attributes."""
     file, records = io.BytesIO(), []
     body = b"\x80\x02c__torch__.net\nNet\n)\x81}("
     for number, (key, array) in enumerate(state.items()):
@@ -61,12 +61,12 @@ def _whole(value: int) -> bytes:
     return b"J" + struct.pack("<i", value)
 
 
-def _tuple(values: Any) -> bytes:
+def _tuple(values: Iterable[int]) -> bytes:
     return b"(" + b"".join(_whole(value) for value in values) + b"t"
 
 
 def zip_bytes(members: list[tuple[str, bytes]], packed: bool = False) -> bytes:
-    """A zip file of these members, packed or stored."""
+    """Make a zip file of these members, packed or stored."""
     file = io.BytesIO()
     kind = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
     with zipfile.ZipFile(file, "w", kind) as archive:

@@ -1,7 +1,6 @@
 """Keys of DeMo's state_dict: those of its parts, below the original's names."""
 
 import dataclasses
-from typing import Any
 
 from tokenjax.convert.mapping import LINEAR, Entry, Table, batch_norm, linear, norm
 from tokenjax.convert.tables.camera_vit import camera_vit_table
@@ -9,14 +8,17 @@ from tokenjax.convert.tables.clip_vit import clip_vit_table
 from tokenjax.convert.tables.modality_fusion import modality_fusion_table
 from tokenjax.convert.tables.sdtps import sdtps_table
 from tokenjax.convert.tables.t2t_vit import t2t_vit_table
+from tokenjax.models.demo.camera_vit import CameraViT
+from tokenjax.models.demo.clip_vit import ClipVisionTransformer
 from tokenjax.models.demo.demo_backbone import make_backbone
 from tokenjax.models.demo.demo_model import DeMo
+from tokenjax.models.demo.t2t_vit import T2TViT
 
 
 def demo_table(model: DeMo) -> Table:
     """Return the table of the recorded state_dict's keys."""
     sizes = model.sizes()
-    backbone: Any = make_backbone(
+    backbone = make_backbone(
         sizes,
         model.image_size,
         model.stride_size,
@@ -26,8 +28,13 @@ def demo_table(model: DeMo) -> Table:
         model.dtype,
         model.remat,
     )
-    image_net = t2t_vit_table if sizes.tokens_type else camera_vit_table
-    table = clip_vit_table(backbone) if sizes.clip else image_net(backbone)
+    if isinstance(backbone, ClipVisionTransformer):
+        table = clip_vit_table(backbone)
+    elif isinstance(backbone, T2TViT):
+        table = t2t_vit_table(backbone)
+    else:
+        assert isinstance(backbone, CameraViT)
+        table = camera_vit_table(backbone)
     tables = [_below(table, "BACKBONE.base.", "backbone")]
     entries = []
     if sizes.clip and model.sie_camera:

@@ -13,7 +13,7 @@ stands in `image_opening`.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -66,7 +66,7 @@ def _upright(image: "Image") -> "Image":
     from PIL import Image as pillow
 
     turn = pillow.Transpose
-    orientation: Any = image.getexif().get(0x0112)
+    orientation = image.getexif().get(0x0112, 1)  # 1: as it is
     method = {
         2: turn.FLIP_LEFT_RIGHT,
         3: turn.ROTATE_180,

@@ -159,10 +159,11 @@ def _is_there(directory: Path, settings: dict[str, Any]) -> bool:
     return True
 
 
-def _differences(found: Any, wanted: dict[str, Any]) -> str:
+def _differences(found: object, wanted: dict[str, Any]) -> str:
     """Say in which settings two sets differ: "identities 8 there, 80 asked for"."""
     there = found.get("settings") if isinstance(found, dict) else None
-    if not isinstance(there, dict) or found.get("format") != FORMAT:
+    ours = isinstance(found, dict) and found.get("format") == FORMAT
+    if not ours or not isinstance(there, dict):
         return f"another format than {FORMAT}"
     return "; ".join(
         f"{name} {there.get(name)} there, {value} asked for"

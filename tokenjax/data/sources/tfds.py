@@ -6,7 +6,7 @@ into memory whole. Nothing is downloaded unless asked for.
 """
 
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
@@ -32,6 +32,9 @@ from tokenjax.data.sources.tfds_builder import open_builder
 from tokenjax.data.sources.tfds_reader import Reader
 from tokenjax.errors import DatasetError, unknown_name
 
+if TYPE_CHECKING:
+    from tensorflow_datasets.core import DatasetBuilder
+
 LAZY_STATISTICS_EXAMPLES = 1000  # decoded at load, so few of them
 
 CIFAR10_STATISTICS = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
@@ -49,7 +52,7 @@ def _subset(split: ArraySplit | LazySplit, indices: np.ndarray) -> Split:
     )
 
 
-def _check_features(builder: Any, image_key: str, label_key: str) -> None:
+def _check_features(builder: "DatasetBuilder", image_key: str, label_key: str) -> None:
     features = builder.info.features
     for key in (image_key, label_key):
         if key not in features:
@@ -68,7 +71,7 @@ def _check_features(builder: Any, image_key: str, label_key: str) -> None:
 
 
 def _divide(
-    builder: Any,
+    builder: "DatasetBuilder",
     readers: tuple[Reader, Reader],
     validation_fraction: float,
     split_seed: int,

@@ -12,9 +12,12 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tokenjax.errors import DatasetError, first_line
+
+if TYPE_CHECKING:
+    from tensorflow_datasets.core import DatasetBuilder
 
 PROBE_SECONDS = 3.0
 
@@ -43,7 +46,7 @@ def reachable(urls: Iterable[str], seconds: float) -> bool:
         return False
 
 
-def open_builder(name: str, data_dir: str, download: bool) -> Any:
+def open_builder(name: str, data_dir: str, download: bool) -> "DatasetBuilder":
     """Open the TFDS builder of a prepared set, or raise how to prepare it.
 
     Raises: DatasetError.

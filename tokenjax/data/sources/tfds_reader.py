@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,13 +10,16 @@ from tokenjax.data.dataset import ArraySplit, LazySplit
 from tokenjax.data.images.image_sizes import fit_array
 from tokenjax.errors import DatasetError, first_line, unknown_name
 
+if TYPE_CHECKING:
+    from tensorflow_datasets.core import DatasetBuilder
+
 
 class Reader:
     """One split of a prepared set: its examples in a fixed order, and their images."""
 
     def __init__(
         self,
-        builder: Any,
+        builder: "DatasetBuilder",
         split: str,
         image_size: int,
         image_key: str,
