@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from helpers.drawn_variables import drawn_variables
 
 from tokenjax import convert
 
@@ -13,10 +14,35 @@ OUTPUT_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4
 
 @functools.cache
 def start(model, batch=2):
-    """(variables, images) from drawn numbers."""
+    """Return drawn (variables, images); what is fixed is as the model makes it."""
     example = model.example_inputs(batch)
-    variables = jax.jit(model.init)(jax.random.key(0), *example)
+    variables = drawn_variables(model, *example)
+    if "constants" in variables:
+
+        def constants(key):
+            return model.init(key, *example)["constants"]
+
+        variables |= {"constants": jax.jit(constants)(jax.random.key(0))}
     return variables, jax.random.normal(jax.random.key(1), example[0].shape)
+
+
+@functools.cache
+def apply(model):
+    """Return the model's inference as one program, to be called with its inputs."""
+    return jax.jit(model.apply)
+
+
+@functools.cache
+def training_gradient(model):
+    """(variables, images, *more) -> sum of sines of the tokens, and its gradient."""
+
+    def loss(variables, images, *more):
+        rngs = {"dropout": jax.random.key(2)}
+        tokens, aux = model.apply(variables, images, *more, train=True, rngs=rngs)
+        assert aux["losses"] == {}
+        return jnp.sum(jnp.sin(tokens))
+
+    return jax.jit(jax.value_and_grad(loss))
 
 
 def parity_of_gradients(case, model, variables, inputs, recorded_names, assert_close):
@@ -53,18 +79,8 @@ def conversion_is_exact(case, model):
 def finite_gradients_reach_all(model, more=()):
     """In training, every parameter; `more` are the inputs after the images."""
     variables, images = start(model)
-
-    @jax.jit
-    def gradient(variables):
-        def loss(variables):
-            rngs = {"dropout": jax.random.key(2)}
-            tokens, aux = model.apply(variables, images, *more, train=True, rngs=rngs)
-            assert aux["losses"] == {}
-            return jnp.sum(jnp.sin(tokens))
-
-        return jax.grad(loss)(variables)
-
-    for path, leaf in jax.tree.leaves_with_path(gradient(variables)):
+    _, gradients = training_gradient(model)(variables, images, *more)
+    for path, leaf in jax.tree.leaves_with_path(gradients):
         assert np.isfinite(leaf).all(), path
         assert np.abs(leaf).max() > 0, path
 
@@ -73,11 +89,9 @@ def bfloat16_is_close(model, more=()):
     """And parameters stay float32."""
     half = model.clone(dtype="bfloat16")
     variables, images = start(model)
-    dtypes = jax.tree.map(lambda leaf: leaf.dtype, start(half)[0])
-    assert set(jax.tree.leaves(dtypes)) == {jnp.dtype("float32")}
-    exact, coarse = (
-        jax.jit(m.apply)(variables, images, *more)[0] for m in (model, half)
-    )
+    types = jax.eval_shape(half.init, jax.random.key(0), images, *more)
+    assert {leaf.dtype for leaf in jax.tree.leaves(types)} == {jnp.dtype("float32")}
+    exact, coarse = (apply(m)(variables, images, *more)[0] for m in (model, half))
     assert coarse.dtype == jnp.float32
     error = np.abs(coarse - exact).max()
     assert 0 < error < 0.05 * np.abs(exact).max()
@@ -85,16 +99,9 @@ def bfloat16_is_close(model, more=()):
 
 def remat_changes_nothing(model, more=()):
     """Neither outputs nor gradients, with dropout drawn alike."""
-    variables, images = start(model)
-
-    def loss(model, variables):
-        rngs = {"dropout": jax.random.key(2)}
-        tokens, _ = model.apply(variables, images, *more, train=True, rngs=rngs)
-        return jnp.sum(jnp.sin(tokens))
-
+    inputs = (*start(model), *more)
     plain, again = (
-        jax.jit(jax.value_and_grad(functools.partial(loss, m)))(variables)
-        for m in (model, model.clone(remat=True))
+        training_gradient(m)(*inputs) for m in (model, model.clone(remat=True))
     )
     close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
     jax.tree.map(close, plain, again)
@@ -120,8 +127,9 @@ def compiles_once_per_shape(model, more=lambda batch: ()):
 def intermediates_are_asked_for(model, keys, more=()):
     """The same keys either way, None unless asked for."""
     variables, images = start(model)
-    _, without = model.apply(variables, images, *more)
-    _, aux = model.clone(return_intermediate=True).apply(variables, images, *more)
+    asking = model.clone(return_intermediate=True)
+    _, without = jax.eval_shape(model.apply, variables, images, *more)
+    _, aux = jax.eval_shape(asking.apply, variables, images, *more)
     assert set(without) == set(aux) == {"losses", *keys}
     assert all(without[key] is None and aux[key] is not None for key in keys)
 

@@ -56,18 +56,31 @@ def load(golden):
     return read
 
 
+@functools.cache
+def inferred(case):
+    """Gradients of the images, and all outputs, by one program."""
+    model, variables, images, cameras = recorded(case)
+
+    def loss(images):
+        outputs = model.apply(variables, images, cameras)
+        return jnp.sum(outputs["features"]["concat"] * case["input/cotangent"]), outputs
+
+    return jax.jit(jax.grad(loss, has_aux=True))(images)
+
+
 @pytest.mark.parametrize("name", EVALUATED)
 def test_features_of_every_pattern_and_of_missing_modalities(load, assert_close, name):
-    case, model, variables, images, cameras = load(name)
-    for prefix, missing in {"": (), **MISSING}.items():
-        outputs = jax.jit(functools.partial(model.apply, missing=missing))(
-            variables, images, cameras
-        )
+    case, model, *inputs = load(name)
+    found = {"": inferred(case)[1]}
+    for prefix, missing in MISSING.items():
+        apply = functools.partial(model.apply, missing=missing)
+        found[prefix] = jax.jit(apply)(*inputs)
+    for prefix, outputs in found.items():
         for pattern, feature in PATTERNS.items():
             expected = case[f"output/{prefix}{pattern}"]
             assert_close(outputs["features"][feature], expected, 1e-5, prefix + pattern)
     if model.fusion == "sdtps":
-        mask = model.apply(variables, images, cameras)["aux"]["mask"]
+        mask = found[""]["aux"]["mask"]
         for modality in NAMES:
             expected = case[f"output/mask_{modality}"]
             np.testing.assert_array_equal(mask[modality], expected)
@@ -75,13 +88,8 @@ def test_features_of_every_pattern_and_of_missing_modalities(load, assert_close,
 
 @pytest.mark.parametrize("name", EVALUATED)
 def test_image_gradients_in_inference(load, assert_close, name):
-    case, model, variables, images, cameras = load(name)
-
-    def loss(images):
-        outputs = model.apply(variables, images, cameras)
-        return jnp.sum(outputs["features"]["concat"] * case["input/cotangent"])
-
-    gradients = jax.jit(jax.grad(loss))(images)
+    case, *_ = load(name)
+    gradients, _ = inferred(case)
     for modality in NAMES:
         expected = case[f"grad_input/{modality}"].transpose(0, 2, 3, 1)
         assert_close(gradients[modality], expected, 1e-4, modality)

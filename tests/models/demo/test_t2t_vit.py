@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.drawn_variables import drawn_variables
 
 from tokenjax import convert, models
 from tokenjax.convert.pretrained import load_pretrained
@@ -177,9 +178,8 @@ def test_the_random_features_are_orthogonal_rows():
 def test_the_camera_reaches_every_token():
     model = small(sie_xishu=2.0, return_intermediate=True)
     variables, images = checks.start(model)
-    apply = jax.jit(model.apply)
     one, other = (
-        apply(variables, images, jnp.array(cameras))[1]["embedded"]
+        checks.apply(model)(variables, images, jnp.array(cameras))[1]["embedded"]
         for cameras in ([2, 1], [0, 0])
     )
     embedding = variables["params"]["sie_embed"]
@@ -200,7 +200,7 @@ def test_finite_gradients_reach_all(tokens_type):
 def test_only_the_performer_has_dropout_of_its_own(tokens_type):
     model = small(tokens_type)
     variables, images = checks.start(model)
-    plain = jax.jit(model.apply)(variables, images, CAMERAS)[0]
+    plain = checks.apply(model)(variables, images, CAMERAS)[0]
     apply = jax.jit(functools.partial(model.apply, train=True))
     key = {"dropout": jax.random.key(0)}
     trained = apply(variables, images, CAMERAS, rngs=key)[0]
@@ -270,7 +270,7 @@ def test_demo_runs_on_it_and_converts():
         name: np.float32(generator.normal(size=value.shape))
         for name, value in images.items()
     }
-    variables = jax.jit(model.init)(jax.random.key(0), images, cameras)
+    variables = drawn_variables(model, images, cameras)
     apply = jax.jit(model.apply)
     outputs = apply(variables, images, cameras)
     assert outputs["features"]["direct"].shape == (2, 48)
