@@ -32,7 +32,7 @@ def test_a_study(started):
     study, root, jobs, only, again = started[0]
     assert "recorded" in study.variants
     assert (root, jobs, only) == (pathlib.Path("runs/study_vdpa-default"), 2, "")
-    assert again[:3] == [sys.executable, "-m", "tokenjax.study"]
+    assert again[:3] == [sys.executable, "-m", "tokenjax"]
 
 
 def test_an_ablation_of_a_training_configuration(started):
@@ -43,7 +43,8 @@ def test_an_ablation_of_a_training_configuration(started):
     assert root == pathlib.Path("runs/routing-cifar10-ablation")
     assert (jobs, only) == (1, "a/b/0")
     assert again[3:] == [
-        *("--config=configs/routing.py:cifar10", "--config.seed=7", "--run=a/b/0")
+        "study",
+        *("--config=configs/routing.py:cifar10", "--config.seed=7", "--run=a/b/0"),
     ]
 
 
