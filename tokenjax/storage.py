@@ -6,7 +6,8 @@ another name and renamed.
 
 A checkpoint carries the number of its format, `FORMAT`. An earlier one is read, one
 without a number (of before there were numbers) too; a later one is refused. 1 is the
-layout told here and in `tokenjax.training.checkpoints.checkpoint_files`.
+layout told here; a run's checkpoints have formats of their own
+(`tokenjax.training.checkpoints.checkpoint_files`).
 """
 
 import contextlib
@@ -56,14 +57,14 @@ def read_json(path: pathlib.Path) -> Any:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
-def check_format(number: Any, where: pathlib.Path) -> None:
-    """Raises: CheckpointError for a format that is not known here."""
+def check_format(number: object, where: pathlib.Path, newest: int = FORMAT) -> None:
+    """Raises: CheckpointError for a format after the newest that is known here."""
     if not isinstance(number, int) or number < 0:
         raise DamagedCheckpointError(f"{where} is damaged: its format is {number!r}")
-    if number > FORMAT:
+    if number > newest:
         raise CheckpointError(
             f"{where} has checkpoint format {number}, this tokenjax reads up to "
-            f"{FORMAT}: a newer tokenjax made it, install that one"
+            f"{newest}: a newer tokenjax made it, install that one"
         )
 
 
