@@ -1,4 +1,4 @@
-"""What settings choose by name: all of it works, more can be added, nothing is guessed."""
+"""What settings choose by name: all of it works, and more can be added."""
 
 import dataclasses
 

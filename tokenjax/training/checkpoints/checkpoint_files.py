@@ -138,7 +138,7 @@ class CheckpointFiles:
         return True
 
     def write_checksums(self, step: int) -> None:
-        """Write those of a step, all on the disk, that Orbax is about to rename or has."""
+        """Write those of a step, all on the disk, that Orbax renames now or has."""
         found = sorted(self.root.glob(f"{step}{_TEMPORARY}*"))
         checksums = {}
         for item in ("state", "metrics"):

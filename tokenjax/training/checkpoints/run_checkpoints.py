@@ -44,7 +44,7 @@ class _Manager(ocp.CheckpointManager):
     """Orbax's, without a counting of steps that would upset `signals.StopRequest`'s."""
 
     def reached_preemption(self, step: int) -> bool:
-        """The loop asks for itself."""
+        """Return no: the loop asks for itself."""
         del step
         return False
 
