@@ -11,8 +11,9 @@ seed) and what answers to it: class_weights, sampler, logit_adjustment.
 
 from ml_collections import ConfigDict
 
-from configs import vit
 from tokenjax.training import select_variant
+
+from . import vit
 
 
 def get_config(variant: str = "default") -> ConfigDict:

@@ -9,8 +9,9 @@ What configs/vit.py trains, with another attention.
 
 from ml_collections import ConfigDict
 
-from configs import vit
 from tokenjax.training import select_variant
+
+from . import vit
 
 
 def get_config(variant: str = "default") -> ConfigDict:

@@ -1,79 +1,140 @@
-"""What the entry points share: flags, clean errors, quiet libraries, compilation cache.
+"""Run a command as its program: flags, clean errors, quiet libraries.
 
 A `UserError`, a bad flag or a bad configuration ends the program with one line on
 stderr and exit status 2. Any other exception is a bug and keeps its traceback.
 """
 
+import contextlib
+import faulthandler
 import logging as python_logging
 import os
 import pathlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from absl import app, flags, logging
+from absl import flags, logging
+from ml_collections import config_flags
 
-from tokenjax import disk_errors
+from tokenjax import allocator, command_help, commands, disk_errors, plugins
 from tokenjax.config_files import BadConfigError, ConfigFileParser
 from tokenjax.errors import UserError
 from tokenjax.plain_values import check_plain
 
-# Huge pages; one heap, that threads share and that keeps what is freed (up to 1 TiB):
-# large blocks of another thread would be mapped apart, whatever mmap_max says.
-ALLOCATOR = (
-    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.arena_max=1:"
-    "glibc.malloc.trim_threshold=1099511627776"
-)
 
+def run(name: str, argv: Sequence[str] | None = None) -> None:
+    """Run the command of that name in this process, which it makes its own.
 
-def run(main: Callable[[list[str]], None]) -> None:
-    """Parses the flags and calls `main` with what is left of argv."""
-    _tune_allocator()
+    Args:
+      name: one of `commands.names()`.
+      argv: the program and the command's flags; this process's own if None.
+
+    Raises: SystemExit with status 2 after a user's mistake, or with the command's own.
+    """
+    arguments = list(sys.argv if argv is None else argv)
     # Before TensorFlow or jax start. Their notes on oneDNN and absent TPUs help nobody.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    logging.get_absl_handler().addFilter(_Quiet())
-    sys.unraisablehook = _without_closed_loops
-    app.run(lambda argv: _guard(main, argv), flags_parser=_parse_flags)
+    if not command_help.is_asked_for(arguments):
+        allocator.start_again()
+        logging.use_absl_handler()
+        logging.get_absl_handler().addFilter(_QUIET)
+        if flags.FLAGS["verbosity"].using_default_value:
+            logging.set_verbosity(logging.INFO)
+        sys.unraisablehook = _without_closed_loops
+        with contextlib.suppress(Exception):  # a notebook's stderr is no file
+            faulthandler.enable()
+    run_here(commands.load(name), arguments)
 
 
-def _tune_allocator() -> None:
-    """Starts this program again with glibc's allocator on huge pages that it keeps.
+def run_here(command: commands.Command, argv: Sequence[str]) -> None:
+    """Run a command and leave this process's settings as they are.
 
-    Each step on CPU allocates its hundreds of megabytes anew, and each product its
-    packed operands. Faulting them in by pages of 4 KiB took a third of a training step
-    (docs/results.md), by pages of 2 MiB still a tenth of an inference and, after other
-    programs had their turn, a third of a step (docs/benchmarks.md). glibc reads the
-    settings at the start of a process alone. A user's own GLIBC_TUNABLES are kept.
+    Raises: SystemExit, see `run`.
     """
-    if not sys.platform.startswith("linux") or "GLIBC_TUNABLES" in os.environ:
+    if command_help.is_asked_for(argv):
+        print(command_help.describe(command, argv))
         return
-    os.environ["GLIBC_TUNABLES"] = ALLOCATOR
-    sys.stdout.flush()
-    os.execv(sys.executable, sys.orig_argv)
+    _guard(lambda argv: execute(command, argv, flags.FlagValues()), list(argv))
+
+
+def execute(
+    command: commands.Command, argv: Sequence[str], values: flags.FlagValues
+) -> None:
+    """Parse the flags into `values`, which holds none yet, and do the command.
+
+    Plugins and --import come first: what they add is known when flags are checked.
+
+    Raises: UserError.
+    """
+    plugins.load_installed()
+    plugins.import_modules(plugins.named_in(argv))
+    command.define_flags(argv, values)
+    plugins.define_flag(values)
+    _add_library_flags(values)
+    rest = parse(values, list(argv))
+    if len(rest) > 1:
+        raise UserError(f"unexpected argument {rest[1]!r}: every option is a flag")
+    allocator.say_if_started_again()
+    command.main(argv, values)
+
+
+def _add_library_flags(values: flags.FlagValues) -> None:
+    """Add what absl and the modules imported so far have defined, --verbosity first."""
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if name == flag.name and name not in values:
+            values[name] = flag
+    flags.FLAGS.mark_as_parsed()
+
+
+def define_config(
+    argv: Sequence[str],
+    values: flags.FlagValues,
+    meaning: str = "configs/NAME.py[:variant]; --config.KEY=VALUE sets a key of it",
+) -> None:
+    """Define --config, which must be given, and a flag for each key set in `argv`."""
+    config_flags.DEFINE_config_file(
+        "config", None, meaning, values, sys_argv=list(argv)
+    )
+    flags.mark_flag_as_required("config", values)
+
+
+def define_workdir(
+    values: flags.FlagValues, default: str = "runs/<config name>-<variant>"
+) -> None:
+    """Define --workdir; the default is the command's to find."""
+    flags.DEFINE_string("workdir", "", f"default: {default}", flag_values=values)
+
+
+def define_jobs(values: flags.FlagValues, jobs: int) -> None:
+    """Define what commands of many runs share: --jobs, and --run for one of them."""
+    text = "runs at a time, each on its share of the cores"
+    flags.DEFINE_integer("jobs", jobs, text, flag_values=values)
+    text = "one run alone, by name (what --jobs start)"
+    flags.DEFINE_string("run", "", text, flag_values=values)
 
 
 def enable_compilation_cache() -> None:
-    """Keeps compiled programs over runs, in JAX_COMPILATION_CACHE_DIR or ~/.cache."""
+    """Keep compiled programs over runs, in JAX_COMPILATION_CACHE_DIR or ~/.cache."""
     import jax
 
     if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
-        base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-        cache = pathlib.Path(base) / "tokenjax" / "jax"
+        base = os.environ.get("XDG_CACHE_HOME")
+        try:
+            cache = pathlib.Path(base or pathlib.Path.home() / ".cache")
+        except RuntimeError:  # a user without a home, as in a container
+            return
+        cache = cache / "tokenjax" / "jax"
         jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
-def config_path(config_flag: flags.FlagHolder) -> str:
-    """configs/vdpa.py:fashion_mnist, as it was given."""
-    flag: Any = flags.FLAGS[config_flag.name]
-    return flag.config_filename
-
-
-def config_name_and_variant(config_flag: flags.FlagHolder) -> tuple[str, str]:
-    """("vdpa", "fashion_mnist") of --config configs/vdpa.py:fashion_mnist."""
-    path, _, variant = config_path(config_flag).partition(":")
+def config_name_and_variant(values: flags.FlagValues) -> tuple[str, str]:
+    """Return ("vdpa", "fashion_mnist") of --config configs/vdpa.py:fashion_mnist."""
+    flag: Any = values["config"]
+    path, _, variant = flag.config_filename.partition(":")
     return pathlib.Path(path).stem, variant or "default"
 
 
@@ -151,6 +212,9 @@ class _Quiet(python_logging.Filter):
         return not (library and told)
 
 
+_QUIET = _Quiet()
+
+
 def _without_closed_loops(unraisable: Any) -> None:
     """Prints what no caller can catch, but for the echo of a save that failed.
 
@@ -183,13 +247,6 @@ def fail(message: str) -> NoReturn:
     """One line on stderr, exit status 2."""
     print(f"error: {message}", file=sys.stderr, flush=True)
     sys.exit(2)
-
-
-def _parse_flags(argv: list[str]) -> list[str]:
-    try:
-        return parse(flags.FLAGS, argv)
-    except UserError as error:
-        fail(str(error))
 
 
 def parse(values: flags.FlagValues, argv: list[str]) -> list[str]:
@@ -233,5 +290,10 @@ def _unknown_key(error: Exception) -> str:
 
 def _without_class(message: str) -> str:
     """The line that says what is wrong, without an exception's class in front."""
+    missing = re.fullmatch(
+        r"flag --(\w+)=None: Flag --\w+ must have a value .*", message
+    )
+    if missing:
+        return f"--{missing[1]} must be given"
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return re.sub(r"^(FATAL )?([\w.]*Error: )?", "", lines[0] if lines else message)

@@ -6,17 +6,21 @@ configuration is used. A file is a program and may fail in any way; what it rais
 told with the line that raised it.
 """
 
+import contextlib
 import pathlib
 import sys
-import traceback
 import types
+from collections.abc import Iterator
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict
 
+from tokenjax import user_code
 from tokenjax.errors import UserError, shown
 
+# Ours: in a wheel within the package, in a checkout beside it.
+SHIPPED = tuple(pathlib.Path(__file__).parents[n] / "configs" for n in (0, 1))
 _MODULE = "tokenjax_config"  # its name while it runs: dataclasses look it up
 
 
@@ -46,7 +50,7 @@ def load_config(path_and_variant: str) -> ConfigDict:
     Raises: UserError.
     """
     name, separator, variant = path_and_variant.partition(":")
-    path = pathlib.Path(name)
+    path = _find(name)
     if not name or not path.is_file():
         if name and path.is_dir():
             raise UserError(f"--config: {shown(name)} is a directory, not a file")
@@ -56,7 +60,8 @@ def load_config(path_and_variant: str) -> ConfigDict:
     except UserError as error:  # select_variant's, of an unknown one
         raise UserError(f"--config: {shown(name)}: {error}") from error
     except (Exception, SystemExit) as error:
-        raise UserError(f"--config: {shown(name)}: {_told(error, name)}") from error
+        reason = user_code.told(error, str(path))
+        raise UserError(f"--config: {shown(name)}: {reason}") from error
     if not isinstance(config, ConfigDict):
         raise UserError(
             f"--config: {shown(name)}: get_config returned {type(config).__name__}, "
@@ -65,27 +70,37 @@ def load_config(path_and_variant: str) -> ConfigDict:
     return config
 
 
+def _find(name: str) -> pathlib.Path:
+    """Return the file of that path or, where there is none, ours of that name.
+
+    "configs/vdpa.py" and "vdpa" are ours wherever the program is started.
+    """
+    path = pathlib.Path(name)
+    by_path = path.parent == pathlib.Path("configs") and path.suffix == ".py"
+    if path.exists() or not (by_path or name.isidentifier()):
+        return path
+    candidates = [folder / f"{path.stem}.py" for folder in SHIPPED]
+    return next((each for each in candidates if each.is_file()), path)
+
+
+@contextlib.contextmanager
+def _importing_from(module: types.ModuleType, folder: pathlib.Path) -> Iterator[None]:
+    """Let a file `import mine`, or `from . import mine`, what lies beside it."""
+    module.__package__, module.__path__ = _MODULE, [str(folder)]
+    for name in [name for name in sys.modules if name.startswith(f"{_MODULE}.")]:
+        del sys.modules[name]  # of a file in another folder, or as it was before
+    sys.modules[_MODULE] = module
+    with user_code.searched_first(folder):
+        yield
+
+
 def _run(path: pathlib.Path, variant: list[str]) -> Any:
     module = types.ModuleType(_MODULE)
     module.__file__ = str(path)
     code = compile(path.read_bytes(), str(path), "exec")
-    sys.modules[_MODULE] = module
-    exec(code, module.__dict__)
-    get_config = getattr(module, "get_config", None)
-    if not callable(get_config):
-        raise UserError("it has no function get_config")
-    return get_config(*variant)
-
-
-def _told(error: BaseException, name: str) -> str:
-    """The error's kind and first line, and the last line of the file on its way."""
-    message = str(error).strip().partition("\n")[0]
-    lines = [
-        frame.lineno
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == name
-    ]
-    if isinstance(error, SyntaxError):
-        message, lines = error.msg, [error.lineno]
-    where = f" (line {lines[-1]})" if lines and lines[-1] else ""
-    return f"{type(error).__name__}: {shown(message)}{where}"
+    with _importing_from(module, path.parent):
+        exec(code, module.__dict__)
+        get_config = getattr(module, "get_config", None)
+        if not callable(get_config):
+            raise UserError("it has no function get_config")
+        return get_config(*variant)

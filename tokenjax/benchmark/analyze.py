@@ -14,6 +14,7 @@ FLOPs are those of the program that runs: tokens dropped by then are not counted
 
 import json
 import pathlib
+import runpy
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -244,7 +245,4 @@ def _figure_path(
 
 
 if __name__ == "__main__":
-    from tokenjax.command_line import run
-
-    define_flags()
-    run(main)
+    runpy.run_module("tokenjax.commands.analyze", run_name="__main__")

@@ -9,6 +9,7 @@ gallery for a few queries again, in numpy and float64, and compares their AP.
 """
 
 import resource
+import runpy
 import sys
 import time
 from collections.abc import Sequence
@@ -181,11 +182,4 @@ def peak_memory() -> int:
 
 
 if __name__ == "__main__":
-    from tokenjax import command_line as program
-
-    def start(argv: list[str]) -> None:
-        program.enable_compilation_cache()
-        main(argv)
-
-    define_flags()
-    program.run(start)
+    runpy.run_module("tokenjax.commands.retrieval_cost", run_name="__main__")

@@ -11,6 +11,7 @@ to send a quarter of the patches, against full_compute. All are timed in turns.
 """
 
 import operator
+import runpy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -221,11 +222,4 @@ def draw(costs: Sequence[turns.Cost], dtype: str, path: str) -> None:
 
 
 if __name__ == "__main__":
-    from tokenjax import command_line as program
-
-    def start(argv: list[str]) -> None:
-        program.enable_compilation_cache()
-        main(argv)
-
-    define_flags()
-    program.run(start)
+    runpy.run_module("tokenjax.commands.routing_cost", run_name="__main__")

@@ -16,6 +16,7 @@ cost falls into the interval without. Exit status 1 if a limit is exceeded.
 """
 
 import pathlib
+import runpy
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from tokenjax import command_line, storage
+from tokenjax import storage
 from tokenjax.benchmark import hardware, overhead_runs
 from tokenjax.benchmark.command_line import check_file, check_no_arguments
 from tokenjax.errors import UserError, unknown_name
@@ -153,5 +154,4 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 if __name__ == "__main__":
-    define_flags()
-    command_line.run(main)
+    runpy.run_module("tokenjax.commands.training_overhead", run_name="__main__")

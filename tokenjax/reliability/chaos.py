@@ -16,34 +16,20 @@ survived. Output of the killed processes: killed/log-*.txt.
 import dataclasses
 import json
 import pathlib
+import runpy
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tqdm
 from absl import flags
 
-from tokenjax import command_line, storage
+from tokenjax import storage
 from tokenjax.errors import UserError
 from tokenjax.reliability import kills
 from tokenjax.reliability.processes import RunningProcesses
 
-CONFIG = flags.DEFINE_string("config", "configs/vdpa.py", "configs/NAME.py[:variant]")
-OVERRIDES = flags.DEFINE_list(
-    "overrides",
-    "data.image_size=16,model.embed_dim=16,model.depth=1,model.num_heads=2,"
-    "model.drop=0.1,ema_decay=0.9,schedule.warmup_epochs=0",
-    "laid over the configuration, to make it small and quick: key=value,...",
-)
-KILLS = flags.DEFINE_integer("kills", 50, "how many", 1)
-WORKDIR = flags.DEFINE_string("workdir", "runs/chaos", "must not exist yet")
-PROCESSES = flags.DEFINE_integer("processes", 1, "of the run, on this machine", 1)
-STEPS = flags.DEFINE_integer("steps", 0, "of the run; 0: 20 for every kill", 0)
-SAVE_EVERY = flags.DEFINE_integer("save_every", 5, "steps", 1)
-SEED = flags.DEFINE_integer("seed", 0, "of the kills")
-PATIENCE = flags.DEFINE_float(
-    "patience", 300.0, "seconds until a process that survived the other is ended"
-)
 COMPARED = ("train/loss", "train/gradient_norm")
 
 
@@ -74,20 +60,49 @@ class Plan:
         return RunningProcesses(self.processes, arguments, workdir, join_seconds=120)
 
 
-def main(_: list[str]) -> None:
-    """Raises: UserError for whatever a user can mend."""
-    command_line.enable_compilation_cache()
-    plan = Plan(
-        config=CONFIG.value,
-        overrides=OVERRIDES.value,
-        kills=KILLS.value,
-        processes=PROCESSES.value,
-        steps=STEPS.value or 20 * KILLS.value,
-        save_every=SAVE_EVERY.value,
-        seed=SEED.value,
-        patience=PATIENCE.value,
+def define_flags(values: flags.FlagValues) -> None:
+    """Define the run, and its kills."""
+    options: Any = {"flag_values": values}
+    flags.DEFINE_string(
+        "config", "configs/vdpa.py", "configs/NAME.py[:variant]", **options
     )
-    report = run(plan, pathlib.Path(WORKDIR.value))
+    flags.DEFINE_list(
+        "overrides",
+        "data.image_size=16,model.embed_dim=16,model.depth=1,model.num_heads=2,"
+        "model.drop=0.1,ema_decay=0.9,schedule.warmup_epochs=0",
+        "laid over the configuration, to make it small and quick: key=value,...",
+        **options,
+    )
+    flags.DEFINE_integer("kills", 50, "how many", 1, **options)
+    flags.DEFINE_string("workdir", "runs/chaos", "must not exist yet", **options)
+    flags.DEFINE_integer("processes", 1, "of the run, on this machine", 1, **options)
+    flags.DEFINE_integer("steps", 0, "of the run; 0: 20 for every kill", 0, **options)
+    flags.DEFINE_integer("save_every", 5, "steps", 1, **options)
+    flags.DEFINE_integer("seed", 0, "of the kills", **options)
+    flags.DEFINE_float(
+        "patience",
+        300.0,
+        "seconds until a process that survived the other is ended",
+        **options,
+    )
+
+
+def main(argv: Sequence[str], values: flags.FlagValues) -> None:
+    """Run, kill, print the verdict; exit status 1 if a kill was not survived.
+
+    Raises: UserError for whatever a user can mend.
+    """
+    plan = Plan(
+        config=values.config,
+        overrides=values.overrides,
+        kills=values.kills,
+        processes=values.processes,
+        steps=values.steps or 20 * values.kills,
+        save_every=values.save_every,
+        seed=values.seed,
+        patience=values.patience,
+    )
+    report = run(plan, pathlib.Path(values.workdir))
     print(table(report))
     if not report["passed"]:
         sys.exit(1)
@@ -227,4 +242,4 @@ def _yes(value: bool) -> str:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    runpy.run_module("tokenjax.commands.chaos", run_name="__main__")

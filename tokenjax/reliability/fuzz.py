@@ -19,16 +19,17 @@ import importlib.util
 import json
 import pathlib
 import resource
+import runpy
 import shutil
 import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from absl import flags, logging
 
-from tokenjax import command_line
 from tokenjax.errors import UserError, unknown_name
 
 TARGETS = ("checkpoints", "configs", "images", "state_dicts")
@@ -120,9 +121,21 @@ def run_target(target: str, first: int, seeds: int, directory: pathlib.Path) -> 
     return outcome
 
 
-def main(_: list[str]) -> None:
+def define_flags(values: flags.FlagValues) -> None:
+    """Define what is damaged, and how often."""
+    options: Any = {"flag_values": values}
+    flags.DEFINE_list("target", list(TARGETS), f"of {', '.join(TARGETS)}", **options)
+    flags.DEFINE_integer("seeds", 1000, "how many", lower_bound=1, **options)
+    flags.DEFINE_integer("first", 0, "the first of them", lower_bound=0, **options)
+    flags.DEFINE_string("json", "", "a file to write the table to as well", **options)
+    flags.DEFINE_string(
+        "directory", "", "where seeds work; default: a temporary one", **options
+    )
+
+
+def main(argv: Sequence[str], values: flags.FlagValues) -> None:
     """Raises: UserError for a target that is not there."""
-    targets = FLAGS.target
+    targets = values.target
     for target in targets:
         if target not in TARGETS:
             raise UserError(unknown_name("target", target, TARGETS))
@@ -132,11 +145,11 @@ def main(_: list[str]) -> None:
             "name the other targets"
         )
     logging.set_verbosity(logging.ERROR)  # what is passed over is said by the thousand
-    given = FLAGS.directory
+    given = values.directory
     with tempfile.TemporaryDirectory() as temporary:
         directory = pathlib.Path(given or temporary) / "seed"
         outcomes = [
-            run_target(target, FLAGS.first, FLAGS.seeds, directory)
+            run_target(target, values.first, values.seeds, directory)
             for target in targets
         ]
     print(f"{'target':<12} {'seeds':>6} {'handled':>8} {'refused':>8} {'failures':>9}")
@@ -144,18 +157,11 @@ def main(_: list[str]) -> None:
         print(outcome.row)
         for seed, error in outcome.failures.items():
             print(f"  seed {seed}: {error}")
-    if FLAGS.json:
+    if values.json:
         text = json.dumps([dataclasses.asdict(o) for o in outcomes], indent=2)
-        pathlib.Path(FLAGS.json).write_text(text + "\n")
+        pathlib.Path(values.json).write_text(text + "\n")
     sys.exit(1 if any(outcome.failures for outcome in outcomes) else 0)
 
 
-FLAGS = flags.FLAGS
-
 if __name__ == "__main__":
-    flags.DEFINE_list("target", list(TARGETS), f"of {', '.join(TARGETS)}")
-    flags.DEFINE_integer("seeds", 1000, "how many", lower_bound=1)
-    flags.DEFINE_integer("first", 0, "the first of them", lower_bound=0)
-    flags.DEFINE_string("json", "", "a file to write the table to as well")
-    flags.DEFINE_string("directory", "", "where seeds work; default: a temporary one")
-    command_line.run(main)
+    runpy.run_module("tokenjax.commands.fuzz", run_name="__main__")

@@ -1,4 +1,4 @@
-"""train.py as processes of one run, to be signalled and waited for."""
+"""`tokenjax train` as processes of one run, to be signalled and waited for."""
 
 import os
 import pathlib
@@ -8,11 +8,9 @@ import subprocess
 import sys
 import time
 
-REPOSITORY = pathlib.Path(__file__).parents[2]
-
 
 class RunningProcesses:
-    """`count` processes of train.py that make one run; output goes to files."""
+    """`count` processes of `tokenjax train` that make one run; output goes to files."""
 
     def __init__(
         self,
@@ -26,7 +24,7 @@ class RunningProcesses:
 
         Args:
           count: 1, or so many that meet on this machine's loopback.
-          arguments: of train.py.
+          arguments: of the command.
           log: a directory, made; output of process i is appended to log-<i>.txt.
           environment: of the processes; this one's if None.
           join_seconds: how long they wait for each other.
@@ -49,8 +47,7 @@ class RunningProcesses:
             with open(path, "a") as output:
                 process = subprocess.Popen(
                     [
-                        sys.executable,
-                        str(REPOSITORY / "train.py"),
+                        *(sys.executable, "-m", "tokenjax", "train"),
                         *arguments,
                         *meeting,
                     ],

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers.entry_points import run_in_process
 from PIL import Image
 
 from tokenjax.data.people import synthetic_reid
@@ -217,10 +218,11 @@ def test_each_modality_carries_identity():
         assert near < 0.95 * far, modality
 
 
-def test_the_command(tmp_path, capsys):
+def test_the_command(tmp_path):
     flags = "--identities 4 --seed 2 --height 32 --width 16 --images_per_camera 1"
-    synthetic_reid.main(["--output", str(tmp_path / "set"), *flags.split()])
-    assert "4 identities" in capsys.readouterr().out
+    finished = run_in_process("data", "--output", tmp_path / "set", *flags.split())
+    assert finished.returncode == 0
+    assert "4 identities" in finished.stdout
     found = json.loads((tmp_path / "set" / MANIFEST).read_text())
     assert found["format"] == synthetic_reid.FORMAT
     assert found["settings"]["seed"] == 2

@@ -16,10 +16,9 @@ identities or cameras leave those that were there as they are. Everything is dra
 pictures exists, and none of them stands for RGBNT201's difficulty.
 """
 
-import argparse
 import json
+import runpy
 import shutil
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +32,7 @@ from tokenjax.data.people.person_cameras import aim, draw_camera, record
 from tokenjax.data.people.person_drawing import paint_person
 from tokenjax.data.people.person_skeleton import draw_pose
 from tokenjax.data.sources.clutter_drawing import paint_background, paint_foreground
-from tokenjax.errors import DatasetError, UserError
+from tokenjax.errors import DatasetError
 
 FORMAT = 1
 MANIFEST = "synthetic_reid.json"
@@ -201,32 +200,5 @@ def _write(directory: Path, settings: dict[str, Any]) -> None:
     (directory / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
 
-def main(arguments: list[str]) -> None:
-    """Raises: DatasetError for whatever a user can mend."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tokenjax.data.people.synthetic_reid",
-        description="a made-up person re-identification set in RGB, NIR and TIR",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--output", required=True, type=Path, help="directory to write")
-    parser.add_argument("--identities", type=int, default=80)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--height", type=int, default=128)
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--images_per_camera", type=int, default=3)
-    parser.add_argument("--cameras", type=int, default=4)
-    parser.add_argument("--train_fraction", type=float, default=0.5)
-    settings = vars(parser.parse_args(arguments))
-    output = settings.pop("output")
-    generate(output, **settings)
-    print(
-        f"{output}: {settings['identities']} identities, {settings['cameras']} cameras"
-    )
-
-
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    runpy.run_module("tokenjax.commands.data", run_name="__main__")

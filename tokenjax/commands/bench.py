@@ -1,0 +1,42 @@
+"""Measure a model: parameters, FLOPs, latency, throughput, memory.
+
+    tokenjax bench --model vdpa
+    tokenjax bench --models vdpa,resnet50,swin_base --image_size 512 --csv out.csv
+    tokenjax bench --model swin_tiny --batch_size auto --dtype float32,bfloat16
+    tokenjax bench --model vdpa --train --batch_size 8 --set depth=4,embed_dim=256
+    tokenjax bench --models vdpa,resnet50 --peer torch --json run.json --figure run.png
+    tokenjax bench --models vdpa,resnet50 --compare run.json
+    tokenjax bench --model sdtps --batch_size 1,8
+    tokenjax bench --model my_model --import my_model.py
+
+`sdtps` is the module and the whole DeMo, and the stages of DeMo in turns.
+`--peer torch` times the same model in PyTorch, eager and compiled, in turns with ours.
+TensorFlow is not needed. In a checkout `python bench.py` does the same.
+"""
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from tokenjax import command_line
+
+
+def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
+    """Define what is measured, and how."""
+    from tokenjax.benchmark.command_line import define_bench_flags
+
+    define_bench_flags(values)
+
+
+def main(argv: Sequence[str], values: flags.FlagValues) -> None:
+    """Measure, print the tables and write the files.
+
+    Raises: UserError for whatever a user can mend.
+    """
+    from tokenjax.benchmark import bench
+
+    bench.main(argv[:1], values)
+
+
+if __name__ == "__main__":
+    command_line.run("bench")

@@ -1,0 +1,68 @@
+"""Evaluate a run or a converted checkpoint on a split.
+
+    tokenjax eval --config configs/vdpa.py                    # the default workdir
+    tokenjax eval --config configs/vdpa.py --workdir runs/mine --split validation
+    tokenjax eval --config configs/vdpa.py:paper --checkpoint converted/
+    tokenjax eval --config configs/routing.py --eval_all      # a table of four runs
+
+Writes evaluation.json and figures/ (evaluation-<split>.json and figures-<split>/ for
+another split than test) into the workdir, or into the checkpoint's directory.
+In a checkout `python eval.py` does the same.
+"""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from tokenjax import command_line
+
+
+def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
+    """Define what is evaluated, and on what."""
+    command_line.define_config(argv, values)
+    command_line.define_workdir(values)
+    options: Any = {"flag_values": values}
+    flags.DEFINE_string(
+        *("checkpoint", "", "a converted checkpoint or another workdir, read instead"),
+        **options,
+    )
+    flags.DEFINE_string("split", "test", "train, validation or test", **options)
+    flags.DEFINE_bool(
+        *("eval_all", False, "all runs of config.compare; --workdir holds them (runs)"),
+        **options,
+    )
+    flags.DEFINE_integer(
+        "batch_size", 64, "images at a time in --eval_all's latencies", 1, **options
+    )
+
+
+def main(argv: Sequence[str], values: flags.FlagValues) -> None:
+    """Evaluate, and print what came out.
+
+    Raises: UserError for whatever a user can mend.
+    """
+    from tokenjax import experiment
+
+    command_line.enable_compilation_cache()
+    name, variant = command_line.config_name_and_variant(values)
+    if values.eval_all:
+        from tokenjax.study.compare import evaluate_all
+
+        runs = pathlib.Path(values.workdir or "runs")
+        output = evaluate_all(
+            values.config, name, variant, runs, values.split, values.batch_size
+        )
+        print((output / "table.md").read_text())
+        print(f"{output}: table.md, results.json and figures")
+        return
+    workdir = values.workdir
+    source = pathlib.Path(values.checkpoint or workdir or f"runs/{name}-{variant}")
+    output = pathlib.Path(workdir) if workdir else source
+    summary = experiment.evaluate(values.config, source, values.split, output)
+    command_line.print_summary(summary, output)
+
+
+if __name__ == "__main__":
+    command_line.run("eval")
