@@ -93,7 +93,9 @@ def test_one_can_be_added(own_names):
 def test_what_nobody_registered_is_refused():
     with pytest.raises(UserError, match=r"schedule 'cosin', did you mean 'cosine'"):
         rates("cosin")
-    with pytest.raises(UserError, match=r"optimizer 'momentun', did you mean 'momentum'"):
+    with pytest.raises(
+        UserError, match=r"optimizer 'momentun', did you mean 'momentum'"
+    ):
         stepped("momentun", {})
 
 
