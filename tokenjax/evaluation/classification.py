@@ -48,7 +48,8 @@ def summarize(
 
     Returns:
       "examples"; "loss" (mean); what `top_accuracies` gives; "macro" and "weighted"
-      with precision, recall and f1; "per_class"; "confusion_matrix", a list of rows (true class) of counts by predicted class.
+      with precision, recall and f1; "per_class"; "confusion_matrix", a list of rows
+      (true class) of counts by predicted class.
 
     Raises:
       ValueError: no examples, shapes that disagree, or a class out of range.
