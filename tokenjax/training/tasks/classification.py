@@ -131,7 +131,7 @@ class Classification(task.Task):
         """Return what `summarize` and `scalars` need of every example."""
         del aux
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
-        _, best = jax.lax.top_k(logits, min(5, self.info.num_classes))
+        _, best = jax.lax.top_k(logits, min(max(evaluation.TOP), self.info.num_classes))
         return {"loss": losses, "best": best, "label": batch["label"]}
 
     def summarize(self, outputs: Outputs) -> Summary:
@@ -157,9 +157,9 @@ class Classification(task.Task):
     @classmethod
     def headline(cls, summary: Summary) -> list[str]:
         """Return the accuracies, and those of groups of classes if they are uneven."""
+        top = ", ".join(f"top-{k} {summary[f'top{k}']:.2%}" for k in evaluation.TOP)
         lines = [
-            f"{summary['split']}: top-1 {summary['top1']:.2%}, "
-            f"top-5 {summary['top5']:.2%}, "
+            f"{summary['split']}: {top}, "
             f"loss {summary['loss']:.4f} on {summary['examples']} images"
         ]
         if "shots" in summary:
@@ -176,12 +176,9 @@ class Classification(task.Task):
 
     def scalars(self, outputs: Outputs) -> dict[str, float]:
         """Return what is logged of a split during training."""
-        correct = outputs["best"] == outputs["label"][:, None]  # (n, k)
-        return {
-            "loss": float(outputs["loss"].mean()),
-            "top1": float(correct[:, 0].mean()),
-            "top5": float(correct.any(axis=1).mean()),
-        }
+        loss = float(outputs["loss"].mean())
+        accuracies = evaluation.top_accuracies(outputs["label"], outputs["best"])
+        return {"loss": loss, **accuracies}
 
     def inspect(
         self, variables: VariableDict, batches: Iterable[Batch], split: Split
