@@ -2,22 +2,22 @@
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from tokenjax.plots import figure_files as files
 from tokenjax.plots.dot_names import name_dots
 
 LARGEST, SMALLEST = 900.0, 30.0  # points^2, area of a dot
-_LINE: Any = {"linestyle": "--", "color": files.GREY, "linewidth": 1}
+_LINE: files.Style = {"linestyle": "--", "color": files.GREY, "linewidth": 1}
 
 
 @files.styled
 def latency_over_flops(
-    points: Sequence[Mapping[str, Any]],
+    points: Sequence[files.Point],
     path: str | os.PathLike[str],
     label: str = "latency (ms)",
 ) -> pathlib.Path:
@@ -70,7 +70,7 @@ def latency_over_flops(
     return files.save(figure, path)
 
 
-def _rates(axes: Any, rates: np.ndarray) -> None:
+def _rates(axes: Axes, rates: np.ndarray) -> None:
     """Lines of equal GFLOPs per millisecond: the least, and the greatest."""
     left, right = axes.get_xlim()
     bottom, top = axes.get_ylim()

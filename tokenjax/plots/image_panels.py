@@ -1,7 +1,6 @@
 """Panels with an image each: plain, or under a map of its patches."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +14,7 @@ from tokenjax.plots.images import greyscale
 
 DROPPED = np.array([0.80, 0.86, 0.93], np.float32)  # a tint that kept patches lack
 FADED = 0.85  # how much of it a dropped patch is
-BOX_STYLE: Any = {
+BOX_STYLE: files.Style = {
     "fill": False,
     "edgecolor": files.VERMILION,
     "linewidth": 1.6,
@@ -101,7 +100,7 @@ def patch_lines(axes: Axes, image: np.ndarray, side: int) -> None:
     """Thin lines between the patches, to be seen on dark and on bright ones."""
     height, width = image.shape[:2]
     inner = np.arange(1, side) / side
-    style: Any = {"color": "#8A9099", "linewidth": 0.5, "alpha": 0.7}
+    style: files.Style = {"color": "#8A9099", "linewidth": 0.5, "alpha": 0.7}
     axes.hlines(inner * height - 0.5, -0.5, width - 0.5, **style)
     axes.vlines(inner * width - 0.5, -0.5, height - 0.5, **style)
 
@@ -114,7 +113,11 @@ def outline_patches(
     side = len(chosen)
     padded = np.pad(chosen, 1).astype(int)
     line_width = float(np.clip(16 / side, 1.2, 2.0))
-    style: Any = {"colors": colour, "linewidths": line_width, "capstyle": "projecting"}
+    style: files.Style = {
+        "colors": colour,
+        "linewidths": line_width,
+        "capstyle": "projecting",
+    }
     rows, columns = np.nonzero(np.diff(padded, axis=0)[:, 1:-1])  # level edges
     left = columns * width / side - 0.5
     axes.hlines(rows * height / side - 0.5, left, left + width / side, **style)

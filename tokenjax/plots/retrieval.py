@@ -7,7 +7,6 @@ queries with at least one right image among their k nearest.
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,12 +16,12 @@ from matplotlib.lines import Line2D
 from tokenjax.plots import figure_files as files
 from tokenjax.plots import image_panels as panels
 from tokenjax.plots.images import displayable
-from tokenjax.plots.loss_curves import COLOURS
 from tokenjax.plots.modalities import NARROW, grouped_panels
+from tokenjax.plots.variant_curves import COLOURS, Line
 
 MOST_QUERIES = 8
 RIGHT, WRONG = files.GREEN, files.VERMILION
-LOOKS: Any = (  # colour, line and meaning of a frame
+LOOKS: tuple[tuple[str, Line, str], ...] = (  # colour, line and meaning of a frame
     (RIGHT, "-", "✓ the query's identity"),
     (WRONG, (0, (2.2, 1.2)), "✗ another one"),
 )
@@ -80,7 +79,7 @@ def rank_lists(
         axes.set_title(f"{rank}", fontsize=10)
     for axes, caption in zip(grid[:, 0], captions or [], strict=False):
         text = "\n".join(files.short(line, 22) for line in caption.splitlines())
-        style: Any = {"rotation": 0, "ha": "right", "va": "center"}
+        style: files.Style = {"rotation": 0, "ha": "right", "va": "center"}
         axes.set_ylabel(text, fontsize=9, **style)
     found = int(marks[:, :, 0].all(axis=0).sum())
     between = ": " if figure.get_figwidth() > NARROW else "\n"
@@ -271,7 +270,7 @@ def _places(features: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
         return reduction.fit_transform(features), perplexity
 
 
-def _identity_style(index: int) -> dict[str, Any]:
+def _identity_style(index: int) -> files.Style:
     colour = COLOURS[index % len(COLOURS)]
     first = index < len(COLOURS)
     return {
@@ -289,7 +288,7 @@ def _map_legend(figure: Figure, identities: np.ndarray, cameras: np.ndarray) -> 
         Line2D([], [], marker="o", label=f"identity {identity}", **_identity_style(of))
         for of, identity in enumerate(identities)
     ]
-    style: Any = {"color": files.GREY, "linestyle": ""}
+    style: files.Style = {"color": files.GREY, "linestyle": ""}
     for marker, camera in zip(MARKERS, cameras, strict=False):
         shared = marker == MARKERS[-1] and len(cameras) > len(MARKERS)
         label = "other cameras" if shared else f"camera {camera}"

@@ -2,8 +2,8 @@
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ _FLOPS = _Cost("FLOPs", "mflops", None, "these FLOPs or fewer")
 
 
 def accuracy_over_latency(
-    points: Sequence[Mapping[str, Any]],
+    points: Sequence[files.Point],
     path: str | os.PathLike[str],
     latency_label: str = "latency (ms)",
 ) -> pathlib.Path:
@@ -60,7 +60,7 @@ def accuracy_over_latency(
 
 
 def accuracy_over_flops(
-    points: Sequence[Mapping[str, Any]],
+    points: Sequence[files.Point],
     path: str | os.PathLike[str],
     label: str = "MFLOPs per image",
 ) -> pathlib.Path:
@@ -82,7 +82,7 @@ def accuracy_over_flops(
 @files.styled
 def _accuracy_over(
     cost: _Cost,
-    points: Sequence[Mapping[str, Any]],
+    points: Sequence[files.Point],
     path: str | os.PathLike[str],
     label: str,
 ) -> pathlib.Path:
@@ -131,7 +131,7 @@ def _accuracy_over(
 
 
 def _number_legend(
-    figure: Figure, points: Sequence[Mapping[str, Any]], colours: Sequence[str]
+    figure: Figure, points: Sequence[files.Point], colours: Sequence[str]
 ) -> None:
     """What the numbers beside the dots mean, on the right."""
     handles = [
@@ -175,7 +175,7 @@ def pareto_front(costs: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
     return np.array(front)
 
 
-def _check(points: Sequence[Mapping[str, Any]], cost: _Cost) -> None:
+def _check(points: Sequence[files.Point], cost: _Cost) -> None:
     if not points:
         raise ValueError("no points to draw")
     for point in points:
@@ -191,13 +191,13 @@ def _check(points: Sequence[Mapping[str, Any]], cost: _Cost) -> None:
             )
 
 
-def _known(point: Mapping[str, Any], key: str | None) -> float:
+def _known(point: files.Point, key: str | None) -> float:
     """The value, 0 where there is none."""
     value = None if key is None else point.get(key)
     return 0.0 if value is None or not np.isfinite(value) else float(value)
 
 
-def _areas(points: Sequence[Mapping[str, Any]]) -> np.ndarray:
+def _areas(points: Sequence[files.Point]) -> np.ndarray:
     """Areas of the dots, (points,)."""
     parameters = np.array([_known(point, "parameters") for point in points])
     if not parameters.any():
@@ -237,7 +237,7 @@ def _limits(
     axes.set_yticks([tick for tick in ticks if bottom <= tick <= min(top, 100)])
 
 
-def _text(point: Mapping[str, Any]) -> str:
+def _text(point: files.Point) -> str:
     parameters = _known(point, "parameters")
     name = files.short(str(point["name"]), 28)
     return f"{name}\n{parameters / 1e6:.3g} M" if parameters else name

@@ -2,8 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +15,7 @@ TRAIN, VALIDATION = files.BLUE, files.VERMILION
 
 @files.styled
 def training_curves(
-    history: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]
+    history: Sequence[files.Point], path: str | os.PathLike[str]
 ) -> pathlib.Path:
     """Draws loss, accuracy and learning rate over steps.
 
@@ -71,7 +70,7 @@ def smooth(values: np.ndarray, width: int) -> np.ndarray:
     return total / np.convolve(np.ones(len(values)), window, mode="same")
 
 
-def series(history: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> np.ndarray:
+def series(history: Sequence[files.Point], keys: Sequence[str]) -> np.ndarray:
     """(points, 2) of step and the first key that a row has, in order of steps."""
     points = {}
     for row in history:

@@ -9,11 +9,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from tokenjax import storage
+from tokenjax import plots, storage
 from tokenjax.data import Split, evaluation_batches, prefetch
 from tokenjax.errors import UserError
 from tokenjax.training.distribution import devices
-from tokenjax.training.tasks.classification import PER_BLOCK
 from tokenjax.training.tasks.task import Task
 
 
@@ -88,8 +87,7 @@ def final_evaluation(
     batches = device_batches(split, batch_size // jax.process_count(), own)
     with jax.set_mesh(own):
         looks = task.inspect(variables, batches, split)
-    means = {key: looks[key].mean(1).tolist() for key in PER_BLOCK if key in looks}
-    summary["model"] = means
+    summary["model"] = plots.average_blocks(looks)
     suffix = "" if split_name == "test" else f"-{split_name}"
     storage.write_json(workdir / f"evaluation{suffix}.json", summary)
     if draw:

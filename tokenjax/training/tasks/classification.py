@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from tokenjax import evaluation
+from tokenjax import evaluation, plots
 from tokenjax.data import Dataset, Mixed, Split, augment, mix, normalize
 from tokenjax.training.settings import Settings
 from tokenjax.training.state import Batch
@@ -19,9 +19,6 @@ from tokenjax.training.tasks import losses, task
 INSPECTED_IMAGES = 256
 GIVEN = ("image", "label", "box")  # of a batch, what a figure may show
 UNEVEN = 2  # a training split whose largest class is more times its smallest
-PER_BLOCK = ("alpha", "effective_keys")  # (depth, b)
-STACKED = (*PER_BLOCK, "keep_masks", "class_attention")  # (depth or steps, b, ...)
-INSPECTED_AUX = (*STACKED, "alp_shares", "alp_weights", "attention_scores", "mask")
 
 
 class Classification(task.Task):
@@ -173,11 +170,9 @@ class Classification(task.Task):
     ) -> dict[str, Any]:
         """What the model did with the first INSPECTED_IMAGES images of a split.
 
-        Returns: "image", "label", "prediction" and, where the model's `aux` has them,
-        "alpha" and "effective_keys" (depth, n) with "num_keys" (n,), "class_attention"
-        (depth, n, p), "keep_masks" (steps, n, p), "alp_shares", "alp_weights",
-        "attention_scores" and "mask" (n, p) with "threshold" (n,), and the batches'
-        "box" (n, 4), all numpy. A model's `return_attention` switch is turned on.
+        Returns: "image", "label", "prediction", the batches' "box" (n, 4) if they have
+        one, and whatever of the model's `aux` a figure takes (`tokenjax.plots.looks`),
+        all numpy. A model's `return_attention` switch is turned on.
         """
         del split
         model = self.model
@@ -187,12 +182,7 @@ class Classification(task.Task):
         @jax.jit
         def look(variables: Any, images: jax.Array) -> dict[str, jax.Array]:
             logits, aux = model.apply(variables, self.prepare(images))
-            found = {key: aux[key] for key in INSPECTED_AUX if aux.get(key) is not None}
-            if aux.get("attention") is not None:
-                num_keys = aux["attention"][0].shape[-1]
-                found["num_keys"] = jnp.full(len(logits), num_keys)
-            if "threshold" in aux:
-                found["threshold"] = jnp.broadcast_to(aux["threshold"], len(logits))
+            found = plots.collect(aux, len(logits))
             return {"prediction": jnp.argmax(logits, -1), **found}
 
         found = []
@@ -202,7 +192,7 @@ class Classification(task.Task):
             looks |= {key: batch[key] for key in GIVEN if key in batch}
             found.append({k: _rows(k, v, keep) for k, v in looks.items()})
         return {
-            key: np.concatenate([look[key] for look in found], axis=_batch_axis(key))
+            key: np.concatenate([look[key] for look in found], plots.image_axis(key))
             for key in found[0]
         }
 
@@ -215,10 +205,7 @@ class Classification(task.Task):
         split: Split,
     ) -> None:
         """Confusion matrix, some predictions, and what the model looked at."""
-        from tokenjax import plots  # matplotlib, needed at the end alone
-
         del outputs, split
-
         names = self.info.class_names
         matrix = np.asarray(summary["confusion_matrix"])
         plots.confusion_matrix(matrix, names, directory / "confusion_matrix.png")
@@ -237,9 +224,5 @@ class Classification(task.Task):
         plots.draw_looks(looks["image"], looks, directory)
 
 
-def _batch_axis(key: str) -> int:
-    return 1 if key in STACKED else 0
-
-
 def _rows(key: str, array: jax.Array, keep: np.ndarray) -> np.ndarray:
-    return np.compress(keep, jax.device_get(array), axis=_batch_axis(key))
+    return np.compress(keep, jax.device_get(array), axis=plots.image_axis(key))

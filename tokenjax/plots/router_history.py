@@ -3,7 +3,6 @@
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,7 +27,7 @@ Curves = Mapping[str, np.ndarray]  # (points, 2) of step and value, by key
 
 @files.styled
 def routing_curves(
-    history: Sequence[Mapping[str, Any]],
+    history: Sequence[files.Point],
     path: str | os.PathLike[str],
     target: float | None = None,
 ) -> pathlib.Path:
@@ -108,7 +107,7 @@ def _threshold(axes: Axes, curves: Curves) -> None:
             middle = smooth(mean[in_mean, 1], width)
             reach = smooth(spread[in_spread, 1], width)
             low, high = middle - reach, middle + reach
-            style: Any = {"color": SCORES, "alpha": 0.15, "linewidth": 0}
+            style: files.Style = {"color": SCORES, "alpha": 0.15, "linewidth": 0}
             axes.fill_between(steps, low, high, label="± standard deviation", **style)
     threshold = curves["train/threshold"]
     if len(threshold):  # a setting, not a noisy measurement: as it is

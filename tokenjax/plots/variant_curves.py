@@ -3,7 +3,6 @@
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +13,8 @@ from tokenjax.plots.training import smooth
 
 # Yellow lines are hard to see on white.
 COLOURS = (*files.COLOURS[:6], "#202124", "#8C6D46")
-LINES: tuple[Any, ...] = ("-", (0, (4, 1.6)))
+Line = str | tuple[float, tuple[float, ...]]  # its style: a name, or its dashes
+LINES: tuple[Line, ...] = ("-", (0, (4, 1.6)))
 MARKERS = "osD^vP*X"
 MOST_VARIANTS = len(COLOURS) * len(LINES)
 MANY_POINTS = 100  # of a run, above which it is smoothed
@@ -58,7 +58,7 @@ def loss_curves(
     ended = False
     for index, (name, curves) in enumerate(zip(runs, drawn, strict=True)):
         seeds = f" ({len(curves)} seeds)" if len(counts) > 1 else ""
-        style: Any = {
+        style: files.Style = {
             "color": COLOURS[index % len(COLOURS)],
             "linestyle": LINES[index // len(COLOURS)],
             "label": files.short(name, 30) + seeds.replace("(1 seeds)", "(1 seed)"),
@@ -111,7 +111,7 @@ def _smoothed(points: np.ndarray) -> np.ndarray:
     return np.stack([points[:, 0], smooth(points[:, 1], width)], 1)
 
 
-def _draw_variant(axes: Axes, curves: Sequence[np.ndarray], style: Any) -> bool:
+def _draw_variant(axes: Axes, curves: Sequence[np.ndarray], style: files.Style) -> bool:
     """Mean and band of curves (points, 2); whether one ended before the others."""
     curves = [points for points in curves if len(points)]
     steps = np.unique(np.concatenate([points[:, 0] for points in curves]))
@@ -189,7 +189,11 @@ def gradient_norms(
         aside = 0.16 * (index - (len(parts) - 1) / 2)  # or equal norms would hide
         _draw_part(axes, np.array(rows) + aside, of_part, ends, index)
         axes.plot([], [], MARKERS[index], color=COLOURS[index], label=part)
-    hollow: Any = {"markerfacecolor": "none", "markersize": 8, "color": files.GREY}
+    hollow: files.Style = {
+        "markerfacecolor": "none",
+        "markersize": 8,
+        "color": files.GREY,
+    }
     if (values == 0).any():
         axes.plot([], [], "o", label="at the left end: 0", **hollow)
     if not np.isfinite(values).all():
@@ -210,7 +214,7 @@ def _norm_limits(axes: Axes, values: np.ndarray) -> tuple[float, float]:
     low, high = (finite.min(), finite.max()) if len(finite) else (1.0, 1.0)
     margin = max(2.0, (high / low) ** 0.05)
     left, right = low / margin, high * margin
-    style: Any = {"color": "#F1F3F4", "zorder": 0}
+    style: files.Style = {"color": "#F1F3F4", "zorder": 0}
     if (values == 0).any():
         axes.axvspan(left / margin**2, left, **style)
         left /= margin**2
@@ -229,7 +233,7 @@ def _draw_part(
     index: int,
 ) -> None:
     """One part's norms (rows,); hollow at the ends where they are 0 or not finite."""
-    style: Any = {"marker": MARKERS[index], "linestyle": "", "markersize": 8}
+    style: files.Style = {"marker": MARKERS[index], "linestyle": "", "markersize": 8}
     colour = COLOURS[index]
     usual = np.isfinite(values) & (values > 0)
     axes.plot(values[usual], rows[usual], color=colour, alpha=0.85, **style)
