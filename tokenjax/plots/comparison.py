@@ -17,7 +17,7 @@ def accuracy_bars(
     path: str | os.PathLike[str],
     label: str = "accuracy",
 ) -> pathlib.Path:
-    """Draws accuracies as horizontal bars with their standard deviations.
+    """Draw accuracies as horizontal bars with their standard deviations.
 
     Args:
       rows: {"variant", "dataset", "mean", "std"}, drawn in this order from the top.

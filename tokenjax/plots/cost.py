@@ -21,7 +21,7 @@ def latency_over_flops(
     path: str | os.PathLike[str],
     label: str = "latency (ms)",
 ) -> pathlib.Path:
-    """Draws models by FLOPs and latency, both axes logarithmic.
+    """Draw models by FLOPs and latency, both axes logarithmic.
 
     Args:
       points: {"name", "gflops", "latency_ms" (both per image), "parameters"}, all
@@ -71,7 +71,7 @@ def latency_over_flops(
 
 
 def _rates(axes: Axes, rates: np.ndarray) -> None:
-    """Lines of equal GFLOPs per millisecond: the least, and the greatest."""
+    """Draw lines of equal GFLOPs per millisecond: the least, and the greatest."""
     left, right = axes.get_xlim()
     bottom, top = axes.get_ylim()
     least, most = float(rates.min()), float(rates.max())
@@ -97,5 +97,5 @@ def _rates(axes: Axes, rates: np.ndarray) -> None:
 
 
 def _rate(rate: float) -> str:
-    """GFLOPs in a millisecond are TFLOPs in a second."""
+    """Write GFLOPs in a millisecond as TFLOPs in a second, which they are."""
     return f"{rate:.3g} TFLOP/s" if rate >= 1 else f"{1e3 * rate:.3g} GFLOP/s"

@@ -41,7 +41,7 @@ def rank_lists(
     path: str | os.PathLike[str],
     captions: Sequence[str] | None = None,
 ) -> pathlib.Path:
-    """Draws queries and the images nearest to each, nearest first, a row per query.
+    """Draw queries and the images nearest to each, nearest first, a row per query.
 
     Args:
       query_images: (q, h, w, 1 or 3), uint8 or float in 0..1; the first 8 are drawn.
@@ -112,7 +112,7 @@ def _check_rankings(
 
 
 def _framed(axes: Axes, image: np.ndarray, right: bool) -> None:
-    """An image (h, w, 3), framed and marked by whether it is right."""
+    """Draw an image (h, w, 3), framed and marked by whether it is right."""
     panels.picture(axes, image)
     colour, line, meaning = LOOKS[0 if right else 1]
     axes.spines[:].set(visible=True, color=colour, linewidth=3, linestyle=line)
@@ -137,7 +137,7 @@ def cmc_curve(
     path: str | os.PathLike[str],
     chance: float | None = None,
 ) -> pathlib.Path:
-    """Draws matching rates over ranks, one line for each feature.
+    """Draw matching rates over ranks, one line for each feature.
 
     Args:
       curves: by feature (ranks,), fractions that never fall, the first at rank 1.
@@ -192,7 +192,7 @@ def feature_map(
     max_identities: int = 12,
     seed: int = 0,
 ) -> pathlib.Path:
-    """Draws features in the plane by t-SNE: colours are identities, markers cameras.
+    """Draw features in the plane by t-SNE: colours are identities, markers cameras.
 
     Args:
       features: (n, d), scaled to length 1 here, as for the ranking.
@@ -256,7 +256,7 @@ def _check_map(
 
 
 def _places(features: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
-    """t-SNE of features (points, d) scaled to length 1: (points, 2), perplexity."""
+    """Reduce features (points, d) to (points, 2); also return the perplexity."""
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
@@ -283,7 +283,7 @@ def _identity_style(index: int) -> files.Style:
 
 
 def _map_legend(figure: Figure, identities: np.ndarray, cameras: np.ndarray) -> None:
-    """Identities and, below them, cameras, to the right of the map."""
+    """List identities and, below them, cameras, to the right of the map."""
     handles = [
         Line2D([], [], marker="o", label=f"identity {identity}", **_identity_style(of))
         for of, identity in enumerate(identities)

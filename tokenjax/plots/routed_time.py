@@ -18,7 +18,7 @@ def routing_cost(
     path: str | os.PathLike[str],
     machine: str = "",
 ) -> pathlib.Path:
-    """Draws time relative to the big network on every patch, a line per batch size.
+    """Draw time relative to the big network on every patch, a line per batch size.
 
     Args:
       points: {"batch_size", "share", "ratio", "ideal"}: the share of patches selected,
@@ -65,5 +65,5 @@ def routing_cost(
 
 
 def _line(points: Sequence[files.Point], key: str) -> np.ndarray:
-    """(2, points) of shares in order and the values at them."""
+    """Return shares in order and the values at them, (2, points)."""
     return np.array(sorted((point["share"], point[key]) for point in points)).T

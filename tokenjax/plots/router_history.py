@@ -31,7 +31,7 @@ def routing_curves(
     path: str | os.PathLike[str],
     target: float | None = None,
 ) -> pathlib.Path:
-    """Draws how many patches are routed, by which threshold, and how well, over steps.
+    """Draw how many patches are routed, by which threshold, and how well.
 
     Args:
       history: rows of metrics.jsonl in any order. Each has "step" and any of
@@ -135,7 +135,7 @@ def _recall(axes: Axes, curves: Curves) -> None:
 
 
 def _share_axis(axes: Axes) -> None:
-    """Percent from 0, with room for a line that lies on it."""
+    """Scale in percent from 0, with room for a line that lies on it."""
     top = max(axes.dataLim.y1 * 1.08, LEAST_TOP)
     axes.set_ylim(-0.02 * top, top)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
