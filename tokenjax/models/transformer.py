@@ -166,10 +166,6 @@ class Transformer(CheckedModule):
         """See `contract.Drawable`."""
         return self.clone(return_attention=True)
 
-    def drawn(self) -> dict[str, int | None]:
-        """See `contract.Drawable`."""
-        return {"effective_keys": 1, "class_attention": 1}
-
     def attention(self) -> ModuleMaker:
         """Return what makes a block's attention of `linear` and `name`: softmax's."""
         return functools.partial(

@@ -242,10 +242,6 @@ class VDPA(CheckedModule):
         """See `contract.Drawable`."""
         return self.clone(return_attention=True)
 
-    def drawn(self) -> dict[str, int | None]:
-        """See `contract.Drawable`."""
-        return {"alpha": 1, "effective_keys": 1, "alp_shares": 0, "alp_weights": 0}
-
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> tuple:
         layers.check_images(images, (self.img_size, self.img_size, self.in_chans))

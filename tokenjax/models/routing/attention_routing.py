@@ -78,10 +78,6 @@ class AttentionRouting(RoutingArguments):
         """See `contract.Drawable`."""
         return self
 
-    def drawn(self) -> dict[str, int | None]:
-        """See `contract.Drawable`."""
-        return {"attention_scores": 0, "mask": 0, "threshold": None}
-
     @nn.compact
     def __call__(
         self,

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from flax.typing import VariableDict
 
-from tokenjax import evaluation
+from tokenjax import evaluation, plots
 from tokenjax.data import Dataset, Mixed, Split, augment, mix, normalize
 from tokenjax.models import contract
 from tokenjax.training.settings import Settings
@@ -185,25 +185,18 @@ class Classification(task.Task):
     ) -> Looks:
         """Return what the model did with the first INSPECTED_IMAGES of a split.
 
-        Returns: "image", "label", "prediction" and what the batches have of `GIVEN`
-        (n, ...); whatever of its `aux` a `Drawable` model says is drawn, with its axis
-        of images where the model says; "num_keys" (n,), the keys of its attention.
+        Returns: "image", "label", "prediction", what the batches have of `GIVEN` (n,
+        ...), and whatever of the model's `aux` a figure takes (`plots.looks`).
         """
         del split
-        model, axes = self.model, self._drawn()
+        model = self.model
         if isinstance(model, contract.Drawable):
             model = model.with_attention()
 
         @jax.jit
         def look(variables: VariableDict, images: jax.Array) -> dict[str, jax.Array]:
             logits, aux = model.apply(variables, self.prepare(images))
-            found = {key: aux[key] for key in axes if aux.get(key) is not None}
-            for key, axis in axes.items():
-                if key in found and axis is None:
-                    found[key] = jnp.broadcast_to(found[key], len(logits))
-            if aux.get("attention") is not None:
-                num_keys = aux["attention"][0].shape[-1]
-                found["num_keys"] = jnp.full(len(logits), num_keys)
+            found = plots.collect(aux, len(logits))
             return {"prediction": jnp.argmax(logits, -1), **found}
 
         found = []
@@ -213,26 +206,14 @@ class Classification(task.Task):
             looks |= {key: batch[key] for key in GIVEN if key in batch}
             found.append(
                 {
-                    key: np.compress(keep, jax.device_get(array), axes.get(key) or 0)
+                    key: np.compress(keep, jax.device_get(array), plots.image_axis(key))
                     for key, array in looks.items()
                 }
             )
         return {
-            key: np.concatenate([look[key] for look in found], axis=axes.get(key) or 0)
+            key: np.concatenate([look[key] for look in found], plots.image_axis(key))
             for key in found[0]
         }
-
-    def block_means(self, looks: Looks) -> dict[str, list[float]]:
-        """Return the means over images of what is one number per block and image."""
-        return {
-            key: looks[key].mean(1).tolist()
-            for key, axis in self._drawn().items()
-            if axis == 1 and key in looks and looks[key].ndim == 2
-        }
-
-    def _drawn(self) -> dict[str, int | None]:
-        model = self.model
-        return dict(model.drawn()) if isinstance(model, contract.Drawable) else {}
 
     def figures(
         self,
@@ -243,10 +224,7 @@ class Classification(task.Task):
         split: Split,
     ) -> None:
         """Draw the confusion matrix, some predictions, and what the model looked at."""
-        from tokenjax import plots  # matplotlib, needed at the end alone
-
         del outputs, split
-
         names = self.info.class_names
         matrix = np.asarray(summary["confusion_matrix"])
         plots.confusion_matrix(matrix, names, directory / "confusion_matrix.png")
