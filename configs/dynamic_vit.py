@@ -42,11 +42,7 @@ def digits() -> ConfigDict:
             "pruning": "learned",
             "stages": (1, 2, 3),
             "keep_ratio": 0.7,
-            "ratio_weight": 2.0,
             "initialization": "xavier",
-            "patch_dropout": 0.0,
-            "dtype": "float32",
-            "remat": False,
         }
     )
     config.data = ConfigDict({"source": "digits", "image_size": 32})
@@ -62,9 +58,7 @@ def digits() -> ConfigDict:
 def fashion_mnist() -> ConfigDict:
     """28x28 clothes: 49 tokens, of which 34, 24, 16 are left."""
     config = digits()
-    config.data = ConfigDict(
-        {"source": "fashion_mnist", "directory": "", "image_size": 28, "data_dir": ""}
-    )
+    config.data = ConfigDict({"source": "fashion_mnist"})
     config.model.update(patch_size=4, embed_dim=128, depth=6, mlp_ratio=3.0)
     config.model.patch_dropout = 0.5  # of the teacher
     config.augmentation.update(rotation=0.0, scale=0.0, shift=0.0)
@@ -106,7 +100,7 @@ def cifar10_recorded() -> ConfigDict:
             "pruning": "none",
         }
     )
-    config.data = ConfigDict({"source": "cifar10", "data_dir": "", "download": False})
+    config.data = ConfigDict({"source": "cifar10"})
     config.augmentation.update(crop_padding=4, horizontal_flip=True, rotation=15.0)
     config.augmentation.update(brightness=0.2, contrast=0.2, saturation=0.2)
     config.batch_size, config.epochs = 128, 100.0

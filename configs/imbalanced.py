@@ -39,9 +39,7 @@ def fashion_mnist() -> ConfigDict:
     No class is "few" by the usual 20 images, so the groups are set for this set.
     """
     config = digits()
-    config.data = ConfigDict(
-        {"source": "fashion_mnist", "directory": "", "image_size": 28, "data_dir": ""}
-    )
+    config.data = ConfigDict({"source": "fashion_mnist"})
     config.model.update(patch_size=7)
     config.imbalance.update(ratio=0.01, many_shot=1000, few_shot=200)
     config.augmentation.update(rotation=0.0, scale=0.0, shift=0.0)

@@ -57,14 +57,8 @@ def cluttered() -> ConfigDict:
             "encoder": "lean",
             "encoder_channels": 16,
             "encoder_layers": 3,
-            "attention": "spatial",
-            "attention_hidden_dim": 32,
-            "attention_layers": 1,
             "router": "learnable_threshold",
             "threshold": 0.3,
-            "temperature": 1.0,
-            "budget": 0.25,
-            "gumbel_inference": "hard",
             "big_hidden_dim": 512,
             "big_layers": 2,
             "small_hidden_dim": 16,
@@ -76,7 +70,6 @@ def cluttered() -> ConfigDict:
             "mask_gradient": "dense",
             "target_ratio": 0.25,
             "budget_weight": 4.0,
-            "dtype": "float32",
         }
     )
     config.data = ConfigDict(
@@ -134,9 +127,7 @@ def fashion_mnist() -> ConfigDict:
     Everything is in its place, so patches are joined by position.
     """
     config = cluttered()
-    config.data = ConfigDict(
-        {"source": "fashion_mnist", "directory": "", "image_size": 28, "data_dir": ""}
-    )
+    config.data = ConfigDict({"source": "fashion_mnist"})
     config.model.update(aggregator="concat", dropout=0.1)
     config.augmentation.update(horizontal_flip=True)
     config.batch_size, config.epochs = 128, 10.0
@@ -153,7 +144,7 @@ def cifar10() -> ConfigDict:
     --config.model.threshold=0.5 --config.model.budget_weight=0
     """
     config = fashion_mnist()
-    config.data = ConfigDict({"source": "cifar10", "data_dir": "", "download": False})
+    config.data = ConfigDict({"source": "cifar10"})
     config.model.update(encoder_channels=40, encoder_layers=2, big_layers=3)
     config.model.update(small_hidden_dim=64)
     config.augmentation.update(crop_padding=4)

@@ -41,30 +41,19 @@ def synthetic() -> ConfigDict:
     config.model = ConfigDict(
         {
             "name": "demo",
-            "transformer_type": "ViT-B-16",
             "stride_size": (8, 8),
             "patch_size": 8,
             "width": 96,
             "depth": 4,
             "num_heads": 4,
             "feat_dim": 96,
-            "sie_camera": True,
-            "sie_coe": 1.0,
             "drop_path": 0.0,
-            "direct": True,
-            "global_local": True,
             "fusion": "sdtps",
-            "head": 4,
-            "fusion_dropout": 0.1,
             "sdtps_sparse_ratio": 0.5,
             "sdtps_aggr_ratio": 0.4,
-            "sdtps_beta": 0.25,
             "sdtps_use_gumbel": True,
-            "sdtps_gumbel_tau": 1.0,
             "mask_aggregation": "policy",
             "score_gradient": "all",
-            "dtype": "float32",
-            "remat": False,
         }
     )
     config.data = ConfigDict(
@@ -171,7 +160,6 @@ def rgbnt201() -> ConfigDict:
             "height": 256,
             "width": 128,
             "validation_identities": 0,
-            "missing": "error",
         }
     )
     config.batch_size, config.epochs = 64, 50.0

@@ -111,14 +111,6 @@ def define_workdir(
     flags.DEFINE_string("workdir", "", f"default: {default}", flag_values=values)
 
 
-def define_jobs(values: flags.FlagValues, jobs: int) -> None:
-    """Define what commands of many runs share: --jobs, and --run for one of them."""
-    text = "runs at a time, each on its share of the cores"
-    flags.DEFINE_integer("jobs", jobs, text, flag_values=values)
-    text = "one run alone, by name (what --jobs start)"
-    flags.DEFINE_string("run", "", text, flag_values=values)
-
-
 def enable_compilation_cache() -> None:
     """Keep compiled programs over runs, in JAX_COMPILATION_CACHE_DIR or ~/.cache."""
     import jax
@@ -272,5 +264,10 @@ def _unknown_key(error: Exception, given: dict[str, Any]) -> str:
 
 def _without_class(message: str) -> str:
     """The line that says what is wrong, without an exception's class in front."""
+    missing = re.fullmatch(
+        r"flag --(\w+)=None: Flag --\w+ must have a value .*", message
+    )
+    if missing:
+        return f"--{missing[1]} must be given"
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return re.sub(r"^(FATAL )?([\w.]*Error: )?", "", lines[0] if lines else message)

@@ -121,7 +121,7 @@ class Retrieves(Model, Protocol):
 
 @runtime_checkable
 class SelectsTokens(Model, Protocol):
-    """A model that may choose tokens in each modality.
+    """A model that may choose tokens in each modality, as its arguments say.
 
     Attributes:
       grid: rows and columns of its patches.
@@ -130,9 +130,12 @@ class SelectsTokens(Model, Protocol):
     @property
     def grid(self) -> tuple[int, int]: ...
 
+    def selects_tokens(self) -> bool:
+        """Return whether this one does."""
+
     def selection(self, outputs: Mapping[str, Any]) -> Mapping[str, ByModality]:
         """Return by modality "mask" and "scores" (b, p), and "weights" (b, a, p).
 
-        Weights are the share of every patch in each of a aggregated tokens. {} where
-        its arguments have it choose nothing.
+        Weights are the share of every patch in each of a aggregated tokens. For a model
+        that selects.
         """

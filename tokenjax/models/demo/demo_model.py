@@ -231,10 +231,12 @@ class DeMo(CheckedModule):
         names = [name for name in order if name in scores]
         return {name: (scores[name], features[name]) for name in names}
 
+    def selects_tokens(self) -> bool:
+        """See `contract.SelectsTokens`."""
+        return self.fusion == "sdtps"
+
     def selection(self, outputs: Mapping[str, Any]) -> dict[str, contract.ByModality]:
         """See `contract.SelectsTokens`."""
-        if self.fusion != "sdtps":
-            return {}
         aux = outputs["aux"]
         weights = {
             name: token_selection.scatter_tokens(
