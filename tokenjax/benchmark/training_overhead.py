@@ -62,6 +62,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_multi_string(
         "override", [], "Of every configuration: model.depth=2.", **options
     )
+    flags.DEFINE_string("json", None, "Also write everything to this file.", **options)
 
 
 def choose_interval(
