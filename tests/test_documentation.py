@@ -101,9 +101,12 @@ def resolves(name):
             found = importlib.import_module(".".join(parts[:length]))
         except ModuleNotFoundError:
             continue
-        return functools.reduce(
-            lambda thing, part: getattr(thing, part, None), parts[length:], found
-        ) is not None
+        return (
+            functools.reduce(
+                lambda thing, part: getattr(thing, part, None), parts[length:], found
+            )
+            is not None
+        )
     return False
 
 

@@ -110,7 +110,9 @@ def files(text: str) -> set[str]:
 
 def names(text: str) -> set[str]:
     """Return dotted names of ours: `tokenjax.data.load`."""
-    found = re.findall(r"(?<![\w/.])tokenjax(?:\.[A-Za-z_]\w*)+", "\n".join(quoted(text)))
+    found = re.findall(
+        r"(?<![\w/.])tokenjax(?:\.[A-Za-z_]\w*)+", "\n".join(quoted(text))
+    )
     return {name for name in found if not PLACEHOLDER.search(name)}
 
 

@@ -10,7 +10,7 @@ import jax
 import pytest
 from helpers.small_models import DEMO, ELSEWHERE, SMALL, VARIANTS
 
-from tokenjax import models, training
+from tokenjax import models, plots, training
 from tokenjax.models import contract
 from tokenjax.training.parameter_groups import members, resolve_groups
 
@@ -87,18 +87,15 @@ def names_of(protocol):
 
 
 @pytest.mark.parametrize("case", names_of(contract.Drawable))
-def test_what_is_drawn_has_the_axis_of_images_that_is_said(case):
+def test_what_figures_take_has_the_axis_of_images_that_they_say(case):
     model = built(case)
     _, plain = evaluated(model, shapes(case))
     _, aux = evaluated(model.with_attention(), shapes(case))
     assert set(aux) == set(plain)
-    for key, axis in model.drawn().items():
-        array = aux[key]
-        assert array is not None, key
-        if axis is None:
-            assert array.shape == (), key
-        else:
-            assert array.shape[axis] == 2, (key, array.shape)
+    found = jax.eval_shape(lambda aux: plots.collect(aux, 2), aux)
+    assert found, "a figure takes something of it"
+    for key, array in found.items():
+        assert array.shape[plots.image_axis(key)] == 2, (key, array.shape)
     if aux.get("attention") is not None:
         assert all(weights.ndim == 4 for weights in aux["attention"])
 
