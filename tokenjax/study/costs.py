@@ -6,18 +6,17 @@ at random. All models are timed in turns, so that a noisy moment hits all alike.
 
 import pathlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.typing import VariableDict
 from ml_collections import ConfigDict
 
 from tokenjax import benchmark, experiment
 from tokenjax.benchmark.latency import compile_function, time_calls
-from tokenjax.benchmark.program import count_parameters
+from tokenjax.benchmark.program import count_parameters, first_output
 from tokenjax.data import Dataset, Split
 from tokenjax.errors import UserError
 from tokenjax.training.checkpoints import load_initial_variables
@@ -62,11 +61,7 @@ def measure_costs(
         images = _images(task, datasets[key].test, batch_size)
         calls = [(variables, batch) for batch in images]
 
-        def infer(
-            variables: VariableDict, images: jax.Array, model: nn.Module = task.model
-        ) -> jax.Array:
-            return model.apply(variables, images)[0]
-
+        infer = first_output(cast(nn.Module, task.model))
         program, _ = compile_function(infer, calls[0])  # once for all rounds
         compiled[name] = program, jax.device_put(calls)
         flops = benchmark.count_flops(infer, *calls[0])
