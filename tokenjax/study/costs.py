@@ -6,17 +6,16 @@ at random. All models are timed in turns, so that a noisy moment hits all alike.
 
 import pathlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.typing import VariableDict
 from ml_collections import ConfigDict
 
 from tokenjax import benchmark, experiment
 from tokenjax.benchmark.latency import compile_function, time_calls
-from tokenjax.benchmark.program import count_parameters
+from tokenjax.benchmark.program import count_parameters, first_output
 from tokenjax.data import Dataset, Split
 from tokenjax.errors import UserError
 from tokenjax.models import contract
