@@ -68,7 +68,9 @@ def images_of(model, batch=2):
     return np.random.default_rng(1).normal(size=shape).astype(np.float32)
 
 
-@each_type
+@pytest.mark.parametrize(
+    "tokens_type", ["transformer", pytest.param("performer", marks=pytest.mark.long)]
+)
 def test_outputs_and_gradients(reference, assert_close, tokens_type):
     torch = pytest.importorskip("torch")
     model = small(tokens_type)
