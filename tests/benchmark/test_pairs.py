@@ -33,6 +33,7 @@ def measure(name, dtype="float32", train=False):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_both_compute_the_same(name):
     pytest.importorskip("torch")
@@ -51,6 +52,7 @@ def test_bfloat16_is_autocast():
     assert 1e-5 < pair.difference < 0.05
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["vdpa", "demo"])
 def test_training_steps(name):
     pytest.importorskip("torch")

@@ -83,7 +83,7 @@ def test_missing_datasets(tmp_path):
     tfds = ["--config", "configs/vdpa.py:cifar10", f"--config.data.data_dir={tmp_path}"]
     finished = training_runs.run("train.py", *tfds, *flags, timeout=30, tensorflow=True)
     assert_one_sentence(finished, "cifar10", "tfds build")
-    finished = training_runs.run("train.py", *tfds, *flags)
+    finished = training_runs.run("train.py", *tfds, *flags, own_process=True)
     assert_one_sentence(finished, "pip install tensorflow-datasets")
     folder = ["--config", "configs/vdpa.py:paper"]
     finished = training_runs.run("train.py", *folder, *flags)
