@@ -1,6 +1,8 @@
 """Every registered model keeps to the contract, and to what it says it can do."""
 
+import ast
 import functools
+import pathlib
 
 import flax.linen as nn
 import flax.traverse_util
@@ -8,7 +10,7 @@ import jax
 import pytest
 from helpers.small_models import DEMO, ELSEWHERE, SMALL, VARIANTS
 
-from tokenjax import models
+from tokenjax import models, training
 from tokenjax.models import contract
 from tokenjax.training.parameter_groups import members, resolve_groups
 
@@ -173,3 +175,36 @@ def test_there_is_a_model_of_each_kind():
     ):
         assert names_of(protocol), protocol
     assert set(models.names()) == {*SMALL, *ELSEWHERE}
+
+
+FLAX_NAMES = {"kernel", "bias", "scale", "embedding"}  # of its own layers' parameters
+
+
+def constants(path: pathlib.Path) -> set[str]:
+    """Return the strings of a module, its docstrings left out."""
+    tree = ast.parse(path.read_text())
+    nodes = list(ast.walk(tree))
+    loose = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    return {
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in loose
+    }
+
+
+def test_training_knows_no_parameter_of_a_model():
+    parts = {
+        part
+        for case in CASES
+        for path in flax.traverse_util.flatten_dict(shapes(case)["params"])
+        for part in path
+    }
+    assert {"cv_embed", "sdtps", "predictors_0", "classifier_fused"} <= parts
+    names = parts - FLAX_NAMES - set(contract.GROUPS)
+    root = pathlib.Path(training.__file__).parent
+    for path in root.rglob("*.py"):
+        assert not names & constants(path), path
+        assert "hasattr(model" not in path.read_text(), path
+        assert "getattr(model" not in path.read_text(), path

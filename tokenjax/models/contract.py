@@ -67,14 +67,6 @@ class Drawable(Model, Protocol):
     def with_attention(self) -> Model:
         """Return the same network with everything in `aux` that a figure shows."""
 
-    def drawn(self) -> Mapping[str, int | None]:
-        """Return the keys of `aux` to draw, each with its axis of images.
-
-        0: (b, ...); 1: (blocks or stages, b, ...); None: one number for all images.
-        What is (blocks, b) is averaged for each block in an evaluation's summary. A
-        key that `aux` lacks, or whose value is None, is passed over.
-        """
-
 
 @runtime_checkable
 class RoutesPatches(Model, Protocol):

@@ -8,7 +8,6 @@ import pathlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +19,7 @@ from tokenjax.benchmark.latency import compile_function, time_calls
 from tokenjax.benchmark.program import count_parameters
 from tokenjax.data import Dataset, Split
 from tokenjax.errors import UserError
+from tokenjax.models import contract
 from tokenjax.training.checkpoints import load_initial_variables
 from tokenjax.training.settings import Settings
 from tokenjax.training.tasks.classification import Classification
@@ -63,7 +63,9 @@ def measure_costs(
         calls = [(variables, batch) for batch in images]
 
         def infer(
-            variables: VariableDict, images: jax.Array, model: nn.Module = task.model
+            variables: VariableDict,
+            images: jax.Array,
+            model: contract.Model = task.model,
         ) -> jax.Array:
             return model.apply(variables, images)[0]
 

@@ -98,7 +98,7 @@ def _figures(rows: list[Summary], study: ConfigDict, root: pathlib.Path) -> None
 def _curves(study: ConfigDict, runs: list[StudyRun], root: pathlib.Path) -> None:
     """Draw the losses of all runs over steps, and gradients' norms by part."""
     from tokenjax import plots
-    from tokenjax.plots.loss_curves import MOST_VARIANTS
+    from tokenjax.plots.variant_curves import MOST_VARIANTS
 
     for dataset in study.datasets:
         curves: dict[str, list] = {}

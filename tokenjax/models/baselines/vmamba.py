@@ -142,7 +142,7 @@ class VMamba(CheckedModule):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> tuple[jax.Array, Aux]:
-        """See the class.
+        """Compute; see the class.
 
         Raises: ValueError for images of another shape than (b, h, w, in_chans).
         """

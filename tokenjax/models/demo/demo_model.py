@@ -190,7 +190,7 @@ class DeMo(CheckedModule):
         missing: Sequence[str] = (),
         uniforms: Mapping[str, jax.Array] | None = None,
     ) -> dict[str, Any]:
-        """See the class."""
+        """Compute; see the class."""
         images = self._checked(images, cameras, missing)
         tokens = self._tokens(images, cameras, train)
         patches = {name: value[:, 1:] for name, value in tokens.items()}

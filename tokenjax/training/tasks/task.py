@@ -154,11 +154,6 @@ class Task:
         del variables, batches, split
         return {}
 
-    def block_means(self, looks: Looks) -> dict[str, list[float]]:
-        """Return what `inspect` found of each block of the model, as a mean."""
-        del looks
-        return {}
-
     def curves(self, rows: Sequence[Row], directory: pathlib.Path) -> None:
         """Draw figures of a run from its logged rows."""
         from tokenjax import plots
