@@ -13,7 +13,9 @@ from helpers.training_runs import REPOSITORY
 from ml_collections import ConfigDict
 
 from tokenjax import command_line, commands, configuration, data, models, plugins
+from tokenjax.plots import looks
 from tokenjax.training.settings import Settings, list_arguments
+from tokenjax.training.settings.choices import OPTIMIZERS, SCHEDULES, TASKS
 
 HISTORY = "CHANGELOG.md"  # names what is no more
 ORIGINALS = "tests/golden/README.md"  # names files of the recorded programs
@@ -24,6 +26,16 @@ DOCSTRINGS = [  # commands stand there too
     for path in sorted(REPOSITORY.glob(f"{folder}/*.py"))
 ]
 RUN_MODULE = re.compile(r'run_module\("tokenjax\.commands\.(\w+)"|_line\.run\("(\w+)"')
+
+
+@pytest.fixture
+def registries():
+    """Puts back what programs of a document register."""
+    registries = (OPTIMIZERS, SCHEDULES, TASKS, looks._FIGURES)
+    before = [(each, dict(each._things)) for each in registries]
+    yield
+    for registry, things in before:
+        registry._things = things
 
 
 def text_of(name):
@@ -64,6 +76,19 @@ def test_imports(document):
         exec(line, {})
 
 
+@pytest.mark.parametrize("document", PRESENT)
+def test_programs(document, registries):
+    """They run in their order, and what one says to set can be set."""
+    text = documents.read(document)
+    names = {}
+    for program in documents.programs(text):
+        exec(program, names)
+    for key, name in re.findall(r"`--config\.([\w.]+)=(\w+)`", text):
+        argument = list_arguments(Settings).get(key)
+        if argument is not None:
+            argument.check(name, key)
+
+
 @pytest.mark.parametrize("name", [*PRESENT, *DOCSTRINGS])
 def test_commands(name):
     for command in documents.commands(text_of(name)):
@@ -101,9 +126,12 @@ def resolves(name):
             found = importlib.import_module(".".join(parts[:length]))
         except ModuleNotFoundError:
             continue
-        return functools.reduce(
-            lambda thing, part: getattr(thing, part, None), parts[length:], found
-        ) is not None
+        return (
+            functools.reduce(
+                lambda thing, part: getattr(thing, part, None), parts[length:], found
+            )
+            is not None
+        )
     return False
 
 

@@ -51,6 +51,11 @@ def read(document: str) -> str:
     return (REPOSITORY / document).read_text()
 
 
+def programs(text: str) -> list[str]:
+    """Return the fenced blocks of Python."""
+    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
 def links(text: str) -> list[str]:
     """Return where links and pictures lead, but for other sites."""
     return [target for target in LINK.findall(text) if "://" not in target]
@@ -110,7 +115,9 @@ def files(text: str) -> set[str]:
 
 def names(text: str) -> set[str]:
     """Return dotted names of ours: `tokenjax.data.load`."""
-    found = re.findall(r"(?<![\w/.])tokenjax(?:\.[A-Za-z_]\w*)+", "\n".join(quoted(text)))
+    found = re.findall(
+        r"(?<![\w/.])tokenjax(?:\.[A-Za-z_]\w*)+", "\n".join(quoted(text))
+    )
     return {name for name in found if not PLACEHOLDER.search(name)}
 
 
