@@ -5,6 +5,7 @@ import functools
 import importlib
 import pathlib
 import re
+import tomllib
 
 import pytest
 from absl import flags
@@ -12,6 +13,7 @@ from helpers import documents
 from helpers.training_runs import REPOSITORY
 from ml_collections import ConfigDict
 
+import tokenjax
 from tokenjax import command_line, commands, configuration, data, models, plugins
 from tokenjax.plots import looks
 from tokenjax.training.settings import Settings, list_arguments
@@ -76,17 +78,32 @@ def test_imports(document):
         exec(line, {})
 
 
-@pytest.mark.parametrize("document", PRESENT)
-def test_programs(document, registries):
-    """They run in their order, and what one says to set can be set."""
-    text = documents.read(document)
+def test_programs(registries):
+    """They run, one after the other; the names that they register can be chosen."""
+    text = documents.read("docs/extend.md")
+    programs = documents.programs(text)
+    assert len(programs) > 4
     names = {}
-    for program in documents.programs(text):
+    for program in programs:
         exec(program, names)
-    for key, name in re.findall(r"`--config\.([\w.]+)=(\w+)`", text):
-        argument = list_arguments(Settings).get(key)
-        if argument is not None:
-            argument.check(name, key)
+    chosen = dict(re.findall(r"`--config\.([\w.]+)=(\w+)`", text))
+    assert {"schedule.name", "optimizer.name", "task"} <= set(chosen)
+    for key in ("schedule.name", "optimizer.name", "task"):
+        list_arguments(Settings)[key].check(chosen[key], key)
+    Settings.from_config(names["get_config"]())
+
+
+def test_one_version():
+    """The package, the distribution and the newest entry of the changelog agree."""
+    project = tomllib.loads(documents.read("pyproject.toml"))["project"]
+    newest = re.search(r"^## (\S+) \(\d{4}-\d\d-\d\d\)$", documents.read(HISTORY), re.M)
+    assert project["version"] == tokenjax.__version__ == newest[1]
+
+
+def test_one_ruff():
+    """What looks at commits is the ruff that `make lint` runs."""
+    hook = re.search(r"rev: v(\S+)", documents.read(".pre-commit-config.yaml"))[1]
+    assert f'"ruff=={hook}"' in documents.read("pyproject.toml")
 
 
 @pytest.mark.parametrize("name", [*PRESENT, *DOCSTRINGS])
