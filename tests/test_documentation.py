@@ -5,6 +5,7 @@ import functools
 import importlib
 import pathlib
 import re
+import tomllib
 
 import pytest
 from absl import flags
@@ -12,8 +13,11 @@ from helpers import documents
 from helpers.training_runs import REPOSITORY
 from ml_collections import ConfigDict
 
+import tokenjax
 from tokenjax import command_line, commands, configuration, data, models, plugins
+from tokenjax.plots import looks
 from tokenjax.training.settings import Settings, list_arguments
+from tokenjax.training.settings.choices import OPTIMIZERS, SCHEDULES, TASKS
 
 HISTORY = "CHANGELOG.md"  # names what is no more
 ORIGINALS = "tests/golden/README.md"  # names files of the recorded programs
@@ -24,6 +28,16 @@ DOCSTRINGS = [  # commands stand there too
     for path in sorted(REPOSITORY.glob(f"{folder}/*.py"))
 ]
 RUN_MODULE = re.compile(r'run_module\("tokenjax\.commands\.(\w+)"|_line\.run\("(\w+)"')
+
+
+@pytest.fixture
+def registries():
+    """Puts back what programs of a document register."""
+    registries = (OPTIMIZERS, SCHEDULES, TASKS, looks._FIGURES)
+    before = [(each, dict(each._things)) for each in registries]
+    yield
+    for registry, things in before:
+        registry._things = things
 
 
 def text_of(name):
@@ -62,6 +76,34 @@ def test_names(document):
 def test_imports(document):
     for line in documents.imports(documents.read(document)):
         exec(line, {})
+
+
+def test_programs(registries):
+    """They run, one after the other; the names that they register can be chosen."""
+    text = documents.read("docs/extend.md")
+    programs = documents.programs(text)
+    assert len(programs) > 4
+    names = {}
+    for program in programs:
+        exec(program, names)
+    chosen = dict(re.findall(r"`--config\.([\w.]+)=(\w+)`", text))
+    assert {"schedule.name", "optimizer.name", "task"} <= set(chosen)
+    for key in ("schedule.name", "optimizer.name", "task"):
+        list_arguments(Settings)[key].check(chosen[key], key)
+    Settings.from_config(names["get_config"]())
+
+
+def test_one_version():
+    """The package, the distribution and the newest entry of the changelog agree."""
+    project = tomllib.loads(documents.read("pyproject.toml"))["project"]
+    newest = re.search(r"^## (\S+) \(\d{4}-\d\d-\d\d\)$", documents.read(HISTORY), re.M)
+    assert project["version"] == tokenjax.__version__ == newest[1]
+
+
+def test_one_ruff():
+    """What looks at commits is the ruff that `make lint` runs."""
+    hook = re.search(r"rev: v(\S+)", documents.read(".pre-commit-config.yaml"))[1]
+    assert f'"ruff=={hook}"' in documents.read("pyproject.toml")
 
 
 @pytest.mark.parametrize("name", [*PRESENT, *DOCSTRINGS])

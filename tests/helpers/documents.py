@@ -51,6 +51,11 @@ def read(document: str) -> str:
     return (REPOSITORY / document).read_text()
 
 
+def programs(text: str) -> list[str]:
+    """Return the fenced blocks of Python."""
+    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
 def links(text: str) -> list[str]:
     """Return where links and pictures lead, but for other sites."""
     return [target for target in LINK.findall(text) if "://" not in target]
