@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import NamedTuple, cast
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +19,6 @@ from tokenjax.benchmark.latency import compile_function, time_calls
 from tokenjax.benchmark.program import count_parameters, first_output
 from tokenjax.data import Dataset, Split
 from tokenjax.errors import UserError
-from tokenjax.models import contract
 from tokenjax.training.checkpoints import load_initial_variables
 from tokenjax.training.settings import Settings
 from tokenjax.training.tasks.classification import Classification
@@ -61,13 +61,7 @@ def measure_costs(
         images = _images(task, datasets[key].test, batch_size)
         calls = [(variables, batch) for batch in images]
 
-        def infer(
-            variables: VariableDict,
-            images: jax.Array,
-            model: contract.Model = task.model,
-        ) -> jax.Array:
-            return model.apply(variables, images)[0]
-
+        infer = first_output(cast(nn.Module, task.model))
         program, _ = compile_function(infer, calls[0])  # once for all rounds
         compiled[name] = program, jax.device_put(calls)
         flops = benchmark.count_flops(infer, *calls[0])
