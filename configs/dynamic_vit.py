@@ -7,6 +7,13 @@ python train.py --config configs/dynamic_vit.py:cifar10
 Trains the network unpruned first (in WORKDIR/teacher), then, from its weights, the one
 that prunes. --config.distillation.teacher=runs/NAME takes a teacher trained before.
 The unpruned network with the pruned one's weights: eval.py --config.model.pruning=none
+
+On two cores of an AMD EPYC, float32, seed 0 (docs/results.md):
+
+    fashion_mnist   92.68 % of the test images, 1.6 times the teacher's images/s
+                    20 min 33 s after the teacher's 27 min 35 s (92.62 %)
+
+`cifar10` has not been trained here.
 """
 
 from ml_collections import ConfigDict

@@ -7,6 +7,10 @@ python train.py --config configs/imbalanced.py --config.imbalance.sampler=weight
 
 `imbalance` says how the split is thinned (profile, ratio = smallest class over largest,
 seed) and what answers to it: class_weights, sampler, logit_adjustment.
+
+What each answer is worth was measured on the thinned Fashion-MNIST in 10 epochs
+(configs/study_imbalance.py, docs/results.md): macro F1 of 74.9 % without any, 80.6 %
+with logit adjustment. The variants here have not been timed.
 """
 
 from ml_collections import ConfigDict

@@ -5,11 +5,19 @@ python train.py --config configs/routing.py:full_compute       # its baselines
 python train.py --config configs/routing.py:fashion_mnist
 python train.py --config configs/routing.py:cifar10-cheap_compute
 python eval.py --config configs/routing.py --eval_all          # a table of all four
-python -m tokenjax.training.ablate --config configs/routing.py
+python -m tokenjax.study --config configs/routing.py --jobs 2  # its ablation
 
 Variants: DATA, MODEL or DATA-MODEL. `budget_weight`, `target_ratio` and the section
 `routing` say how many patches go to the big network; with budget_weight 0 nothing asks
 for a ratio, as in the original.
+
+On two cores of an AMD EPYC, float32, seed 0 (docs/results.md):
+
+    default         92.80 % of the test images, 25.7 % of the patches to the big
+                    network, 98.0 % of the target's among them   5 min 33 s
+    full_compute    92.25 %                                      4 min 59 s
+    cheap_compute   70.60 %                                      1 min 44 s
+    no_routing      23.90 %                                      1 min 29 s
 """
 
 from ml_collections import ConfigDict

@@ -2,12 +2,19 @@
 
 python train.py --config configs/sdtps.py             # a generated set, no download
 python train.py --config configs/sdtps.py:control     # HDM and ATMoE in its place
-python train.py --config configs/sdtps.py:rgbnt201 --config.data.directory=PATH \
+python train.py --config configs/sdtps.py:rgbnt201 --config.data.directory=PATH \\
     --config.reid.backbone_from=PATH                  # the real thing
-python -m tokenjax.training.ablate --config configs/sdtps.py:ablation
+python -m tokenjax.study --config configs/sdtps.py:ablation
 
 `python -m tokenjax.convert --model clip_vit --checkpoint ViT-B-16.pt --output PATH`
 makes what `reid.backbone_from` reads.
+
+On two cores of an AMD EPYC, float32, seed 0, beside other work (docs/results.md):
+
+    default   mAP 86.3 %, rank-1 94.6 % of persons not trained on   8 min 18 s
+              (a random ranking: 3.1 % and 1.9 %)
+
+The real sets have not been trained on here.
 """
 
 from typing import Any

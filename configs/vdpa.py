@@ -1,8 +1,17 @@
 """VDPA: soft top-k and global attention, gated by variance, pooled by neighbourhoods.
 
 python train.py --config configs/vdpa.py                 # digits
+python train.py --config configs/vdpa.py:cluttered       # one digit among fragments
 python train.py --config configs/vdpa.py:fashion_mnist
-python train.py --config configs/vdpa.py:paper           # the recorded model
+python train.py --config configs/vdpa.py:image_folder --config.data.directory=PATH
+python train.py --config configs/vdpa.py:paper --config.data.directory=PATH
+
+On two cores of an AMD EPYC, float32, seed 0 (docs/results.md):
+
+    digits          99.16 % of the test images   2 min 5 s, beside other programs
+    fashion_mnist   90.05 %                      14 min 42 s
+
+The others have not been trained whole: `paper` is the recorded model.
 """
 
 from ml_collections import ConfigDict

@@ -3,6 +3,12 @@
 python train.py --config configs/vit.py                  # digits
 python train.py --config configs/vit.py:fashion_mnist    # 1.0 M parameters
 python train.py --config configs/vit.py:cifar10          # the original's recipe
+
+On two cores of an AMD EPYC, float32, seed 0 (docs/results.md):
+
+    fashion_mnist   92.62 % of the test images   27 min 35 s
+
+`cifar10` has not been trained here.
 """
 
 from ml_collections import ConfigDict
