@@ -169,7 +169,8 @@ class Task(abc.ABC):
         outputs: Outputs,
         split: Split,
     ) -> None:
-        """Draw figures of an evaluation."""
+        """Draw figures of an evaluation; without a task's own there are none."""
+        del directory, summary, looks, outputs, split
 
 
 def first_examples(split: Split, seed: int, count: int) -> dict[str, np.ndarray]:
