@@ -118,7 +118,7 @@ def peers(monkeypatch):
     return table
 
 
-def test_an_equivalent_of_ones_own(peers, monkeypatch):
+def test_an_equivalent_of_ones_own(peers):
     torch = pytest.importorskip("torch")
 
     class Theirs(torch.nn.Module):
