@@ -38,6 +38,6 @@ def _line(flag: flags.Flag) -> str:
     text, several, _ = (flag.help or "").partition(REPEATED)
     text = text.rstrip(";\n ") + ("; may be repeated" if several else "")
     if flag.default not in (None, "", [], False):
-        text += f" (default: {flag.default_as_str.strip(chr(39))})"
+        text += f" (default: {(flag.default_as_str or '').strip(chr(39))})"
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
     return textwrap.fill(f"  {name:<18} {text}", WIDTH, subsequent_indent=" " * 21)

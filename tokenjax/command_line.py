@@ -272,5 +272,10 @@ def _unknown_key(error: Exception, given: dict[str, Any]) -> str:
 
 def _without_class(message: str) -> str:
     """The line that says what is wrong, without an exception's class in front."""
+    missing = re.fullmatch(
+        r"flag --(\w+)=None: Flag --\w+ must have a value .*", message
+    )
+    if missing:
+        return f"--{missing[1]} must be given"
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return re.sub(r"^(FATAL )?([\w.]*Error: )?", "", lines[0] if lines else message)

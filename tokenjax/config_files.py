@@ -87,8 +87,8 @@ def _find(name: str) -> pathlib.Path:
     "configs/vdpa.py" and "vdpa" are ours wherever the program is started.
     """
     path = pathlib.Path(name)
-    ours = path.parent == pathlib.Path("configs") and path.suffix == ".py"
-    if path.exists() or not (ours or (path.name == name and path.stem.isidentifier())):
+    by_path = path.parent == pathlib.Path("configs") and path.suffix == ".py"
+    if path.exists() or not (by_path or name.isidentifier()):
         return path
     candidates = [folder / f"{path.stem}.py" for folder in SHIPPED]
     return next((each for each in candidates if each.is_file()), path)

@@ -47,7 +47,7 @@ def named_in(argv: Sequence[str]) -> list[str]:
         values(list(argv), known_only=True)
     except flags.Error as error:
         raise UserError(str(error)) from error
-    return list(values[FLAG].value)
+    return list(values[FLAG].value or [])
 
 
 def import_modules(names: Iterable[str]) -> None:

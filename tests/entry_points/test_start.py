@@ -36,7 +36,7 @@ def start(tmp_path):
             text=True,
             env=environment | extra,
             cwd=training_runs.REPOSITORY,
-            timeout=60,
+            timeout=240,
         )
 
     return start
@@ -57,7 +57,6 @@ sys.exit(main())
         ["-W", "ignore", "-u", "eval.py"],
         ["-m", "tokenjax", "study"],
         ["-m", "tokenjax.study"],
-        ["-m", "tokenjax.training.ablate"],
         ["{console}", "train"],
     ],
 )
@@ -126,7 +125,7 @@ def test_from_standard_input(start):
         text = (training_runs.REPOSITORY / script).read_text()
         finished = start("-", "--import", "{spy}", stdin=text)
         assert finished.stdout == "begun with None\n"
-        assert finished.stderr.startswith("error: flag --config")
+        assert finished.stderr.startswith("error: --config must be given")
         assert finished.returncode == 2
 
 
@@ -135,7 +134,7 @@ SWEEP = """
 import json, os, runpy, sys
 print("the script has begun", flush=True)
 workdir, *flags = sys.argv[1:]
-for script in ("train.py", "train.py", "eval.py"):
+for script in ("train.py", "eval.py"):
     sys.argv = [script, "--config=configs/vdpa.py", f"--workdir={workdir}", *flags]
     runpy.run_path(script, run_name="__main__")
 print("the script ends", os.environ.get("GLIBC_TUNABLES"))
@@ -149,8 +148,7 @@ def test_a_script_of_a_users_own_runs_them(start, tmp_path):
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.count("the script has begun") == 1
     assert finished.stdout.endswith("the script ends None\n")
-    assert finished.stdout.count("top-1") == 3
-    assert "complete" in finished.stderr  # the second training found nothing to do
+    assert finished.stdout.count("top-1") == 2
     found = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     assert found["examples"] == 359
 
@@ -193,7 +191,8 @@ def test_run_in_ipython(start, tmp_path):
     notebook.write_text(
         f"x = 1\n%run train.py --import {tmp_path / 'spy.py'}\nprint('x is', x)\n"
     )
-    finished = start("-m", "IPython", "--no-banner", notebook)
+    home = str(tmp_path / "ipython")
+    finished = start("-m", "IPython", "--no-banner", notebook, IPYTHONDIR=home)
     assert "begun with None\n" in finished.stdout
     assert finished.stdout.endswith("x is 1\n")
 

@@ -70,7 +70,7 @@ def _model_arguments(values: flags.FlagValues) -> dict[str, Any]:
     for flag in values:
         if not flag.startswith(ARGUMENT):
             continue
-        name, text = flag.removeprefix(ARGUMENT), values[flag].value
+        name, text = flag.removeprefix(ARGUMENT), values[flag].value or ""
         try:
             arguments[name] = ast.literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
