@@ -5,6 +5,7 @@ Only here do models and training meet.
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -131,7 +132,7 @@ def teacher_config(config: Any, model: contract.Model) -> Any:
     return teacher
 
 
-def create_model(model_config: dict[str, Any], info: data.DatasetInfo) -> nn.Module:
+def create_model(model_config: Mapping[str, Any], info: data.DatasetInfo) -> nn.Module:
     """Build the named model; what its arguments leave out follows from the data.
 
     Raises: UserError if a size that is given contradicts the data.

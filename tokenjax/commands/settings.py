@@ -51,7 +51,7 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
         whole = bool(matched) or len(row.type) <= LONGEST_TYPE
         return row.type if whole else f"{row.type[: LONGEST_TYPE - 3]}..."
 
-    columns = (
+    columns: tuple[tables.Column[Row], ...] = (
         tables.Column("Key", lambda row: row.key),
         tables.Column("Type", shorten),
         tables.Column("Default", lambda row: _show(row.default)),

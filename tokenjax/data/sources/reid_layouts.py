@@ -15,12 +15,14 @@ import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tokenjax.data.images.image_files import ImageTree, abridged
 from tokenjax.data.images.image_sizes import Box
 from tokenjax.errors import DatasetError, shown
 
-MODALITIES = ("rgb", "nir", "tir")
+Modality = Literal["rgb", "nir", "tir"]
+MODALITIES: tuple[Modality, ...] = ("rgb", "nir", "tir")
 
 
 @dataclass(frozen=True)

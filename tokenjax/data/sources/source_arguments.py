@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from tokenjax.arguments import FREE, RATE, SHARE, at_least
 from tokenjax.data.images.image_files import MOST_THREADS
 from tokenjax.data.images.image_sizes import MAX_SIDE
+from tokenjax.data.sources.reid_layouts import Modality
 
 PIXELS = at_least(1, MAX_SIDE)
 
@@ -33,6 +34,4 @@ HeldOut = Annotated[
 Missing = Annotated[
     Literal["error", "zeros"], "what becomes of a sample without one of its images"
 ]
-Modalities = Annotated[
-    tuple[Literal["rgb", "nir", "tir"], ...], "which of a sample's images are read"
-]
+Modalities = Annotated[tuple[Modality, ...], "which of a sample's images are read"]
