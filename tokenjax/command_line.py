@@ -277,5 +277,7 @@ def _without_class(message: str) -> str:
     )
     if missing:
         return f"--{missing[1]} must be given"
+    boolean = r"\('Non-boolean argument to boolean flag', (.*)\)"
+    message = re.sub(boolean, r"must be True or False, got \1", message)
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return re.sub(r"^(FATAL )?([\w.]*Error: )?", "", lines[0] if lines else message)

@@ -112,6 +112,7 @@ def test_flags_that_are_none():
         (["bench", "--model", "vit", "--peer", "tensorflow"], "torch_eager"),
         (["convert", "--model", "vit", "--output", "x"], "--checkpoint must be given"),
         (["data", "--output", "x", "--identities", "few"], "identities"),
+        (["bench", "--train=no"], "--train=no: must be True or False, got 'no'"),
     ):
         finished = run_in_process(*arguments)
         assert finished.returncode == 2, arguments
