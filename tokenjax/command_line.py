@@ -226,6 +226,10 @@ def parse(values: flags.FlagValues, argv: list[str]) -> list[str]:
         raise
     except BadConfigError as error:
         raise UserError(str(error)) from error
+    except flags.UnrecognizedFlagError as error:
+        nearest = difflib.get_close_matches(error.flagname, list(values), n=1)
+        hint = f", did you mean --{nearest[0]}?" if nearest else ";"
+        raise UserError(f"unknown flag --{error.flagname}{hint} see --help") from error
     except flags.Error as error:
         raise UserError(_without_class(str(error))) from error
     except (AttributeError, KeyError) as error:  # of ml_collections: no such key
