@@ -218,6 +218,10 @@ def parse(values: flags.FlagValues, argv: list[str]) -> list[str]:
         raise
     except BadConfigError as error:
         raise UserError(str(error)) from error
+    except flags.UnrecognizedFlagError as error:
+        nearest = difflib.get_close_matches(error.flagname, list(values), n=1)
+        hint = f", did you mean --{nearest[0]}?" if nearest else ";"
+        raise UserError(f"unknown flag --{error.flagname}{hint} see --help") from error
     except flags.Error as error:
         raise UserError(_without_class(str(error))) from error
     except (AttributeError, KeyError) as error:  # of ml_collections: no such key
@@ -269,5 +273,7 @@ def _without_class(message: str) -> str:
     )
     if missing:
         return f"--{missing[1]} must be given"
+    boolean = r"\('Non-boolean argument to boolean flag', (.*)\)"
+    message = re.sub(boolean, r"must be True or False, got \1", message)
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return re.sub(r"^(FATAL )?([\w.]*Error: )?", "", lines[0] if lines else message)

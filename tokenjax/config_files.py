@@ -17,7 +17,6 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from tokenjax import user_code
-from tokenjax.configuration import complete
 from tokenjax.errors import UserError, shown
 
 # Ours: in a wheel within the package, in a checkout beside it.
@@ -42,6 +41,8 @@ class ConfigFileParser(flags.ArgumentParser):
 
     def parse(self, path: str) -> ConfigDict:
         """Raises: BadConfigError."""
+        from tokenjax.configuration import complete  # jax, which has yet to start
+
         try:
             config = load_config(path)
             complete(config, self._chosen)

@@ -41,6 +41,11 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}{hint} Valid: {', '.join(options)}"
 
 
+def unknown_of_many(kind: str, name: str, valid: Iterable[str]) -> str:
+    """Return `unknown_name` of things that a module of the user's own may add to."""
+    return f"{unknown_name(kind, name, valid)}; one of your own needs --import"
+
+
 def shown(name: object) -> str:
     """Return a name or path for a sentence: quoted, escaped, if it is not plain text.
 

@@ -14,7 +14,7 @@ again; two different things under one name are refused.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from tokenjax.errors import UserError, unknown_name
+from tokenjax.errors import UserError, unknown_of_many
 
 Thing = TypeVar("Thing")
 
@@ -56,7 +56,7 @@ class Registry(Mapping[str, Thing], Generic[Thing]):
     def __getitem__(self, name: str) -> Thing:
         """Raises: UserError for an unknown name, with the nearest and all valid."""
         if not isinstance(name, str) or name not in self._things:
-            raise UserError(unknown_name(self.kind, str(name), self._things))
+            raise UserError(unknown_of_many(self.kind, str(name), self._things))
         return self._things[name]
 
     def get(self, name: object, default: Any = None) -> Any:

@@ -106,12 +106,14 @@ def test_scripts_of_the_checkout(monkeypatch, capsys, name):
 def test_flags_that_are_none():
     for arguments, part in (
         (["train"], "--config must be given"),
-        (["train", "--config", "vit", "--workdri", "x"], "workdri"),
+        (["train", "--config", "vit", "--workdri", "x"], "did you mean --workdir?"),
+        (["train", "--config=vit", "--frobnicate=1"], "unknown flag --frobnicate; see"),
         (["train", "--config", "vit", "extra"], "unexpected argument 'extra'"),
         (["bench", "--model", "vit", "--repeats", "many"], "repeats"),
         (["bench", "--model", "vit", "--peer", "tensorflow"], "torch_eager"),
         (["convert", "--model", "vit", "--output", "x"], "--checkpoint must be given"),
         (["data", "--output", "x", "--identities", "few"], "identities"),
+        (["bench", "--train=no"], "--train=no: must be True or False, got 'no'"),
     ):
         finished = run_in_process(*arguments)
         assert finished.returncode == 2, arguments
@@ -127,6 +129,29 @@ def test_commands_share_no_flags():
     assert "identities" in first.stderr
     assert "cameras" in second.stderr
     assert "identities" not in second.stderr
+
+
+@pytest.mark.parametrize("name", ["study", "ablate"])
+def test_the_runs_of_a_study_import_what_it_imports(monkeypatch, tmp_path, name):
+    """Each is a process of its own, told by the same flags."""
+    calls = []
+    monkeypatch.setattr("tokenjax.study.command.run_study", lambda *a: calls.append(a))
+    (tmp_path / "nothing_in_it.py").write_text("")
+    flags = ["--import", tmp_path / "nothing_in_it.py", "--config.epochs=1"]
+    config = {"study": "study_vdpa:smoke", "ablate": "routing"}[name]
+    flags = [
+        "--config",
+        config,
+        "--jobs",
+        3,
+        *(flags if name == "ablate" else flags[:2]),
+    ]
+    finished = run_in_process(name, *flags)
+    assert finished.returncode == 0, finished.stderr
+    ((_, root, jobs, only, command),) = calls
+    assert command == [sys.executable, "-m", "tokenjax", name, *map(str, flags)]
+    assert (jobs, only) == (3, "")
+    assert str(root).startswith(f"runs/{config.partition(':')[0]}-")
 
 
 def test_each_command_is_one_file():

@@ -129,14 +129,20 @@ def test_from_standard_input(start):
         assert finished.returncode == 2
 
 
-# Trains by train.py, evaluates by eval.py, in one process that is not theirs.
+# Trains by train.py, evaluates by eval.py, in one process that is not theirs; and then
+# without them.
 SWEEP = """
-import json, os, runpy, sys
+import json, os, pathlib, runpy, sys
+from tokenjax import config_files, experiment
 print("the script has begun", flush=True)
-workdir, *flags = sys.argv[1:]
+workdir = pathlib.Path(sys.argv[1])
+config, flags = "examples/my_config.py", ["--config.steps=8", "--config.figures=False"]
 for script in ("train.py", "eval.py"):
-    sys.argv = [script, "--config=configs/vdpa.py", f"--workdir={workdir}", *flags]
+    sys.argv = [script, f"--config={config}", f"--workdir={workdir / 'flags'}", *flags]
     runpy.run_path(script, run_name="__main__")
+config = config_files.load_config(config)
+config.update(steps=8, figures=False)
+experiment.train(config, workdir / "python")
 print("the script ends", os.environ.get("GLIBC_TUNABLES"))
 """
 
@@ -144,13 +150,16 @@ print("the script ends", os.environ.get("GLIBC_TUNABLES"))
 def test_a_script_of_a_users_own_runs_them(start, tmp_path):
     sweep = tmp_path / "sweep.py"
     sweep.write_text(SWEEP)
-    finished = start(sweep, tmp_path / "run", *training_runs.SMALL)
+    finished = start(sweep, tmp_path)
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.count("the script has begun") == 1
     assert finished.stdout.endswith("the script ends None\n")
     assert finished.stdout.count("top-1") == 2
-    found = json.loads((tmp_path / "run" / "evaluation.json").read_text())
-    assert found["examples"] == 359
+    by_flags, by_python = (
+        json.loads((tmp_path / name / "evaluation.json").read_text())
+        for name in ("flags", "python")
+    )
+    assert by_flags | {"step": 8} == by_python, "the same run, bit for bit"
 
 
 # What IPython's %run does: the script becomes __main__ in the kernel's process.

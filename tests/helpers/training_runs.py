@@ -8,6 +8,8 @@ from typing import Any
 
 from helpers.entry_points import Finished, run_in_process
 
+from tokenjax import allocator
+
 REPOSITORY = pathlib.Path(__file__).parents[2]
 WITHOUT_TENSORFLOW = pathlib.Path(__file__).parent / "without_tensorflow"
 SMALL = [
@@ -55,6 +57,8 @@ def environment(tensorflow: bool = False, **extra: str) -> dict[str, str]:
     return {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
+        # As a program on CPU has it; set here, none starts again, nor says so.
+        allocator.VARIABLE: allocator.ALLOCATOR,
         "JAX_COMPILATION_CACHE_DIR": str(REPOSITORY / ".cache" / "jax"),
         "PYTHONPATH": os.pathsep.join([*hidden, str(REPOSITORY)]),
         **extra,

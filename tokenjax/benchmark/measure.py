@@ -17,7 +17,7 @@ from tokenjax.benchmark import (
     memory,
     program,
 )
-from tokenjax.errors import UserError, unknown_name
+from tokenjax.errors import UserError, unknown_of_many
 
 DTYPES = ("float32", "bfloat16")
 INFERENCE, TRAINING = "inference", "training"
@@ -78,7 +78,7 @@ def build(
     if "dtype" in model_kwargs:
         raise UserError("dtype is given by --dtype, not as an argument of the model")
     if name not in names():
-        raise UserError(unknown_name("model", name, names()))
+        raise UserError(unknown_of_many("model", name, names()))
     if name == SDTPS:
         return build("demo", model_kwargs, dtype, image_size)[0].make_sdtps(), 0
     valid = models.argument_names(name)

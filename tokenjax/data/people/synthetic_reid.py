@@ -17,6 +17,7 @@ pictures exists, and none of them stands for RGBNT201's difficulty.
 """
 
 import json
+import runpy
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -201,3 +202,7 @@ def _write(directory: Path, settings: dict[str, Any]) -> None:
             )
     manifest = {"format": FORMAT, "settings": settings}
     (directory / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    runpy.run_module("tokenjax.commands.data", run_name="__main__")
