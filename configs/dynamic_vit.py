@@ -7,6 +7,13 @@ python train.py --config configs/dynamic_vit.py:cifar10
 Trains the network unpruned first (in WORKDIR/teacher), then, from its weights, the one
 that prunes. --config.distillation.teacher=runs/NAME takes a teacher trained before.
 The unpruned network with the pruned one's weights: eval.py --config.model.pruning=none
+
+On two cores of an AMD EPYC, float32, seed 0 (docs/results.md):
+
+    fashion_mnist   92.68 % of the test images, 1.6 times the teacher's images/s
+                    20 min 33 s after the teacher's 27 min 35 s (92.62 %)
+
+`cifar10` has not been trained here.
 """
 
 from ml_collections import ConfigDict
@@ -42,11 +49,7 @@ def digits() -> ConfigDict:
             "pruning": "learned",
             "stages": (1, 2, 3),
             "keep_ratio": 0.7,
-            "ratio_weight": 2.0,
             "initialization": "xavier",
-            "patch_dropout": 0.0,
-            "dtype": "float32",
-            "remat": False,
         }
     )
     config.data = ConfigDict({"source": "digits", "image_size": 32})
@@ -62,9 +65,7 @@ def digits() -> ConfigDict:
 def fashion_mnist() -> ConfigDict:
     """28x28 clothes: 49 tokens, of which 34, 24, 16 are left."""
     config = digits()
-    config.data = ConfigDict(
-        {"source": "fashion_mnist", "directory": "", "image_size": 28, "data_dir": ""}
-    )
+    config.data = ConfigDict({"source": "fashion_mnist"})
     config.model.update(patch_size=4, embed_dim=128, depth=6, mlp_ratio=3.0)
     config.model.patch_dropout = 0.5  # of the teacher
     config.augmentation.update(rotation=0.0, scale=0.0, shift=0.0)
@@ -106,7 +107,7 @@ def cifar10_recorded() -> ConfigDict:
             "pruning": "none",
         }
     )
-    config.data = ConfigDict({"source": "cifar10", "data_dir": "", "download": False})
+    config.data = ConfigDict({"source": "cifar10"})
     config.augmentation.update(crop_padding=4, horizontal_flip=True, rotation=15.0)
     config.augmentation.update(brightness=0.2, contrast=0.2, saturation=0.2)
     config.batch_size, config.epochs = 128, 100.0

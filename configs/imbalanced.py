@@ -7,6 +7,10 @@ python train.py --config configs/imbalanced.py --config.imbalance.sampler=weight
 
 `imbalance` says how the split is thinned (profile, ratio = smallest class over largest,
 seed) and what answers to it: class_weights, sampler, logit_adjustment.
+
+What each answer is worth was measured on the thinned Fashion-MNIST in 10 epochs
+(configs/study_imbalance.py, docs/results.md): macro F1 of 74.9 % without any, 80.6 %
+with logit adjustment. The variants here have not been timed.
 """
 
 from ml_collections import ConfigDict
@@ -39,9 +43,7 @@ def fashion_mnist() -> ConfigDict:
     No class is "few" by the usual 20 images, so the groups are set for this set.
     """
     config = digits()
-    config.data = ConfigDict(
-        {"source": "fashion_mnist", "directory": "", "image_size": 28, "data_dir": ""}
-    )
+    config.data = ConfigDict({"source": "fashion_mnist"})
     config.model.update(patch_size=7)
     config.imbalance.update(ratio=0.01, many_shot=1000, few_shot=200)
     config.augmentation.update(rotation=0.0, scale=0.0, shift=0.0)

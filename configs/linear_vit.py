@@ -4,7 +4,12 @@ python train.py --config configs/linear_vit.py                  # digits
 python train.py --config configs/linear_vit.py:fashion_mnist
 python train.py --config configs/linear_vit.py:cifar10          # the original's recipe
 
-What configs/vit.py trains, with another attention.
+What configs/vit.py trains, with another attention. On two cores of an AMD EPYC,
+float32, seed 0 (docs/results.md):
+
+    fashion_mnist   90.54 % of the test images, in 8 epochs to vit's 18   15 min 49 s
+
+`cifar10` has not been trained here.
 """
 
 from ml_collections import ConfigDict

@@ -5,11 +5,19 @@ python train.py --config configs/routing.py:full_compute       # its baselines
 python train.py --config configs/routing.py:fashion_mnist
 python train.py --config configs/routing.py:cifar10-cheap_compute
 python eval.py --config configs/routing.py --eval_all          # a table of all four
-python -m tokenjax.training.ablate --config configs/routing.py
+python -m tokenjax.study --config configs/routing.py --jobs 2  # its ablation
 
 Variants: DATA, MODEL or DATA-MODEL. `budget_weight`, `target_ratio` and the section
 `routing` say how many patches go to the big network; with budget_weight 0 nothing asks
 for a ratio, as in the original.
+
+On two cores of an AMD EPYC, float32, seed 0 (docs/results.md):
+
+    default         92.80 % of the test images, 25.7 % of the patches to the big
+                    network, 98.0 % of the target's among them   5 min 33 s
+    full_compute    92.25 %                                      4 min 59 s
+    cheap_compute   70.60 %                                      1 min 44 s
+    no_routing      23.90 %                                      1 min 29 s
 """
 
 from ml_collections import ConfigDict
@@ -57,14 +65,8 @@ def cluttered() -> ConfigDict:
             "encoder": "lean",
             "encoder_channels": 16,
             "encoder_layers": 3,
-            "attention": "spatial",
-            "attention_hidden_dim": 32,
-            "attention_layers": 1,
             "router": "learnable_threshold",
             "threshold": 0.3,
-            "temperature": 1.0,
-            "budget": 0.25,
-            "gumbel_inference": "hard",
             "big_hidden_dim": 512,
             "big_layers": 2,
             "small_hidden_dim": 16,
@@ -76,7 +78,6 @@ def cluttered() -> ConfigDict:
             "mask_gradient": "dense",
             "target_ratio": 0.25,
             "budget_weight": 4.0,
-            "dtype": "float32",
         }
     )
     config.data = ConfigDict(
@@ -134,9 +135,7 @@ def fashion_mnist() -> ConfigDict:
     Everything is in its place, so patches are joined by position.
     """
     config = cluttered()
-    config.data = ConfigDict(
-        {"source": "fashion_mnist", "directory": "", "image_size": 28, "data_dir": ""}
-    )
+    config.data = ConfigDict({"source": "fashion_mnist"})
     config.model.update(aggregator="concat", dropout=0.1)
     config.augmentation.update(horizontal_flip=True)
     config.batch_size, config.epochs = 128, 10.0
@@ -153,7 +152,7 @@ def cifar10() -> ConfigDict:
     --config.model.threshold=0.5 --config.model.budget_weight=0
     """
     config = fashion_mnist()
-    config.data = ConfigDict({"source": "cifar10", "data_dir": "", "download": False})
+    config.data = ConfigDict({"source": "cifar10"})
     config.model.update(encoder_channels=40, encoder_layers=2, big_layers=3)
     config.model.update(small_hidden_dim=64)
     config.augmentation.update(crop_padding=4)

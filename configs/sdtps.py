@@ -2,12 +2,19 @@
 
 python train.py --config configs/sdtps.py             # a generated set, no download
 python train.py --config configs/sdtps.py:control     # HDM and ATMoE in its place
-python train.py --config configs/sdtps.py:rgbnt201 --config.data.directory=PATH \
+python train.py --config configs/sdtps.py:rgbnt201 --config.data.directory=PATH \\
     --config.reid.backbone_from=PATH                  # the real thing
-python -m tokenjax.training.ablate --config configs/sdtps.py:ablation
+python -m tokenjax.study --config configs/sdtps.py:ablation
 
 `python -m tokenjax.convert --model clip_vit --checkpoint ViT-B-16.pt --output PATH`
 makes what `reid.backbone_from` reads.
+
+On two cores of an AMD EPYC, float32, seed 0, beside other work (docs/results.md):
+
+    default   mAP 86.3 %, rank-1 94.6 % of persons not trained on   8 min 18 s
+              (a random ranking: 3.1 % and 1.9 %)
+
+The real sets have not been trained on here.
 """
 
 from typing import Any
@@ -41,30 +48,19 @@ def synthetic() -> ConfigDict:
     config.model = ConfigDict(
         {
             "name": "demo",
-            "transformer_type": "ViT-B-16",
             "stride_size": (8, 8),
             "patch_size": 8,
             "width": 96,
             "depth": 4,
             "num_heads": 4,
             "feat_dim": 96,
-            "sie_camera": True,
-            "sie_coe": 1.0,
             "drop_path": 0.0,
-            "direct": True,
-            "global_local": True,
             "fusion": "sdtps",
-            "head": 4,
-            "fusion_dropout": 0.1,
             "sdtps_sparse_ratio": 0.5,
             "sdtps_aggr_ratio": 0.4,
-            "sdtps_beta": 0.25,
             "sdtps_use_gumbel": True,
-            "sdtps_gumbel_tau": 1.0,
             "mask_aggregation": "policy",
             "score_gradient": "all",
-            "dtype": "float32",
-            "remat": False,
         }
     )
     config.data = ConfigDict(
@@ -171,7 +167,6 @@ def rgbnt201() -> ConfigDict:
             "height": 256,
             "width": 128,
             "validation_identities": 0,
-            "missing": "error",
         }
     )
     config.batch_size, config.epochs = 64, 50.0

@@ -1,11 +1,15 @@
 """The CIFAR-ViT family on Fashion-MNIST: accuracy, and what it costs at inference.
 
-    python -m tokenjax.study --config configs/study_cifar_vit.py --jobs 1
+python -m tokenjax.study --config configs/study_cifar_vit.py --jobs 1
 
-Three runs of at most half an hour each on two CPU cores; the same command goes on where
-it was cut. `dynamic_vit` starts from `vit`, its teacher, and prunes 49 tokens to 34, 24
-and 16. `dynamic_vit_unpruned` is that network with the pruning switched off. Writes
-table.md, results.json, accuracy.png and accuracy_over_latency_fashion_mnist.png.
+Three runs of at most half an hour each on two cores of an AMD EPYC; the same command
+goes on where it was cut. `dynamic_vit` starts from `vit`, its teacher, and prunes 49
+tokens to 34, 24 and 16. `dynamic_vit_unpruned` is that network with the pruning
+switched off. Writes table.md, results.json, accuracy.png and
+accuracy_over_latency_fashion_mnist.png.
+
+Seed 0 (docs/results.md): vit 92.62 %, dynamic_vit 92.68 % at 1.59 times its throughput,
+linear_vit 90.54 %.
 """
 
 from ml_collections import ConfigDict

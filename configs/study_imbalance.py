@@ -1,10 +1,13 @@
 """What helps against imbalance? A long tail of 100 to 1, five answers, three seeds.
 
-    python -m tokenjax.study --config configs/study_imbalance.py
+python -m tokenjax.study --config configs/study_imbalance.py
 
 15 runs on Fashion-MNIST (5,400 examples of the largest class, 54 of the smallest), two
-at a time, a quarter of an hour on two CPU cores; the same command goes on where it was
-cut. Writes table.md, results.json and accuracy.png.
+at a time, a quarter of an hour on two cores of an AMD EPYC; the same command goes on
+where it was cut. Writes table.md, results.json and accuracy.png.
+
+Macro F1 (docs/results.md): none 74.9 %, weights 79.7 %, sampler 78.5 %, both 75.6 %,
+logit adjustment 80.6 %.
 """
 
 from ml_collections import ConfigDict

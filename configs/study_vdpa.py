@@ -1,9 +1,13 @@
 """Does VDPA's idea work? The recorded model against each mended part and a plain ViT.
 
-    python -m tokenjax.study --config configs/study_vdpa.py
+python -m tokenjax.study --config configs/study_vdpa.py
 
-36 runs at an equal budget of images, two at a time, under an hour on two CPU cores; the
-same command goes on where it was cut. Writes table.md, results.json and accuracy.png.
+36 runs at an equal budget of images, two at a time, 25 minutes on two cores of an AMD
+EPYC beside other work; the same command goes on where it was cut. Writes table.md,
+results.json and accuracy.png.
+
+Test accuracy on `cluttered` (docs/results.md): recorded 37.4 %, with the soft top-k
+51.3 %, a plain ViT 20.2 %; on digits all are within the noise of their seeds.
 """
 
 from ml_collections import ConfigDict

@@ -1,11 +1,18 @@
 """VDPA: soft top-k and global attention, gated by variance, pooled by neighbourhoods.
 
 python train.py --config configs/vdpa.py                 # digits
+python train.py --config configs/vdpa.py:cluttered       # one digit among fragments
 python train.py --config configs/vdpa.py:fashion_mnist
-python train.py --config configs/vdpa.py:paper           # the recorded model
-"""
+python train.py --config configs/vdpa.py:image_folder --config.data.directory=PATH
+python train.py --config configs/vdpa.py:paper --config.data.directory=PATH
 
-from typing import Any
+On two cores of an AMD EPYC, float32, seed 0 (docs/results.md):
+
+    digits          99.16 % of the test images   2 min 5 s, beside other programs
+    fashion_mnist   90.05 %                      14 min 42 s
+
+The others have not been trained whole: `paper` is the recorded model.
+"""
 
 from ml_collections import ConfigDict
 
@@ -36,17 +43,10 @@ def digits() -> ConfigDict:
             "depth": 4,
             "num_heads": 4,
             "mlp_ratio": 2.0,
-            "attn_drop": 0.0,
-            "drop": 0.0,
-            "k_neighbors": 9,
-            "alp_temperature": 1.0,
             "stk_temperature": 0.1,
             "stk": "soft_topk",
-            "topk_ratio": 0.25,
             "global_tokens": 4,
             "alp_border": "renormalise",
-            "dtype": "float32",
-            "remat": False,
         }
     )
     config.data = ConfigDict({"source": "digits", "image_size": 32})
@@ -73,9 +73,7 @@ def fashion_mnist() -> ConfigDict:
     Flips alone: in so few epochs the model underfits, and crops cost accuracy.
     """
     config = digits()
-    config.data = ConfigDict(
-        {"source": "fashion_mnist", "directory": "", "image_size": 28, "data_dir": ""}
-    )
+    config.data = ConfigDict({"source": "fashion_mnist"})
     config.model.update(patch_size=7, embed_dim=128)
     config.augmentation.update(rotation=0.0, scale=0.0, shift=0.0)
     config.augmentation.update(horizontal_flip=True)
@@ -88,7 +86,7 @@ def fashion_mnist() -> ConfigDict:
 def cifar10() -> ConfigDict:
     """32x32 photographs, from TFDS: 64 tokens."""
     config = fashion_mnist()
-    config.data = ConfigDict({"source": "cifar10", "data_dir": "", "download": False})
+    config.data = ConfigDict({"source": "cifar10"})
     config.model.update(embed_dim=192, depth=9, num_heads=6, mlp_ratio=4.0)
     config.model.update(patch_size=4)
     config.augmentation.update(crop_padding=4, rotation=15.0)
@@ -99,22 +97,13 @@ def cifar10() -> ConfigDict:
     return config
 
 
-def _folder(image_size: int) -> dict[str, Any]:
-    """A folder of images, and what to do with odd ones: see data/sources."""
-    return {
-        "source": "image_folder",
-        "directory": "",
-        "image_size": image_size,
-        "broken": "refuse",  # or "skip": leave broken images out, and say how many
-        "max_pixels": 2**30 // 12,  # of a file; one with more is refused
-        "outside_links": False,
-    }
-
-
 def image_folder() -> ConfigDict:
-    """A folder per class, any size: --config.data.directory=PATH."""
+    """A folder per class, any size: --config.data.directory=PATH.
+
+    What becomes of odd files: data.broken, data.max_pixels, data.outside_links.
+    """
     config = cifar10()
-    config.data = ConfigDict(_folder(224))
+    config.data = ConfigDict({"source": "image_folder"})
     config.model.update(patch_size=16)
     return config
 
@@ -129,7 +118,7 @@ def paper() -> ConfigDict:
     config.model.update(patch_size=16, embed_dim=512, depth=10, num_heads=8)
     config.model.update(mlp_ratio=4.0, stk="recorded", stk_temperature=0.5)
     config.model.update(global_tokens=1, alp_border="center")
-    config.data = ConfigDict(_folder(512))
+    config.data = ConfigDict({"source": "image_folder", "image_size": 512})
     config.augmentation.update(crop_padding=16, horizontal_flip=True)
     config.batch_size, config.epochs = 32, 100.0
     config.gradient_clip = 1.0

@@ -3,6 +3,12 @@
 python train.py --config configs/vit.py                  # digits
 python train.py --config configs/vit.py:fashion_mnist    # 1.0 M parameters
 python train.py --config configs/vit.py:cifar10          # the original's recipe
+
+On two cores of an AMD EPYC, float32, seed 0 (docs/results.md):
+
+    fashion_mnist   92.62 % of the test images   27 min 35 s
+
+`cifar10` has not been trained here.
 """
 
 from ml_collections import ConfigDict
@@ -30,9 +36,6 @@ def digits() -> ConfigDict:
             "dropout": 0.0,
             "attn_dropout": 0.0,
             "initialization": "xavier",
-            "patch_dropout": 0.0,
-            "dtype": "float32",
-            "remat": False,
         }
     )
     config.data = ConfigDict({"source": "digits", "image_size": 32})
@@ -52,9 +55,7 @@ def fashion_mnist() -> ConfigDict:
     (docs/results.md).
     """
     config = digits()
-    config.data = ConfigDict(
-        {"source": "fashion_mnist", "directory": "", "image_size": 28, "data_dir": ""}
-    )
+    config.data = ConfigDict({"source": "fashion_mnist"})
     config.model.update(patch_size=4, embed_dim=128, depth=6, mlp_ratio=3.0)
     config.model.patch_dropout = 0.5
     config.augmentation.update(rotation=0.0, scale=0.0, shift=0.0)
@@ -73,7 +74,7 @@ def cifar10() -> ConfigDict:
     """
     config = default_config()
     config.model = ConfigDict({"name": "cifar_vit_base", "patch_size": 4})
-    config.data = ConfigDict({"source": "cifar10", "data_dir": "", "download": False})
+    config.data = ConfigDict({"source": "cifar10"})
     config.augmentation.update(crop_padding=4, horizontal_flip=True, rotation=15.0)
     config.augmentation.update(brightness=0.2, contrast=0.2, saturation=0.2)
     config.batch_size, config.epochs = 128, 100.0

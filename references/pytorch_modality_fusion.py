@@ -18,7 +18,7 @@ class QuickGELU(nn.Module):
 
 
 def parts_of(names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Every combination of modalities, single ones first: {"r": ("rgb",), ...}."""
+    """Return every combination of modalities, single ones first: {"r": ("rgb",)}."""
     sizes = range(1, len(names) + 1)
     parts = itertools.chain(*(itertools.combinations(names, size) for size in sizes))
     return {"".join(name[0] for name in part): part for part in parts}

@@ -162,7 +162,7 @@ class AttentionRouting(nn.Module):
 
 
 def torch_layout(model, variables):
-    """Our variables, or gradients, by the names and in the layouts of PyTorch."""
+    """Return our variables, or gradients, by PyTorch's names and in its layouts."""
     side, channels = model.img_size // model.patch_grid, model.in_channels
     names = {"kernel": "weight", "scale": "weight"}
     names |= {"mean": "running_mean", "var": "running_var"}
@@ -184,7 +184,7 @@ def torch_layout(model, variables):
 
 
 def state_from_flax(model, variables):
-    """A state_dict for `AttentionRouting(model)` from our variables."""
+    """Return a state_dict for `AttentionRouting(model)` from our variables."""
     state = torch_layout(model, variables)
     copied = {key: torch.from_numpy(leaf.copy()) for key, leaf in state.items()}
     norms = [key for key in copied if key.endswith(".running_mean")]

@@ -16,7 +16,7 @@ RECORDED = {"stk": "recorded", "global_tokens": 1, "alp_border": "center"}
 
 
 def grid_neighbors(grid: int, count: int) -> torch.Tensor:
-    """Each cell's 3x3 window, row by row, padded with the cell: (n, count) int64."""
+    """Return each cell's 3x3 window, padded with the cell: (n, count) int64."""
     table = []
     for row in range(grid):
         for column in range(grid):
@@ -33,7 +33,7 @@ def grid_neighbors(grid: int, count: int) -> torch.Tensor:
 def adaptive_local_pooling(
     tokens: torch.Tensor, neighbor_idx: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """Tokens (b, n, c) -> class token (b, 1, c)."""
+    """Pool tokens (b, n, c) to a class token (b, 1, c)."""
     neighbors = tokens[:, neighbor_idx]  # (b, n, k, c)
     similarity = F.cosine_similarity(tokens.unsqueeze(2), neighbors, dim=-1)
     weights = torch.softmax(similarity / temperature, dim=-1)  # (b, n, k)

@@ -25,7 +25,7 @@ class PatchEmbedding(nn.Module):
 def masked_softmax(
     logits: torch.Tensor, keep: torch.Tensor, epsilon: float = 1e-6
 ) -> torch.Tensor:
-    """Softmax over the kept tokens and oneself; logits (b, h, n, n), keep (b, n)."""
+    """Take softmax over kept tokens and oneself; logits (b, h, n, n), keep (b, n)."""
     count = logits.shape[-1]
     same = torch.eye(count, dtype=logits.dtype, device=logits.device)
     visible = keep[:, None, None, :]

@@ -20,6 +20,7 @@ ARGUMENTS = {
 
 
 def main() -> None:
+    """Record the case."""
     torch.manual_seed(0)
     module = ConvNeXt(**ARGUMENTS, use_grn=True, ls_init_value=None)
     # Cut off at every step: maps of 11 x 17, 5 x 8, 2 x 4 and 1 x 2.

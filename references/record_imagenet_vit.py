@@ -26,6 +26,7 @@ ARGUMENTS = {
 
 
 def main() -> None:
+    """Record the case."""
     torch.manual_seed(0)
     module = VisionTransformer(**ARGUMENTS)
     images = torch.randn(2, 3, *ARGUMENTS["img_size"])

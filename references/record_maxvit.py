@@ -19,6 +19,7 @@ ARGUMENTS = {
 
 
 def main() -> None:
+    """Record the case."""
     torch.manual_seed(0)
     module = timm.create_model("maxvit_tiny_tf_224", **ARGUMENTS)
     images = torch.randn(2, 3, *ARGUMENTS["img_size"])

@@ -16,6 +16,7 @@ ARGUMENTS = {
 
 
 def main() -> None:
+    """Record the case."""
     torch.manual_seed(0)
     module = ResNet(Bottleneck, **ARGUMENTS, zero_init_last=False)
     images = torch.randn(2, 3, 45, 38)  # odd and even at several strides

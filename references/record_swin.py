@@ -21,6 +21,7 @@ ARGUMENTS = {
 
 
 def main() -> None:
+    """Record the case."""
     torch.manual_seed(0)
     module = SwinTransformer(**ARGUMENTS)
     images = torch.randn(2, 3, *ARGUMENTS["img_size"])

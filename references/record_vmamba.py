@@ -43,7 +43,7 @@ VERSION = {
 
 
 def load(checkout: str) -> type[torch.nn.Module]:
-    """The class VSSM of a checkout."""
+    """Load the class VSSM of a checkout."""
     torch.cuda.device = contextlib.nullcontext  # entered on CPU too, where it raises
     sys.path.insert(0, str(pathlib.Path(checkout) / "classification"))
     with mock.patch.dict(sys.modules, {name: mock.MagicMock() for name in UNUSED}):
@@ -51,6 +51,7 @@ def load(checkout: str) -> type[torch.nn.Module]:
 
 
 def main() -> None:
+    """Record the case."""
     torch.manual_seed(0)
     module = load(sys.argv[1])(**ARGUMENTS, **VERSION)
     images = torch.randn(2, 3, 38, 45)  # maps of 10 x 12 and 5 x 6

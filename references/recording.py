@@ -6,7 +6,6 @@ Not part of the suite: the `record_*.py` scripts here use it, with PyTorch and t
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +15,10 @@ def record(
     path: pathlib.Path,
     module: torch.nn.Module,
     images: torch.Tensor,
-    constructor_args: Mapping[str, Any],
+    constructor_args: Mapping[str, object],
     source: str,
 ) -> None:
-    """Writes the case; see tests/golden/README.md for its keys.
+    """Write the case; see tests/golden/README.md for its keys.
 
     Every parameter is moved a little from where its initialisation left it, and running
     statistics are drawn anew: zeros and ones would hide mistakes. In inference mode;

@@ -50,3 +50,18 @@ def test_a_definition_that_is_run_again_replaces_itself():
 
         registry.add("mine", Mine)
     assert registry["mine"] is Mine
+
+
+def test_a_tuple_is_what_its_parts_are():
+    registry = Registry("figure")
+    for _ in range(2):
+
+        def draw():
+            pass
+
+        registry.add("mine", (draw, 1))
+    assert registry["mine"] == (draw, 1)
+    with pytest.raises(UserError, match="already"):
+        registry.add("mine", (draw, 2))
+    with pytest.raises(UserError, match="already"):
+        registry.add("mine", (draw, 1, 1))

@@ -111,14 +111,6 @@ def define_workdir(
     flags.DEFINE_string("workdir", "", f"default: {default}", flag_values=values)
 
 
-def define_jobs(values: flags.FlagValues, jobs: int) -> None:
-    """Define what commands of many runs share: --jobs, and --run for one of them."""
-    text = "runs at a time, each on its share of the cores"
-    flags.DEFINE_integer("jobs", jobs, text, flag_values=values)
-    text = "one run alone, by name (what --jobs start)"
-    flags.DEFINE_string("run", "", text, flag_values=values)
-
-
 def enable_compilation_cache() -> None:
     """Keep compiled programs over runs, in JAX_COMPILATION_CACHE_DIR or ~/.cache."""
     import jax

@@ -74,9 +74,14 @@ class Registry(Mapping[str, Thing], Generic[Thing]):
 
 
 def _is_same(old: object, new: object) -> bool:
-    """Return whether both are one thing, or one definition that was run twice."""
+    """Return whether both are one thing, or one definition that was run twice.
+
+    A tuple, named or not, is what its parts are.
+    """
     if old is new or old == new:
         return True
+    if isinstance(old, tuple) and isinstance(new, tuple) and type(old) is type(new):
+        return len(old) == len(new) and all(map(_is_same, old, new))
     names = ("__module__", "__qualname__")
     known = all(hasattr(each, name) for each in (old, new) for name in names)
     return known and all(getattr(old, n) == getattr(new, n) for n in names)

@@ -6,7 +6,8 @@ another name and renamed.
 
 A checkpoint carries the number of its format, `FORMAT`. An earlier one is read, one
 without a number (of before there were numbers) too; a later one is refused. 1 is the
-layout told here and in `tokenjax.training.checkpoints.checkpoint_files`.
+layout told here; a run's checkpoints have formats of their own
+(`tokenjax.training.checkpoints.checkpoint_files`).
 """
 
 import contextlib
@@ -61,18 +62,20 @@ def read_json(path: pathlib.Path) -> Any:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
-def check_format(number: object, where: pathlib.Path) -> None:
+def check_format(number: object, where: pathlib.Path, newest: int = FORMAT) -> None:
     """Raise an error unless this library reads checkpoints of format `number`.
+
+    `newest` is the latest format of this kind of checkpoint.
 
     Raises: DamagedCheckpointError if it is no such number, CheckpointError if it is of
     a newer tokenjax.
     """
     if not isinstance(number, int) or number < 0:
         raise DamagedCheckpointError(f"{where} is damaged: its format is {number!r}")
-    if number > FORMAT:
+    if number > newest:
         raise CheckpointError(
             f"{where} has checkpoint format {number}, this tokenjax reads up to "
-            f"{FORMAT}: a newer tokenjax made it, install that one"
+            f"{newest}: a newer tokenjax made it, install that one"
         )
 
 

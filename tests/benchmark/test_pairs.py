@@ -2,6 +2,8 @@
 
 import importlib.util
 
+import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.small_models import DEMO, ROUTED, SMALL
@@ -9,7 +11,13 @@ from helpers.small_models import DEMO, ROUTED, SMALL
 from tokenjax import benchmark, models
 from tokenjax.benchmark import pairs, torch_peers, torch_programs
 from tokenjax.errors import UserError
+from tokenjax.registry import Registry
 
+KNOWN = (
+    *("AttentionRouting", "DeMo", "DynamicViT", "VDPA", "VisionTransformer"),
+    *("convnextv2_tiny", "maxvit_tiny", "resnet50", "swin_base", "swin_tiny"),
+    *("vit_base_patch16", "vit_small_patch16", "vit_tiny_patch16"),
+)
 TIMING = benchmark.Timing(warmup=1, repeats=5)
 NAMES = {name: SMALL[name] for name in ("vdpa", "vit", "dynamic_vit")}
 # Weights large enough that no rounding decides which token is kept.
@@ -25,6 +33,7 @@ def measure(name, dtype="float32", train=False):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_both_compute_the_same(name):
     pytest.importorskip("torch")
@@ -43,6 +52,7 @@ def test_bfloat16_is_autocast():
     assert 1e-5 < pair.difference < 0.05
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["vdpa", "demo"])
 def test_training_steps(name):
     pytest.importorskip("torch")
@@ -84,3 +94,73 @@ def test_what_has_no_equivalent(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install torch timm"):
         torch_peers.check("vdpa", vdpa)
+
+
+class Mine(nn.Module):
+    """A model that a user's file might hold."""
+
+    classes: int = 5
+
+    def example_inputs(self, batch_size):
+        return (jnp.zeros((batch_size, 4, 4, 3)),)
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        x = images.mean((1, 2))  # (b, 3)
+        return nn.Dense(self.classes)(x), {"losses": {}}
+
+
+@pytest.fixture
+def peers(monkeypatch):
+    """A table of its own, without what is in ours."""
+    table = Registry("PyTorch equivalent")
+    monkeypatch.setattr(torch_peers, "_PEERS", table)
+    return table
+
+
+def test_an_equivalent_of_ones_own(peers):
+    torch = pytest.importorskip("torch")
+
+    class Theirs(torch.nn.Module):
+        def __init__(self, kernel, bias):
+            super().__init__()
+            self.linear = torch.nn.Linear(*kernel.shape)
+            self.linear.weight.data = torch.tensor(kernel.T)
+            self.linear.bias.data = torch.tensor(bias)
+
+        def forward(self, images):
+            return self.linear(images.mean((2, 3)))
+
+    def make(model, variables):
+        return Theirs(**variables["params"]["Dense_0"]), "theirs"
+
+    model = Mine()
+    with pytest.raises(UserError, match="mine has no PyTorch equivalent here"):
+        torch_peers.check("mine", model)
+    benchmark.register_peer(Mine, make)
+    torch_peers.check("mine", model)
+    _, (pair,) = pairs.measure_pairs(
+        "mine", model, 2, "float32", 0, TIMING, False, with_compiled=False
+    )
+    assert pair.difference < 1e-5
+    assert pair.source == f"theirs, torch {torch.__version__}"
+
+    def refuse(name):
+        raise UserError(f"{name} is not here")
+
+    benchmark.register_peer("wider", make, refuse)  # a name goes before its class
+    with pytest.raises(UserError, match="wider is not here"):
+        torch_peers.check("wider", model)
+
+
+def test_a_class_that_is_not_in_the_table_is_refused_in_a_sentence(monkeypatch):
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: there("json"))
+    with pytest.raises(UserError) as raised:
+        torch_peers.check("mine", Mine())
+    sentence = str(raised.value)
+    assert sentence.startswith("--peer torch: mine has no PyTorch equivalent here;")
+    assert sentence.endswith("there are " + ", ".join(KNOWN))
+    subclass = type("VDPA", (type(models.create("vdpa", **SMALL["vdpa"])),), {})
+    with pytest.raises(UserError, match="has no PyTorch equivalent"):
+        torch_peers.check("my_vdpa", subclass())  # another model of the same name

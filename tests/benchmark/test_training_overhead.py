@@ -34,7 +34,8 @@ ROWS = [
 
 
 def test_the_sums():
-    found = training_overhead.summarize(ROWS)
+    found = training_overhead.summarize(ROWS, 200)
+    assert found["interval_seconds"] == pytest.approx(2)
     assert found["checkpoint"] == pytest.approx(0.02)
     assert found["checkpoint_quartiles"] == pytest.approx([0.015, 0.06])
     assert found["step_ms"] == pytest.approx(10)
@@ -44,21 +45,41 @@ def test_the_sums():
 
 def test_rows_without_a_save_are_refused():
     with pytest.raises(UserError, match="did not save at every second row"):
-        training_overhead.summarize(ROWS[1:5])
+        training_overhead.summarize(ROWS[1:5], 200)
 
 
 @pytest.mark.parametrize(
     ("changes", "verdict"),
     [
-        ({}, "Limits of checkpoint 3% and input wait 5%: kept."),
-        ({"checkpoint": 0.04}, "exceeded: checkpoint of configs/vdpa.py."),
+        ({}, "Limits of checkpoint 5% and input wait 5%: kept."),
+        ({"checkpoint": 0.06}, "exceeded: checkpoint of configs/vdpa.py."),
         ({"input_wait": 0.06}, "exceeded: input wait of configs/vdpa.py."),
     ],
 )
 def test_the_table(changes, verdict):
     about = {"source": "digits", "config": "configs/vdpa.py", "batch_size": 64}
-    result = about | training_overhead.summarize(ROWS) | changes
+    result = about | training_overhead.summarize(ROWS, 200) | changes
     assert training_overhead.table([result]).endswith(verdict)
+
+
+def test_an_interval_too_short_is_said_and_judges_no_checkpoint():
+    about = {"source": "digits", "config": "configs/vit.py", "batch_size": 64}
+    result = about | training_overhead.summarize(ROWS, 100) | {"checkpoint": 0.2}
+    shown = training_overhead.table([result])
+    assert "too short to judge a checkpoint by: configs/vit.py" in shown
+    assert shown.endswith("input wait 5%: kept.")
+    assert training_overhead.exceeded([result | {"input_wait": 0.06}]) == [
+        "input wait of configs/vit.py"
+    ]
+
+
+@pytest.mark.parametrize(("step", "interval"), [(0.1, 100), (0.01, 250), (0.003, 834)])
+def test_the_interval_is_chosen_by_the_steps(monkeypatch, step, interval):
+    rows = [row(40, 1.5 * step), row(60, step, 0.01)]
+    monkeypatch.setattr(overhead_runs, "run", lambda *_: rows)
+    chosen = training_overhead.choose_interval("configs/vdpa.py", None, ())
+    assert chosen == interval
+    assert chosen * step >= 2
 
 
 def test_every_embedded_source_is_measured():
@@ -91,7 +112,7 @@ def test_a_small_run(tmp_path, monkeypatch):
     )
     assert len(seen) == plan.rows == 5
     assert [row["step"] for row in rows] == [8, 12, 16, 20]
-    found = training_overhead.summarize(rows)
+    found = training_overhead.summarize(rows, plan.interval)
     assert found["step_ms"] > 0
     assert 0 <= found["input_wait"] < 1
 

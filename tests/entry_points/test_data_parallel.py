@@ -1,11 +1,13 @@
-"""Eight simulated devices train as one does; accumulation as no accumulation."""
+"""Several simulated devices train as one does; accumulation as no accumulation."""
 
 import json
 
 import pytest
 from helpers import training_runs
 
-EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+
+def devices(count):
+    return {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
 
 
 def rows(workdir):
@@ -13,17 +15,19 @@ def rows(workdir):
     return [{k: v for k, v in r.items() if "per_second" not in k} for r in found]
 
 
+DRAWN = ["--config.model.drop=0.1", "--config.ema_decay=0.9"]
 PLAIN = [f"--config.augmentation.{name}=0" for name in ("rotation", "scale", "shift")]
 
 
 @pytest.mark.parametrize(
     ("common", "arguments", "extra"),
     [
-        (["--config.model.drop=0.1", "--config.ema_decay=0.9"], [], EIGHT),
+        (DRAWN, [], devices(2)),
+        pytest.param(DRAWN, [], devices(8), marks=pytest.mark.long),
         # Draws go by the position in a part of the batch: nothing random here.
         (PLAIN, ["--config.gradient_accumulation=4"], {}),
     ],
-    ids=["eight_devices", "accumulation"],
+    ids=["two_devices", "eight_devices", "accumulation"],
 )
 def test_losses_agree(tmp_path, common, arguments, extra):
     common = ["--config.steps=6", "--config.log_every_steps=1", *common]

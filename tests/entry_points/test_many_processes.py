@@ -38,6 +38,7 @@ def rows(workdir: pathlib.Path) -> list[dict]:
     return [{k: v for k, v in r.items() if "per_second" not in k} for r in found]
 
 
+@pytest.mark.long
 def test_two_processes_are_as_good_as_one(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     finished = start(1, one)

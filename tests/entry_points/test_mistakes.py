@@ -50,7 +50,7 @@ ROUTING = "configs/routing.py"
     ("config", "argument", "parts"),
     [
         (ROUTING, "model.patch_grid=5", ["patch_grid 5 does not divide img_size 64"]),
-        (ROUTING, "model.target_ratio=1.5", ["target_ratio is a share, within [0, 1]"]),
+        (ROUTING, "model.target_ratio=1.5", ["target_ratio must be within [0, 1]"]),
         (ROUTING, "task=classification", ["routing is read by task"]),
         (DYNAMIC, "model.keep_ratio=1.5", ["keep_ratio must be within (0, 1]"]),
         (DYNAMIC, "model.stages=(1,9)", ["stages must be", "within 1..3"]),
@@ -83,7 +83,7 @@ def test_missing_datasets(tmp_path):
     tfds = ["--config", "configs/vdpa.py:cifar10", f"--config.data.data_dir={tmp_path}"]
     finished = training_runs.run("train.py", *tfds, *flags, timeout=30, tensorflow=True)
     assert_one_sentence(finished, "cifar10", "tfds build")
-    finished = training_runs.run("train.py", *tfds, *flags)
+    finished = training_runs.run("train.py", *tfds, *flags, own_process=True)
     assert_one_sentence(finished, "pip install tensorflow-datasets")
     folder = ["--config", "configs/vdpa.py:paper"]
     finished = training_runs.run("train.py", *folder, *flags)

@@ -11,6 +11,7 @@ def test_a_traced_run(tmp_path):
         tmp_path,
         "--config.profile=True",
         "--config.observation.profile_steps=3",
+        own_process=True,
         timeout=600,
     )
     assert finished.returncode == 0, finished.stderr

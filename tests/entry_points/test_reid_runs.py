@@ -156,6 +156,7 @@ def test_a_run_cut_at_half_ends_as_the_whole_one(trained, run, tmp_path):
     assert evaluation(again) == evaluation(workdir)
 
 
+@pytest.mark.long  # test_data_parallel.py holds a classifier to it
 def test_two_devices_train_as_one(trained, run, tmp_path):
     flags = "--xla_force_host_platform_device_count=2"
     finished = run(tmp_path, NO_FIGURES, XLA_FLAGS=flags)

@@ -130,7 +130,7 @@ def test_eval_agrees_with_the_run(undisturbed, tmp_path):
     expected = json.loads((undisturbed / "evaluation.json").read_text())
     arguments = ["--config", "configs/vdpa.py", "--checkpoint", undisturbed]
     arguments += ["--workdir", tmp_path, *training_runs.SMALL]
-    finished = training_runs.run("eval.py", *arguments)
+    finished = training_runs.run("eval.py", *arguments, own_process=True)
     assert finished.returncode == 0, finished.stderr
     actual = json.loads((tmp_path / "evaluation.json").read_text())
     assert actual["loss"] == pytest.approx(expected["loss"], rel=1e-6)

@@ -71,6 +71,7 @@ def test_a_run_draws_what_was_routed_and_logs_the_schedule(ablated):
     )
 
 
+@pytest.mark.long  # ops/test_dispatch_devices.py holds the dispatch to it
 def test_two_devices_dispatch_their_own_rows_and_train_as_one(tmp_path, ablated):
     losses = []
     for devices in (1, 2):

@@ -87,8 +87,9 @@ ELSEWHERE = {
 SAME_CLASS = {"cifar_vit_tiny", "cifar_vit_small", "cifar_vit_base", "lightweight_vit"}
 SAME_CLASS |= {"attention_routing_lean", "swin_base", "swin-transformer", "maxvit"}
 SAME_CLASS |= {"vit_small_patch16", "vit_tiny_patch16"}
+NAMES = sorted(set(SMALL) - SAME_CLASS)
 VARIANTS = {
-    **{name: (name, {}) for name in SMALL if name not in SAME_CLASS},
+    **{name: (name, {}) for name in SMALL if name in NAMES},
     "vdpa_soft_topk": ("vdpa", {"stk": "soft_topk", "stk_temperature": 0.1}),
     "vdpa_global": ("vdpa", {"global_tokens": 3}),
     "vdpa_border": ("vdpa", {"alp_border": "renormalise", "k_neighbors": 4}),
@@ -110,6 +111,11 @@ VARIANTS = {
     "routing_lean": ("attention_routing_lean", MASKED),
     "routing_executed": ("attention_routing", {"mask_gradient": "executed"}),
 }
+# Of several variants of one idea `make test` takes the first.
+LONG = {variant for variant in VARIANTS if variant.endswith("_remat")}
+LONG |= {"vdpa_global", "vdpa_border", "vdpa_dropout", "dynamic_vit_masked"}
+LONG |= {"routing_sigmoid_gate", "routing_top_k", "routing_global"}
+LONG |= {"routing_mean", "routing_attention"}
 UNUSED = {
     # The original has a predictor after the last block too, and never asks it.
     "dynamic_vit_linear": ("predictors_3",),

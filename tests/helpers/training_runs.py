@@ -1,10 +1,12 @@
-"""Small training runs as processes, for the tests of the entry points."""
+"""Entry points and small training runs, for the tests: here or as processes."""
 
 import os
 import pathlib
 import subprocess
 import sys
 from typing import Any
+
+from helpers.entry_points import Finished, run_in_process
 
 from tokenjax import allocator
 
@@ -23,6 +25,14 @@ SMALL = [
     "--config.figures=False",
 ]
 FIGURES = "--config.figures=True"
+COMMANDS = {
+    "train.py": "train",
+    "eval.py": "eval",
+    "bench.py": "bench",
+    "-m tokenjax.convert": "convert",
+    "-m tokenjax.benchmark.analyze": "analyze",
+    "-m tokenjax.reliability.fuzz": "fuzz",
+}
 
 
 def command(script: str, *arguments: object) -> list[str]:
@@ -56,9 +66,20 @@ def environment(tensorflow: bool = False, **extra: str) -> dict[str, str]:
 
 
 def run(
-    script: str, *arguments: object, timeout: float = 120, **extra: Any
-) -> subprocess.CompletedProcess:
-    """Runs an entry point from the repository to its end."""
+    script: str,
+    *arguments: object,
+    own_process: bool = False,
+    timeout: float = 120,
+    **extra: Any,
+) -> subprocess.CompletedProcess | Finished:
+    """Run an entry point from the repository to its end.
+
+    In this process, which spares imports and compilations; in one of its own where it
+    is to have another environment, or its warnings are looked at, or signals meant.
+    """
+    name = COMMANDS.get(script)
+    if name and not own_process and not extra:
+        return run_in_process(name, *arguments)
     return subprocess.run(
         command(script, *arguments),
         capture_output=True,

@@ -1,6 +1,8 @@
 """Every registered model keeps to the contract, and to what it says it can do."""
 
+import ast
 import functools
+import pathlib
 
 import flax.linen as nn
 import flax.traverse_util
@@ -8,7 +10,7 @@ import jax
 import pytest
 from helpers.small_models import DEMO, ELSEWHERE, SMALL, VARIANTS
 
-from tokenjax import models
+from tokenjax import models, plots, training
 from tokenjax.models import contract
 from tokenjax.training.parameter_groups import members, resolve_groups
 
@@ -85,18 +87,15 @@ def names_of(protocol):
 
 
 @pytest.mark.parametrize("case", names_of(contract.Drawable))
-def test_what_is_drawn_has_the_axis_of_images_that_is_said(case):
+def test_what_figures_take_has_the_axis_of_images_that_they_say(case):
     model = built(case)
     _, plain = evaluated(model, shapes(case))
     _, aux = evaluated(model.with_attention(), shapes(case))
     assert set(aux) == set(plain)
-    for key, axis in model.drawn().items():
-        array = aux[key]
-        assert array is not None, key
-        if axis is None:
-            assert array.shape == (), key
-        else:
-            assert array.shape[axis] == 2, (key, array.shape)
+    found = jax.eval_shape(lambda aux: plots.collect(aux, 2), aux)
+    assert found, "a figure takes something of it"
+    for key, array in found.items():
+        assert array.shape[plots.image_axis(key)] == 2, (key, array.shape)
     if aux.get("attention") is not None:
         assert all(weights.ndim == 4 for weights in aux["attention"])
 
@@ -152,11 +151,11 @@ def test_a_retriever_has_every_feature_and_pairs(case):
 @pytest.mark.parametrize("case", names_of(contract.SelectsTokens))
 def test_a_selection_covers_the_grid(case):
     model = built(case)
+    assert model.selects_tokens() is (CASES[case][1].get("fusion", "sdtps") == "sdtps")
+    if not model.selects_tokens():
+        return
     outputs = evaluated(model, shapes(case))
     found = jax.eval_shape(model.selection, outputs)
-    if not found:
-        assert CASES[case][1].get("fusion", "sdtps") != "sdtps"
-        return
     rows, columns = model.grid
     for images in found["mask"].values(), found["scores"].values():
         assert all(array.shape == (2, rows * columns) for array in images)
@@ -173,3 +172,43 @@ def test_there_is_a_model_of_each_kind():
     ):
         assert names_of(protocol), protocol
     assert set(models.names()) == {*SMALL, *ELSEWHERE}
+
+
+FLAX_NAMES = {"kernel", "bias", "scale", "embedding"}  # of its own layers' parameters
+# Words that stand for something else in training: a role in retrieval, a key of `aux`,
+# a profile of imbalance.
+OTHER_MEANINGS = {"query", "threshold", "linear"}
+
+
+def constants(path: pathlib.Path) -> set[str]:
+    """Return the strings of a module, its docstrings left out."""
+    tree = ast.parse(path.read_text())
+    nodes = list(ast.walk(tree))
+    loose = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    return {
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in loose
+    }
+
+
+def test_training_knows_no_parameter_of_a_model():
+    parts = {
+        part
+        for case in CASES
+        for path in flax.traverse_util.flatten_dict(shapes(case)["params"])
+        for part in path
+    }
+    assert {"cv_embed", "sdtps", "predictors_0", "classifier_fused"} <= parts
+    names = parts - FLAX_NAMES - OTHER_MEANINGS - set(contract.GROUPS)
+    root = pathlib.Path(training.__file__).parent
+    # The settings' choices are words that a layer may have for a name.
+    sources = [p for p in root.rglob("*.py") if p.parent != root / "settings"]
+    assert len(sources) > 30
+    found = {path: names & constants(path) for path in sources}
+    assert not any(found.values()), {path: at for path, at in found.items() if at}
+    for path in sources:
+        assert "hasattr(model" not in path.read_text(), path
+        assert "getattr(model" not in path.read_text(), path

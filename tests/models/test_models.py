@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from helpers.small_models import (
     ELSEWHERE,
-    SAME_CLASS,
+    LONG,
+    NAMES,
     SMALL,
     UNUSED,
     VARIANTS,
@@ -20,10 +21,30 @@ from helpers.small_models import (
 from tokenjax import models
 
 
+def held(variant):
+    """Return the model, with its attention if it has any: one model for all tests."""
+    attention = takes(VARIANTS[variant][0], "return_attention")
+    return small(variant, **{"return_attention": True} if attention else {})
+
+
+def each(left):
+    """Parametrise by all variants; those `left` are for `make test-all`."""
+    named = [
+        pytest.param(variant, marks=[pytest.mark.long] if variant in left else [])
+        for variant in VARIANTS
+    ]
+    return pytest.mark.parametrize("variant", named)
+
+
 @functools.cache
 def start(model, batch=2):
+    """Return (variables, images); what changes no parameter changes nothing here."""
     shape = model.example_inputs(batch)[0].shape
     images = jax.random.normal(jax.random.key(1), shape)
+    options = {"return_attention": False, "remat": False}
+    plain = model.clone(**{k: v for k, v in options.items() if hasattr(model, k)})
+    if plain != model:
+        return start(plain, batch)
     return jax.jit(model.init)(jax.random.key(0), images), images
 
 
@@ -46,10 +67,21 @@ def test_every_model_is_tested():
 
 
 @functools.cache
-def evaluated(model, batch=2):
-    """(logits, aux) of the model's own first images, by one program."""
-    variables, images = start(model, batch)
-    return jax.jit(model.apply)(variables, images)
+def program(model):
+    """(inference as one program, the shapes it was traced for so far)."""
+    traces = []
+
+    def apply(variables, images):
+        traces.append(images.shape)
+        return model.apply(variables, images)
+
+    return jax.jit(apply), traces
+
+
+@functools.cache
+def evaluated(model):
+    """(logits, aux) of the model's own first images."""
+    return program(model)[0](*start(model))
 
 
 @functools.cache
@@ -64,10 +96,9 @@ def trained(model):
     return jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@each(LONG)
 def test_train_and_eval(variant):
-    attention = takes(VARIANTS[variant][0], "return_attention")
-    model = small(variant, **{"return_attention": True} if attention else {})
+    model = held(variant)
     logits, aux = evaluated(model)
     _, (train_logits, train_aux) = trained(model)
     assert logits.shape == train_logits.shape == (2, 7)
@@ -77,18 +108,18 @@ def test_train_and_eval(variant):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((logits, aux)))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@each(LONG)
 def test_finite_gradients_reach_all_that_matters(variant):
-    gradients, _ = trained(small(variant))
+    gradients, _ = trained(held(variant))
     for path, leaf in jax.tree.leaves_with_path(gradients):
         assert np.isfinite(leaf).all(), path
         if not any(unused in str(path) for unused in UNUSED.get(variant, ())):
             assert np.abs(leaf).max() > 0, path
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@each(set(VARIANTS) - set(NAMES))
 def test_bfloat16_computes_about_the_same(variant):
-    model, half = small(variant), small(variant, dtype="bfloat16")
+    model, half = held(variant), small(variant, dtype="bfloat16")
     variables, images = start(model)
     same = jax.eval_shape(half.init, jax.random.key(0), images)
     assert {leaf.dtype for leaf in jax.tree.leaves(same)} == {jnp.dtype("float32")}
@@ -98,29 +129,22 @@ def test_bfloat16_computes_about_the_same(variant):
     assert np.abs(coarse - exact).max() < 0.05 * np.abs(exact).max() + 0.05
 
 
-@pytest.mark.parametrize("name", sorted(set(SMALL) - SAME_CLASS))
+@pytest.mark.parametrize("name", NAMES)
 def test_one_compilation_per_shape_and_images_do_not_mix(name):
-    model = small(name)
+    model = held(name)
     variables, images = start(model)
-    traces = []
-
-    @jax.jit
-    def apply(variables, images):
-        traces.append(images.shape)
-        return model.apply(variables, images)[0]
-
-    alone = jnp.concatenate([apply(variables, images[i : i + 1]) for i in range(2)])
-    np.testing.assert_allclose(apply(variables, images), alone, atol=1e-5)
+    apply, traces = program(model)
+    alone = [apply(variables, images[i : i + 1])[0] for i in range(2)]
+    together, _ = apply(variables, images)
+    np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-5)
     for batch in (1, 2, 1, 2, 2):
         apply(variables, images[:batch])
     assert len(traces) == 2
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in sorted(set(SMALL) - SAME_CLASS) if takes(n, "remat")]
-)
+@pytest.mark.parametrize("name", [name for name in NAMES if takes(name, "remat")])
 def test_remat_changes_nothing(name):
-    model, remat = small(name), small(f"{name}_remat")
+    model, remat = held(name), small(f"{name}_remat")
     variables, images = start(model)
     again, _ = jax.jit(remat.apply)(variables, images)
     np.testing.assert_allclose(evaluated(model)[0], again, atol=1e-6)

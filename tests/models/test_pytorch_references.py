@@ -141,6 +141,7 @@ def converted(name):
     return model, variables, (inputs[0], cameras), (theirs, tensor(cameras))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CONVERTED)
 def test_ours_agree(assert_close, name):
     model, variables, inputs, theirs = converted(name)

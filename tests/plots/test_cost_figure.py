@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from tokenjax import plots
+from tokenjax.plots import cost
 
 POINTS = [
     {"name": "small", "gflops": 1.2, "latency_ms": 10.0, "parameters": 5e6},
@@ -16,13 +17,13 @@ POINTS = [
 def texts(monkeypatch):
     """What is written into the figure."""
     found = []
-    save = plots.cost.files.save
+    save = cost.files.save
 
     def keep(figure, path):
         found.extend(text.get_text() for text in figure.axes[0].texts)
         return save(figure, path)
 
-    monkeypatch.setattr(plots.cost.files, "save", keep)
+    monkeypatch.setattr(cost.files, "save", keep)
     return found
 
 

@@ -6,7 +6,7 @@ from helpers.drawn_figures import assert_drawn
 
 from tokenjax import plots
 from tokenjax.plots import image_panels, modalities
-from tokenjax.plots.loss_curves import MANY_POINTS
+from tokenjax.plots.variant_curves import MANY_POINTS
 
 RNG = np.random.default_rng(0)
 NAMES = ("rgb", "nir", "tir")

@@ -86,7 +86,7 @@ def test_an_even_selection_has_both_ends():
 def test_looks_are_drawn(tmp_path):
     found = {"keep_masks": masks(3, 9), "class_attention": attention(4, 9)}
     drawn = plots.draw_looks(pictures(9), found, tmp_path)
-    assert [path.name for path in drawn] == ["kept_patches.png", "class_attention.png"]
+    assert [path.name for path in drawn] == ["class_attention.png", "kept_patches.png"]
     assert all(path.exists() for path in drawn)
     assert looks.SHOWN_IMAGES < 9  # so the rest was left out above
     oblong = {"keep_masks": masks(3, 9, 12), "class_attention": attention(4, 9, 12)}

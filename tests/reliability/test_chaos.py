@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import pytest
 from helpers import training_runs
 
 from tokenjax.reliability import chaos, kills
@@ -19,6 +20,7 @@ SMALL = chaos.Plan(
 )
 
 
+@pytest.mark.long  # entry_points/test_resume.py kills a run too
 def test_a_killed_run_ends_as_if_undisturbed(tmp_path, monkeypatch):
     for name, value in training_runs.environment().items():
         monkeypatch.setenv(name, value)

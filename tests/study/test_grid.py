@@ -6,6 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import routing
+from tokenjax.configuration import completed
 from tokenjax.errors import UserError
 from tokenjax.study import grid, plan
 
@@ -45,8 +46,9 @@ def test_a_run_changes_what_its_name_says_and_nothing_else():
     assert changed.model.name == "full_compute"
     assert changed.model.threshold == base.model.threshold
     assert changed.model.big_layers == base.model.big_layers
+    assert changed.model.temperature == 1.0  # what the file does not name
     plain = plan.run_config(study, runs["base"], pathlib.Path("x"))
-    assert plain.model == base.model
+    assert plain.model.to_dict() == completed(base.to_dict())["model"]
     assert not plain.ablation  # a run's own config.json says what it trains
     unchanged = plan.run_config(study, runs["anneal_to_epochs=0.0"], pathlib.Path("x"))
     assert unchanged.routing.anneal_to_epochs == 0.0

@@ -86,7 +86,7 @@ def _dot_macs(equation: JaxprEqn) -> int:
 
 
 def _convolution_macs(equation: JaxprEqn) -> int:
-    """Groups need no care: the kernel's input channels are already those of one."""
+    """Count a convolution; the kernel's input channels are those of one group."""
     params = equation.params
     features = params["dimension_numbers"].rhs_spec[0]
     taps = _size(equation.invars[1]) // _shape(equation.invars[1])[features]
@@ -95,7 +95,7 @@ def _convolution_macs(equation: JaxprEqn) -> int:
 
 
 def _ragged_dot_macs(equation: JaxprEqn) -> int:
-    """Each left row meets one group, so the group dimension multiplies nothing."""
+    """Count each left row with the one group that it meets."""
     numbers = equation.params["ragged_dot_dimension_numbers"]
     (_, contracted), (_, batch) = numbers.dot_dimension_numbers
     shared = {*contracted, *batch, *numbers.rhs_group_dimensions}

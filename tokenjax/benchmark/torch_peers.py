@@ -142,7 +142,10 @@ def _make_timm(
 
 
 def _check_references(name: str) -> None:
-    """Raises: UserError where there are none: a checkout has them, a wheel has not."""
+    """Refuse to go on without the references: a checkout has them, a wheel has not.
+
+    Raises: UserError.
+    """
     if importlib.util.find_spec("references") is None:
         raise UserError(
             f"--peer torch holds {name} to its PyTorch program in references/, which "

@@ -1,15 +1,15 @@
-"""Run a study: datasets x variants x seeds, one table, figures.
+"""Run a study, or an ablation: many runs, one table, figures.
 
     tokenjax study --config configs/study_vdpa.py
     tokenjax study --config configs/study_cifar_vit.py --jobs 1
     tokenjax study --config configs/study_imbalance.py --workdir runs/imbalance
+    tokenjax study --config configs/routing.py --jobs 2       # its section `ablation`
+    tokenjax study --config configs/sdtps.py:ablation
     tokenjax study --config my_study.py --import my_model
 
 The same command goes on where it was cut. `python -m tokenjax.study` does the same.
 """
 
-import pathlib
-import sys
 from collections.abc import Sequence
 
 from absl import flags
@@ -19,9 +19,9 @@ from tokenjax import command_line
 
 def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
     """Define --config, --workdir, --jobs and --run."""
-    command_line.define_config(argv, values, "configs/study_NAME.py[:variant]")
-    command_line.define_workdir(values)
-    command_line.define_jobs(values, 2)
+    from tokenjax.study import command
+
+    command.define_flags(argv, values)
 
 
 def main(argv: Sequence[str], values: flags.FlagValues) -> None:
@@ -29,13 +29,9 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
 
     Raises: UserError for whatever a user can mend.
     """
-    from tokenjax.study.command import run_study
+    from tokenjax.study import command
 
-    command_line.enable_compilation_cache()
-    name, variant = command_line.config_name_and_variant(values)
-    root = pathlib.Path(values.workdir or f"runs/{name}-{variant}")
-    command = [sys.executable, "-m", "tokenjax", "study", *argv[1:]]
-    run_study(values.config, root, values.jobs, values.run, command)
+    command.main(argv, values)
 
 
 if __name__ == "__main__":

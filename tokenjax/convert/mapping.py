@@ -121,6 +121,15 @@ def attention(torch_prefix: str, path: Path) -> list[Entry]:
     ]
 
 
+def mlp(torch_prefix: str, path: Path) -> list[Entry]:
+    """Return the entries of two linear layers that timm calls fc1 and fc2."""
+    return [
+        entry
+        for layer in ("fc1", "fc2")
+        for entry in linear(f"{torch_prefix}.{layer}", (*path, layer))
+    ]
+
+
 def apply_table(
     table: Table, model: nn.Module, state_dict: Mapping[str, Any]
 ) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Metrics as plain functions on arrays: nothing here knows a model or a data set."""
 
 from tokenjax.evaluation.chance import chance_of_retrieval
-from tokenjax.evaluation.classification import summarize
+from tokenjax.evaluation.classification import TOP, summarize, top_accuracies
 from tokenjax.evaluation.reranking import rerank_distances
 from tokenjax.evaluation.retrieval import (
     Retrieval,
@@ -13,6 +13,7 @@ from tokenjax.evaluation.routing import summarize_routing, target_patches
 from tokenjax.evaluation.shots import accuracy_by_shots
 
 __all__ = [
+    "TOP",
     "Retrieval",
     "accuracy_by_shots",
     "chance_of_retrieval",
@@ -23,4 +24,5 @@ __all__ = [
     "summarize",
     "summarize_routing",
     "target_patches",
+    "top_accuracies",
 ]

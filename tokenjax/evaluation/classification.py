@@ -14,6 +14,20 @@ from typing import Any
 
 import numpy as np
 
+TOP = (1, 5)  # among so many likeliest classes an example's own is looked for
+
+
+def top_accuracies(labels: np.ndarray, ranked: np.ndarray) -> dict[str, float]:
+    """Return {"top1": ..., ...}: the shares of examples with their class among k.
+
+    Args:
+      labels: (n,) integers.
+      ranked: (n, k) integers, the k likeliest classes, best first; of less than some of
+        `TOP` all count.
+    """
+    hits = ranked == labels[:, None]  # (examples, k)
+    return {f"top{k}": float(hits[:, :k].any(axis=1).mean()) for k in TOP}
+
 
 def summarize(
     labels: np.ndarray,
@@ -33,9 +47,9 @@ def summarize(
       class_names: one name per class; "0", "1", ... where none are given.
 
     Returns:
-      "examples"; "loss" (mean); "top1" and "top5" as fractions, "top5" among the best
-      min(5, k); "macro" and "weighted" with precision, recall and f1; "per_class";
-      "confusion_matrix", a list of rows (true class) of counts by predicted class.
+      "examples"; "loss" (mean); what `top_accuracies` gives; "macro" and "weighted"
+      with precision, recall and f1; "per_class"; "confusion_matrix", a list of rows
+      (true class) of counts by predicted class.
 
     Raises:
       ValueError: no examples, shapes that disagree, or a class out of range.
@@ -44,12 +58,10 @@ def summarize(
     losses = np.asarray(losses, dtype=np.float64)
     _check(labels, ranked, losses, num_classes)
     names = _names(class_names, num_classes)
-    hits = ranked[:, :5] == labels[:, None]  # (examples, min(5, k))
     return {
         "examples": int(labels.size),
         "loss": float(losses.mean()),
-        "top1": float(hits[:, 0].mean()),
-        "top5": float(hits.any(axis=1).mean()),
+        **top_accuracies(labels, ranked),
         **_by_class(labels, ranked[:, 0], names),
     }
 

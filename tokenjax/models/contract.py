@@ -67,14 +67,6 @@ class Drawable(Model, Protocol):
     def with_attention(self) -> Model:
         """Return the same network with everything in `aux` that a figure shows."""
 
-    def drawn(self) -> Mapping[str, int | None]:
-        """Return the keys of `aux` to draw, each with its axis of images.
-
-        0: (b, ...); 1: (blocks or stages, b, ...); None: one number for all images.
-        What is (blocks, b) is averaged for each block in an evaluation's summary. A
-        key that `aux` lacks, or whose value is None, is passed over.
-        """
-
 
 @runtime_checkable
 class RoutesPatches(Model, Protocol):
@@ -121,7 +113,7 @@ class Retrieves(Model, Protocol):
 
 @runtime_checkable
 class SelectsTokens(Model, Protocol):
-    """A model that may choose tokens in each modality.
+    """A model that may choose tokens in each modality, as its arguments say.
 
     Attributes:
       grid: rows and columns of its patches.
@@ -130,9 +122,12 @@ class SelectsTokens(Model, Protocol):
     @property
     def grid(self) -> tuple[int, int]: ...
 
+    def selects_tokens(self) -> bool:
+        """Return whether this one does."""
+
     def selection(self, outputs: Mapping[str, Any]) -> Mapping[str, ByModality]:
         """Return by modality "mask" and "scores" (b, p), and "weights" (b, a, p).
 
-        Weights are the share of every patch in each of a aggregated tokens. {} where
-        its arguments have it choose nothing.
+        Weights are the share of every patch in each of a aggregated tokens. For a model
+        that selects.
         """

@@ -101,10 +101,6 @@ class DynamicViT(Transformer):
             groups[contract.PREDICTORS] = ("predictors_*/**",)
         return groups
 
-    def drawn(self) -> dict[str, int | None]:
-        """See `contract.Drawable`."""
-        return {**super().drawn(), "keep_masks": 1}
-
     def learns_to_prune(self) -> bool:
         """See `contract.Prunes`."""
         return self.pruning != "inference"

@@ -66,7 +66,7 @@ class EncoderBlock(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: jax.Array, train: bool) -> jax.Array:
-        """See the class."""
+        """Compute; see the class."""
         norm = functools.partial(nn.LayerNorm, epsilon=self.epsilon, dtype=self.dtype)
         linear = functools.partial(
             layers.Linear,

@@ -27,7 +27,7 @@ LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5)
 
 
 def gelu(inputs: jax.Array) -> jax.Array:
-    """x (1 + erf(x / sqrt 2)) / 2, as PyTorch computes it, in float32.
+    """Compute x (1 + erf(x / sqrt 2)) / 2, as PyTorch does, in float32.
 
     `nn.gelu` takes erfc, which XLA's CPU programs need 2.9 times as long for.
     """
@@ -36,12 +36,12 @@ def gelu(inputs: jax.Array) -> jax.Array:
 
 
 def quick_gelu(inputs: jax.Array) -> jax.Array:
-    """CLIP's approximation of GELU: x sigmoid(1.702 x)."""
+    """Compute CLIP's approximation of GELU: x sigmoid(1.702 x)."""
     return inputs * jax.nn.sigmoid(1.702 * inputs)
 
 
 def torch_bias_init(fan_in: int) -> Initializer:
-    """Uniform in +-1/sqrt(fan_in), as `torch.nn.Linear` draws its bias."""
+    """Return what draws `torch.nn.Linear`'s bias: uniform in +-1/sqrt(fan_in)."""
     limit = fan_in**-0.5
 
     def init(key: jax.Array, shape: tuple, dtype: DType = jnp.float32) -> jax.Array:
@@ -87,7 +87,7 @@ class Dropout(nn.Dropout):
         deterministic: bool | None = None,
         rng: jax.Array | None = None,
     ) -> jax.Array:
-        """(...) -> (...); draws from `rng`, or else from the stream "dropout"."""
+        """Drop, (...) -> (...), by `rng`, or else by the stream "dropout"."""
         if nn.merge_param("deterministic", self.deterministic, deterministic):
             return inputs
         if self.rate == 0:
@@ -206,7 +206,7 @@ class MLP(nn.Module):
 
 
 def split_heads(qkv: jax.Array, num_heads: int) -> tuple[jax.Array, ...]:
-    """(batch, tokens, 3 * dim), ordered (q|k|v, head, head_dim), to three tensors.
+    """Split (batch, tokens, 3 * dim), ordered (q|k|v, head, head_dim), into three.
 
     Returns: query, key, value, each (batch, heads, tokens, head_dim).
     """
@@ -217,13 +217,13 @@ def split_heads(qkv: jax.Array, num_heads: int) -> tuple[jax.Array, ...]:
 
 
 def merge_heads(values: jax.Array) -> jax.Array:
-    """(batch, heads, tokens, head_dim) -> (batch, tokens, heads * head_dim)."""
+    """Join (batch, heads, tokens, head_dim) to (batch, tokens, heads * head_dim)."""
     batch, heads, tokens, head_dim = values.shape
     return values.swapaxes(1, 2).reshape(batch, tokens, heads * head_dim)
 
 
 def check_images(images: jax.Array, expected: tuple[int, int, int]) -> None:
-    """Raises ValueError unless images are (batch, *expected), channels last."""
+    """Raise ValueError unless images are (batch, *expected), channels last."""
     if images.ndim != 4 or images.shape[1:] != expected:
         wanted = ", ".join(map(str, expected))
         raise ValueError(

@@ -14,7 +14,7 @@ import numpy as np
 def resize(
     embedding: np.ndarray, grid_from: tuple[int, int], grid_to: tuple[int, int]
 ) -> np.ndarray:
-    """A position embedding for another grid.
+    """Resize a position embedding to another grid.
 
     Args:
       embedding: (..., 1 + rows * columns, dim), the class row first, then `grid_from`
@@ -42,7 +42,7 @@ def resize(
 
 
 def _interpolation(length: int, new_length: int) -> np.ndarray:
-    """The matrix (new_length, length) of linear interpolation along one axis."""
+    """Return the matrix (new_length, length) of linear interpolation along an axis."""
     centres = (np.arange(new_length) + 0.5) * length / new_length - 0.5
     centres = np.clip(centres, 0, length - 1)
     return np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(length)))

@@ -25,7 +25,7 @@ Presets = Mapping[str, Mapping[str, Any]]  # name -> arguments that it stands fo
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Model:
-    """What a name stands for: a class, and arguments that replace its defaults."""
+    """A class, and arguments that replace its defaults: what one name stands for."""
 
     module_class: type[nn.Module]
     preset: Mapping[str, Any]
@@ -122,7 +122,7 @@ def create(name: str, **kwargs: Any) -> nn.Module:
 
 
 def _check_class(name: str, module_class: type[nn.Module]) -> None:
-    """Raises: UserError unless it is a Flax module, its fields typed, with defaults."""
+    """Raise UserError unless it is a Flax module, its fields typed, with defaults."""
     if not (isinstance(module_class, type) and issubclass(module_class, nn.Module)):
         raise UserError(
             f"model {name!r} must be a class derived from flax.linen.Module, "

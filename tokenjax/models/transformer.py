@@ -1,4 +1,4 @@
-"""What the CIFAR-ViT family shares: patches, a class token, pre-norm blocks, a head.
+"""The CIFAR-ViT family: patches, a class token, pre-norm blocks, a head.
 
     tokens = [class token; patches] + pos_embed
     tokens += attention(LayerNorm(tokens));  tokens += MLP(LayerNorm(tokens))  per block
@@ -88,7 +88,7 @@ class Block(nn.Module):
     def __call__(
         self, tokens: jax.Array, train: bool, visible: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
-        """(b, n, c) -> (b, n, c) and the attention weights (b, h, n, n)."""
+        """Compute (b, n, c) -> (b, n, c) and the attention weights (b, h, n, n)."""
         norm = functools.partial(layers.LayerNorm, dtype=self.dtype)
         attention = self.attention(linear=self.linear, name="attn")
         mixed, weights = attention(norm(name="norm1")(tokens), train, visible)
@@ -166,10 +166,6 @@ class Transformer(CheckedModule):
         """See `contract.Drawable`."""
         return self.clone(return_attention=True)
 
-    def drawn(self) -> dict[str, int | None]:
-        """See `contract.Drawable`."""
-        return {"effective_keys": 1, "class_attention": 1}
-
     def attention(self) -> ModuleMaker:
         """Return what makes a block's attention of `linear` and `name`: softmax's."""
         return functools.partial(
@@ -209,7 +205,7 @@ class Transformer(CheckedModule):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> tuple:
-        """See the class."""
+        """Compute; see the class."""
         layers.check_images(images, (self.img_size, self.img_size, self.in_channels))
         dtype = jnp.dtype(self.dtype)
         state = self._embed(images, train)

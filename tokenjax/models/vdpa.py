@@ -65,7 +65,7 @@ class LearnableGlobalAttention(nn.Module):
     def __call__(
         self, query: jax.Array, key: jax.Array, value: jax.Array, train: bool
     ) -> jax.Array:
-        """(b, h, n, d) thrice -> (b, h, n, d), or (b, h, 1, d) if all tokens agree."""
+        """Attend: (b, h, n, d) thrice -> (b, h, n, d), or (b, h, 1, d) if all agree."""
         _, heads, num_tokens, head_dim = query.shape
         shape = (1, heads, num_tokens + 1, self.global_tokens)  # the recorded shape
         position = self.param("pos_weight", nn.initializers.normal(0.02), shape)
@@ -91,7 +91,7 @@ class VarianceGate(nn.Module):
 
     @nn.compact
     def __call__(self, query: jax.Array) -> jax.Array:
-        """(b, h, n, d) -> (b,), each within ALPHA_RANGE."""
+        """Gate: (b, h, n, d) -> (b,), each within ALPHA_RANGE."""
         weight = self.param("w", nn.initializers.constant(5.0), ())
         bias = self.param("b", nn.initializers.constant(-2.5), ())
         variance = jnp.var(query.astype(jnp.float32), axis=2)  # (b, h, d), biased
@@ -116,7 +116,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: jax.Array, train: bool) -> tuple[jax.Array, dict]:
-        """(b, n, c) -> (b, n, c) and what the block looked at."""
+        """Compute (b, n, c) -> (b, n, c) and what the block looked at."""
         norm = functools.partial(layers.LayerNorm, dtype=self.dtype)
         linear = functools.partial(layers.Linear, dtype=self.dtype)
         dim = tokens.shape[-1]
@@ -148,7 +148,7 @@ class Block(nn.Module):
         weights: jax.Array,
         train: bool,
     ) -> jax.Array:
-        """(b, h, n, d); by tiles the weights are not made unless `aux` is read."""
+        """Attend: (b, h, n, d); by tiles no weights are made unless `aux` is read."""
         dropped = train and self.attn_drop > 0
         many = query.shape[2] >= TILED_FROM
         if many and self.stk == "recorded" and not dropped:
@@ -241,10 +241,6 @@ class VDPA(CheckedModule):
     def with_attention(self) -> contract.Model:
         """See `contract.Drawable`."""
         return self.clone(return_attention=True)
-
-    def drawn(self) -> dict[str, int | None]:
-        """See `contract.Drawable`."""
-        return {"alpha": 1, "effective_keys": 1, "alp_shares": 0, "alp_weights": 0}
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> tuple:

@@ -1,54 +1,66 @@
 """Figures from arrays: each function draws one PNG and returns its path.
 
 Nothing here knows a model, a data set or a run; whoever has the arrays passes them.
+matplotlib is imported with the first function that is asked for. `register_figure` adds
+a figure of what a model reports in `aux`.
 """
 
-from tokenjax.plots.classification import confusion_matrix, predictions
-from tokenjax.plots.comparison import accuracy_bars
-from tokenjax.plots.cost import latency_over_flops
-from tokenjax.plots.looks import draw_looks
-from tokenjax.plots.loss_curves import gradient_norms, loss_curves
-from tokenjax.plots.modalities import (
-    aggregation_weights,
-    kept_by_modality,
-    selection_scores,
+import importlib
+import pathlib
+from collections.abc import Callable
+
+from tokenjax.plots.looks import (
+    Look,
+    average_blocks,
+    collect,
+    draw_looks,
+    image_axis,
+    register_figure,
 )
-from tokenjax.plots.per_class import recall_per_class
-from tokenjax.plots.retrieval import cmc_curve, feature_map, rank_lists
-from tokenjax.plots.routing import attention_scores, patch_scores, routed_patches
-from tokenjax.plots.routing_cost import routing_cost
-from tokenjax.plots.routing_curves import routing_curves
-from tokenjax.plots.tokens import class_attention, kept_patches
-from tokenjax.plots.tradeoff import accuracy_over_flops, accuracy_over_latency
-from tokenjax.plots.training import training_curves
-from tokenjax.plots.vdpa import alpha_per_block, effective_keys, pooling_weights
+
+_FILES = {  # a function -> the file of this folder that holds it
+    "accuracy_bars": "comparison",
+    "accuracy_over_flops": "tradeoff",
+    "accuracy_over_latency": "tradeoff",
+    "aggregation_weights": "modalities",
+    "alpha_per_block": "vdpa",
+    "attention_scores": "routing",
+    "class_attention": "tokens",
+    "cmc_curve": "retrieval",
+    "confusion_matrix": "classification",
+    "effective_keys": "vdpa",
+    "feature_map": "retrieval",
+    "gradient_norms": "variant_curves",
+    "kept_by_modality": "modalities",
+    "kept_patches": "tokens",
+    "latency_over_flops": "cost",
+    "loss_curves": "variant_curves",
+    "patch_scores": "routing",
+    "pooling_weights": "vdpa",
+    "predictions": "classification",
+    "rank_lists": "retrieval",
+    "recall_per_class": "per_class",
+    "routed_patches": "routing",
+    "routing_cost": "routed_time",
+    "routing_curves": "router_history",
+    "selection_scores": "modalities",
+    "training_curves": "training",
+}
 
 __all__ = [
-    "accuracy_bars",
-    "accuracy_over_flops",
-    "accuracy_over_latency",
-    "aggregation_weights",
-    "alpha_per_block",
-    "attention_scores",
-    "class_attention",
-    "cmc_curve",
-    "confusion_matrix",
+    "Look",
+    "average_blocks",
+    "collect",
     "draw_looks",
-    "effective_keys",
-    "feature_map",
-    "gradient_norms",
-    "kept_by_modality",
-    "kept_patches",
-    "latency_over_flops",
-    "loss_curves",
-    "patch_scores",
-    "pooling_weights",
-    "predictions",
-    "rank_lists",
-    "recall_per_class",
-    "routed_patches",
-    "routing_cost",
-    "routing_curves",
-    "selection_scores",
-    "training_curves",
+    "image_axis",
+    "register_figure",
+    *_FILES,
 ]
+
+
+def __getattr__(name: str) -> Callable[..., pathlib.Path]:
+    """Import a function that draws when it is first asked for."""
+    if name not in _FILES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    file = importlib.import_module(f"{__name__}.{_FILES[name]}")
+    return getattr(file, name)

@@ -21,7 +21,7 @@ MOST_LABELS = 120  # classes up to which every row and column gets its name
 def confusion_matrix(
     matrix: np.ndarray, class_names: Sequence[str], path: str | os.PathLike[str]
 ) -> pathlib.Path:
-    """Draws counts by true (rows) and predicted (columns) class.
+    """Draw counts by true (rows) and predicted (columns) class.
 
     Colours are shares of a row. Up to 20 classes each cell also has its count; above,
     colours follow the square root of the share, so that rare confusions show.
@@ -101,7 +101,7 @@ def predictions(
     path: str | os.PathLike[str],
     probabilities: np.ndarray | None = None,
 ) -> pathlib.Path:
-    """Draws a sheet of images with what was predicted; wrong ones are marked.
+    """Draw a sheet of images with what was predicted; wrong ones are marked.
 
     Args:
       images: (n, h, w, 1 or 3), uint8 or float in 0..1.
@@ -157,7 +157,7 @@ def _check_sheet(
 
 
 def _picture(axes: Axes, image: np.ndarray, right: bool) -> None:
-    """An image (h, w, 3) without ticks, framed by whether it was classified right."""
+    """Draw an image (h, w, 3), framed by whether it was classified right."""
     panels.picture(axes, image)
     axes.set_xticks([])
     axes.set_yticks([])

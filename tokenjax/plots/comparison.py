@@ -2,8 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,11 +13,11 @@ from tokenjax.plots import figure_files as files
 
 @files.styled
 def accuracy_bars(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[files.Point],
     path: str | os.PathLike[str],
     label: str = "accuracy",
 ) -> pathlib.Path:
-    """Draws accuracies as horizontal bars with their standard deviations.
+    """Draw accuracies as horizontal bars with their standard deviations.
 
     Args:
       rows: {"variant", "dataset", "mean", "std"}, drawn in this order from the top.
@@ -63,7 +62,7 @@ def accuracy_bars(
 
 def _panel(
     axes: Axes,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[files.Point],
     colours: dict[str, str],
     unit: float,
     label: str,
@@ -113,6 +112,6 @@ def _panel(
     files.light_grid(axes, "x")
 
 
-def _spread(row: Mapping[str, Any]) -> float:
+def _spread(row: files.Point) -> float:
     value = row.get("std")
     return 0.0 if value is None or not np.isfinite(value) else float(value)

@@ -2,26 +2,26 @@
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from tokenjax.plots import figure_files as files
 from tokenjax.plots.dot_names import name_dots
 
 LARGEST, SMALLEST = 900.0, 30.0  # points^2, area of a dot
-_LINE: Any = {"linestyle": "--", "color": files.GREY, "linewidth": 1}
+_LINE: files.Style = {"linestyle": "--", "color": files.GREY, "linewidth": 1}
 
 
 @files.styled
 def latency_over_flops(
-    points: Sequence[Mapping[str, Any]],
+    points: Sequence[files.Point],
     path: str | os.PathLike[str],
     label: str = "latency (ms)",
 ) -> pathlib.Path:
-    """Draws models by FLOPs and latency, both axes logarithmic.
+    """Draw models by FLOPs and latency, both axes logarithmic.
 
     Args:
       points: {"name", "gflops", "latency_ms" (both per image), "parameters"}, all
@@ -70,8 +70,8 @@ def latency_over_flops(
     return files.save(figure, path)
 
 
-def _rates(axes: Any, rates: np.ndarray) -> None:
-    """Lines of equal GFLOPs per millisecond: the least, and the greatest."""
+def _rates(axes: Axes, rates: np.ndarray) -> None:
+    """Draw lines of equal GFLOPs per millisecond: the least, and the greatest."""
     left, right = axes.get_xlim()
     bottom, top = axes.get_ylim()
     least, most = float(rates.min()), float(rates.max())
@@ -97,5 +97,5 @@ def _rates(axes: Any, rates: np.ndarray) -> None:
 
 
 def _rate(rate: float) -> str:
-    """GFLOPs in a millisecond are TFLOPs in a second."""
+    """Write GFLOPs in a millisecond as TFLOPs in a second, which they are."""
     return f"{rate:.3g} TFLOP/s" if rate >= 1 else f"{1e3 * rate:.3g} GFLOP/s"

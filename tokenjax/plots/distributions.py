@@ -9,7 +9,7 @@ MOST_POINTS = 150  # of each distribution
 
 
 def boxes_per_block(axes: Axes, values: np.ndarray, colour: str) -> None:
-    """Draws values (depth, n) as one box per block, numbered from 1.
+    """Draw values (depth, n) as one box per block, numbered from 1.
 
     Boxes hold the middle half, whiskers reach from the 5th to the 95th percentile. Of
     more than MOST_POINTS values, an even selection is scattered.
@@ -41,7 +41,7 @@ def boxes_per_block(axes: Axes, values: np.ndarray, colour: str) -> None:
 
 
 def check_blocks(name: str, values: np.ndarray) -> np.ndarray:
-    """The values as floats.
+    """Return the values as floats.
 
     Raises:
       ValueError: they are not (depth, n) finite numbers with depth and n above 0.

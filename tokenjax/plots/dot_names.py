@@ -29,7 +29,7 @@ def name_dots(
     areas: np.ndarray,
     lines: Sequence[np.ndarray],
 ) -> None:
-    """Writes the names; the figure's layout must be made already.
+    """Write the names; the figure's layout must be made already.
 
     Args:
       axes: where the dots are.
@@ -78,7 +78,7 @@ def _annotation(axes: Axes, name: str, place: np.ndarray) -> Annotation:
 
 
 def _move(label: Annotation, x: int, y: int, reach: float) -> Box:
-    """To a side of the dot, `reach` points from its centre; where the text then is."""
+    """Move a name `reach` points from the dot's centre; return where the text is."""
     if x and y:
         reach *= 0.71  # along each axis
     label.set_position((x * reach, y * reach))
@@ -91,7 +91,7 @@ def _move(label: Annotation, x: int, y: int, reach: float) -> Box:
 
 
 def _lead(axes: Axes, label: Annotation, radius: float) -> None:
-    """A line from the edge of the dot, `radius` points wide, to its name."""
+    """Draw a line from the edge of the dot, `radius` points wide, to its name."""
     line = {"arrowstyle": "-", "color": files.GREY, "linewidth": 0.9}
     axes.annotate(
         "",
@@ -104,7 +104,7 @@ def _lead(axes: Axes, label: Annotation, radius: float) -> None:
 
 
 def _box(places: np.ndarray, around: float) -> Box:
-    """The least box `around` pixels around one place (2,) or several (any, 2)."""
+    """Return the least box `around` pixels around a place (2,) or some (any, 2)."""
     places = np.atleast_2d(places)
     low, high = places.min(axis=0) - around, places.max(axis=0) + around
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
@@ -115,7 +115,7 @@ def _area(box: Box) -> float:
 
 
 def _shared(one: Box, other: Box) -> float:
-    """Area in both boxes."""
+    """Return the area in both boxes."""
     left, bottom = max(one[0], other[0]), max(one[1], other[1])
     right, top = min(one[2], other[2]), min(one[3], other[3])
     return _area((left, bottom, right, top))

@@ -1,7 +1,6 @@
 """Panels with an image each: plain, or under a map of its patches."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +14,7 @@ from tokenjax.plots.images import greyscale
 
 DROPPED = np.array([0.80, 0.86, 0.93], np.float32)  # a tint that kept patches lack
 FADED = 0.85  # how much of it a dropped patch is
-BOX_STYLE: Any = {
+BOX_STYLE: files.Style = {
     "fill": False,
     "edgecolor": files.VERMILION,
     "linewidth": 1.6,
@@ -24,7 +23,7 @@ BOX_STYLE: Any = {
 
 
 def grid_side(patches: int) -> int:
-    """How many patches a square grid of them has on a side; 0 where none is square."""
+    """Return how many of these patches a square grid has a side, 0 for no square."""
     side = round(patches**0.5)
     return side if side * side == patches else 0
 
@@ -32,7 +31,7 @@ def grid_side(patches: int) -> int:
 def check_square_maps(
     kind: str, maps: np.ndarray, images: np.ndarray, stacked: bool = True
 ) -> int:
-    """The grid's side, of maps (any, n, g * g) for n images; (n, g * g) not stacked.
+    """Return the grid's side, of maps (any, n, g * g), not stacked (n, g * g).
 
     Raises:
       ValueError: another shape, or patches that are on no square grid.
@@ -47,18 +46,18 @@ def check_square_maps(
 
 
 def evenly_chosen(count: int, most: int) -> list[int]:
-    """At most `most` of the indices below `count`, the first and last among them."""
+    """Return `most` indices below `count` or fewer, the first and last among them."""
     return sorted({round(x) for x in np.linspace(0, count - 1, min(count, most))})
 
 
 def cell(images: np.ndarray, inches: float = 1.45) -> tuple[float, float]:
-    """Height and width of one panel for images (n, h, w, 3), the longer `inches`."""
+    """Return height and width of a panel for images (n, h, w, 3), of `inches`."""
     height, width = images.shape[1:3]
     return inches * min(1.0, height / width), inches * min(1.0, width / height)
 
 
 def without_ticks(all_axes: Iterable[Axes]) -> None:
-    """Leaves the images alone: neither ticks nor frames."""
+    """Leave the images alone: neither ticks nor frames."""
     for axes in all_axes:
         axes.set_xticks([])
         axes.set_yticks([])
@@ -66,7 +65,7 @@ def without_ticks(all_axes: Iterable[Axes]) -> None:
 
 
 def picture(axes: Axes, image: np.ndarray) -> None:
-    """An image (h, w, 3); the pixels of a small one keep their edges."""
+    """Draw an image (h, w, 3); the pixels of a small one keep their edges."""
     axes.imshow(image, interpolation="nearest" if len(image) < 100 else "antialiased")
 
 
@@ -78,7 +77,7 @@ def overlay(
     colours: str,
     alpha: float = 0.62,
 ) -> AxesImage:
-    """A map (g, g) in colours over an image (h, w, 3) in grey.
+    """Draw a map (g, g) in colours over an image (h, w, 3) in grey.
 
     Where the map is masked, the image stays as it is.
     """
@@ -89,7 +88,7 @@ def overlay(
 
 
 def faded(image: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """The image (h, w, 3) with the patches faded that `kept` (g, g) is false for."""
+    """Return the image (h, w, 3), patches faded that `kept` (g, g) is false for."""
     height, width = image.shape[:2]
     rows = np.arange(height) * len(kept) // height  # (h,), the grid's row of each pixel
     columns = np.arange(width) * len(kept) // width
@@ -98,10 +97,10 @@ def faded(image: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 
 def patch_lines(axes: Axes, image: np.ndarray, side: int) -> None:
-    """Thin lines between the patches, to be seen on dark and on bright ones."""
+    """Draw thin lines between the patches, seen on dark and on bright ones."""
     height, width = image.shape[:2]
     inner = np.arange(1, side) / side
-    style: Any = {"color": "#8A9099", "linewidth": 0.5, "alpha": 0.7}
+    style: files.Style = {"color": "#8A9099", "linewidth": 0.5, "alpha": 0.7}
     axes.hlines(inner * height - 0.5, -0.5, width - 0.5, **style)
     axes.vlines(inner * width - 0.5, -0.5, height - 0.5, **style)
 
@@ -109,12 +108,16 @@ def patch_lines(axes: Axes, image: np.ndarray, side: int) -> None:
 def outline_patches(
     axes: Axes, image: np.ndarray, chosen: np.ndarray, colour: str
 ) -> None:
-    """A line around every group of patches that `chosen` (g, g) is true for."""
+    """Draw a line around every group of patches that `chosen` (g, g) is true for."""
     height, width = image.shape[:2]
     side = len(chosen)
     padded = np.pad(chosen, 1).astype(int)
     line_width = float(np.clip(16 / side, 1.2, 2.0))
-    style: Any = {"colors": colour, "linewidths": line_width, "capstyle": "projecting"}
+    style: files.Style = {
+        "colors": colour,
+        "linewidths": line_width,
+        "capstyle": "projecting",
+    }
     rows, columns = np.nonzero(np.diff(padded, axis=0)[:, 1:-1])  # level edges
     left = columns * width / side - 0.5
     axes.hlines(rows * height / side - 0.5, left, left + width / side, **style)
@@ -124,7 +127,7 @@ def outline_patches(
 
 
 def draw_boxes(all_axes: Iterable[Axes], boxes: np.ndarray | None) -> None:
-    """A box on each of the axes; on none where there are no boxes."""
+    """Draw a box on each of the axes; on none where there are no boxes."""
     for axes, (top, left, bottom, right) in zip(
         all_axes, [] if boxes is None else boxes, strict=False
     ):

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def displayable(images: np.ndarray) -> np.ndarray:
-    """(n, h, w, 1 or 3), uint8 or float in 0..1 -> (n, h, w, 3) float32 in 0..1.
+    """Return images (n, h, w, 1 or 3) as (n, h, w, 3), float32 in 0..1.
 
     Floats outside 0..1 are clipped.
 
@@ -25,5 +25,5 @@ def displayable(images: np.ndarray) -> np.ndarray:
 
 
 def greyscale(images: np.ndarray) -> np.ndarray:
-    """(n, h, w, 3) in 0..1 -> (n, h, w), by the weights of Rec. 601."""
+    """Turn (n, h, w, 3) in 0..1 into grey (n, h, w), by the weights of Rec. 601."""
     return images @ np.array([0.299, 0.587, 0.114], np.float32)

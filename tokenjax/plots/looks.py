@@ -1,66 +1,195 @@
-"""Figures of what a model looked at, drawn for whatever it reports in `aux`."""
+"""Figures of what a model looked at: one table, by what it reports in `aux`.
+
+A figure of one's own is one entry, and nothing else changes:
+
+    def draw(images, looks, directory):
+        return [my_drawing(images, looks["my_map"], directory / "my_map.png")]
+
+    plots.register_figure("my_map", draw, {"my_map": plots.Look()})
+
+An evaluation then keeps `aux["my_map"]` of the images that it inspects, and draws it
+for every model that reports it. matplotlib is imported by what draws, not here.
+"""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from tokenjax.plots.image_panels import grid_side
-from tokenjax.plots.routing import attention_scores, patch_scores, routed_patches
-from tokenjax.plots.tokens import class_attention, kept_patches
-from tokenjax.plots.vdpa import alpha_per_block, effective_keys, pooling_weights
+from tokenjax.errors import UserError
+from tokenjax.registry import Registry
 
 SHOWN_IMAGES = 4
 SAME_SCORES = 1e-6  # a range of float32 scores that rounding alone makes
 
+Looks = Mapping[str, np.ndarray]  # by key, of the images inspected
+# (images (n, h, w, 1 or 3) uint8 or 0..1, looks, where the PNGs go) -> what was drawn
+Draw = Callable[[np.ndarray, Looks, pathlib.Path], list[pathlib.Path]]
+
+
+class Look(NamedTuple):
+    """How an entry of `aux` is kept.
+
+    Attributes:
+      axis: along which the images lie; a number is repeated for each of them.
+      read: takes it from `aux`, None where there is none; if not given it is
+        `aux[key]`.
+      averaged: its mean over the images goes into evaluation.json, under "model".
+    """
+
+    axis: int = 0
+    read: Callable[[Mapping], jax.Array | int | None] | None = None
+    averaged: bool = False
+
+
+class Figure(NamedTuple):
+    """What draws, the looks that it needs, and those that it can do without."""
+
+    draw: Draw
+    needs: Mapping[str, Look]
+    takes: Mapping[str, Look]
+
+
+_FIGURES: Registry[Figure] = Registry("figure")
+
+
+def register_figure(
+    name: str,
+    draw: Draw,
+    needs: Mapping[str, Look],
+    takes: Mapping[str, Look] = MappingProxyType({}),
+) -> None:
+    """Add a figure.
+
+    Args:
+      name: of the figure, for messages.
+      draw: see `Draw`; called where a model reports all that the figure needs.
+      needs: by key of `aux` how it is kept, one key at least.
+      takes: the same of what it can do without.
+
+    Raises: UserError if another figure has the name, nothing is needed, or another
+      figure keeps one of the keys differently.
+    """
+    if not needs:
+        raise UserError(f"figure {name!r} needs a key of aux, or it is never drawn")
+    known = _all_looks()
+    for key, look in {**needs, **takes}.items():
+        if _FIGURES.get(name) is None and known.get(key, look) != look:
+            raise UserError(
+                f"figure {name!r}: {key!r} is kept as {known[key]} already, not {look}"
+            )
+    _FIGURES.add(name, Figure(draw, dict(needs), dict(takes)))
+
+
+def collect(aux: Mapping, count: int) -> dict[str, jax.Array]:
+    """Return what figures take of the `aux` of `count` images; to be jitted."""
+    found = {}
+    for key, look in _all_looks().items():
+        value = aux.get(key) if look.read is None else look.read(aux)
+        if value is not None:
+            value = jnp.asarray(value)
+            found[key] = value if value.ndim else jnp.broadcast_to(value, count)
+    return found
+
+
+def image_axis(key: str) -> int:
+    """Return the axis of a look along which its images lie."""
+    return _all_looks().get(key, Look()).axis
+
+
+def average_blocks(looks: Looks) -> dict[str, list[float]]:
+    """Return the means over images of those looks that have one, block by block."""
+    return {
+        key: looks[key].mean(look.axis).tolist()
+        for key, look in _all_looks().items()
+        if look.averaged and key in looks
+    }
+
 
 def draw_looks(
-    images: np.ndarray, looks: Mapping[str, np.ndarray], directory: pathlib.Path
+    images: np.ndarray, looks: Looks, directory: pathlib.Path
 ) -> list[pathlib.Path]:
-    """Draws one figure for each report that there is a drawing for.
+    """Draw every figure that there are looks for.
 
     Args:
       images: (n, h, w, 1 or 3), uint8 or float in 0..1.
-      looks: "alpha" (depth, n); "effective_keys" (depth, n) with "num_keys" (n,);
-        "alp_shares" (n, g * g) with "alp_weights" (n, g * g, 9); "keep_masks" (stages,
-        n, patches); "class_attention" (depth, n, patches); "attention_scores" (n,
-        patches) with "mask" (n, patches) and, where there are any, "threshold" (n,)
-        and "box" (n, 4). Others are ignored, and so are patches that are on no square
-        grid.
+      looks: as `collect` names them, and what else a figure may take. Patches that are
+        on no square grid are passed over.
       directory: where the PNGs go.
     """
     drawn = []
-    if "alpha" in looks:
-        path = directory / "alpha_per_block.png"
-        drawn.append(alpha_per_block(looks["alpha"], path))
-    if "effective_keys" in looks:
-        path = directory / "effective_keys.png"
-        num_keys = int(looks["num_keys"][0])
-        drawn.append(effective_keys(looks["effective_keys"], num_keys, path))
-    if "alp_shares" in looks:
-        shares, weights = looks["alp_shares"], looks["alp_weights"]
-        grid = round(shares.shape[1] ** 0.5)
-        maps = shares.reshape(-1, grid, grid)[:SHOWN_IMAGES]
-        path = directory / "pooling_weights.png"
-        drawn.append(
-            pooling_weights(images[:SHOWN_IMAGES], weights[:SHOWN_IMAGES], maps, path)
-        )
-    for key, draw, name in (
-        ("keep_masks", kept_patches, "kept_patches.png"),
-        ("class_attention", class_attention, "class_attention.png"),
-    ):
-        if key in looks and grid_side(looks[key].shape[-1]):
-            maps = looks[key][:, :SHOWN_IMAGES]  # (stages or depth, n, patches)
-            drawn.append(draw(images[:SHOWN_IMAGES], maps, directory / name))
-    if "attention_scores" in looks and "mask" in looks:
-        drawn += _draw_routing(images, looks, directory)
+    for figure in _FIGURES.values():
+        if figure.needs.keys() <= looks.keys():
+            drawn += figure.draw(images, looks, directory)
     return drawn
 
 
-def _draw_routing(
-    images: np.ndarray, looks: Mapping[str, np.ndarray], directory: pathlib.Path
-) -> list[pathlib.Path]:
-    """What a router chose and, unless every patch has the same score, by what."""
+def _all_looks() -> dict[str, Look]:
+    found: dict[str, Look] = {}
+    for figure in _FIGURES.values():
+        found |= {**figure.needs, **figure.takes}
+    return found
+
+
+def _alpha(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
+    from tokenjax.plots.vdpa import alpha_per_block
+
+    return [alpha_per_block(looks["alpha"], directory / "alpha_per_block.png")]
+
+
+def _effective_keys(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
+    from tokenjax.plots.vdpa import effective_keys
+
+    num_keys = int(looks["num_keys"][0])
+    path = directory / "effective_keys.png"
+    return [effective_keys(looks["effective_keys"], num_keys, path)]
+
+
+def _num_keys(aux: Mapping) -> int | None:
+    attention = aux.get("attention")  # by block (b, heads, queries, keys)
+    return attention[0].shape[-1] if attention is not None else None
+
+
+def _pooling(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
+    from tokenjax.plots.vdpa import pooling_weights
+
+    shares, weights = looks["alp_shares"], looks["alp_weights"][:SHOWN_IMAGES]
+    grid = round(shares.shape[1] ** 0.5)
+    maps = shares.reshape(-1, grid, grid)[:SHOWN_IMAGES]
+    path = directory / "pooling_weights.png"
+    return [pooling_weights(images[:SHOWN_IMAGES], weights, maps, path)]
+
+
+def _kept(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
+    from tokenjax.plots.image_panels import grid_side
+    from tokenjax.plots.tokens import kept_patches
+
+    masks = looks["keep_masks"][:, :SHOWN_IMAGES]  # (stages, n, patches)
+    if not grid_side(masks.shape[-1]):
+        return []
+    return [kept_patches(images[:SHOWN_IMAGES], masks, directory / "kept_patches.png")]
+
+
+def _class_attention(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
+    from tokenjax.plots.image_panels import grid_side
+    from tokenjax.plots.tokens import class_attention
+
+    maps = looks["class_attention"][:, :SHOWN_IMAGES]  # (depth, n, patches)
+    if not grid_side(maps.shape[-1]):
+        return []
+    path = directory / "class_attention.png"
+    return [class_attention(images[:SHOWN_IMAGES], maps, path)]
+
+
+def _routing(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
+    """Draw what a router chose and, unless every score is the same, by what."""
+    from tokenjax.plots.image_panels import grid_side
+    from tokenjax.plots.routing import attention_scores, patch_scores, routed_patches
+
     scores, masks, boxes = looks["attention_scores"], looks["mask"], looks.get("box")
     if not grid_side(scores.shape[-1]):
         return []
@@ -73,3 +202,27 @@ def _draw_routing(
             path = directory / "patch_scores.png"
             drawn.append(patch_scores(images, scores, masks, threshold, path))
     return drawn
+
+
+_BLOCKS = Look(axis=1, averaged=True)  # (depth, n)
+_STACKED = Look(axis=1)  # (depth or stages, n, patches)
+
+register_figure("alpha per block", _alpha, {"alpha": _BLOCKS})
+register_figure(
+    "effective keys",
+    _effective_keys,
+    {"effective_keys": _BLOCKS, "num_keys": Look(read=_num_keys)},
+)
+register_figure(
+    "pooling weights",
+    _pooling,
+    {"alp_shares": Look(), "alp_weights": Look()},  # (n, g * g), (n, g * g, 9)
+)
+register_figure("kept patches", _kept, {"keep_masks": _STACKED})
+register_figure("class attention", _class_attention, {"class_attention": _STACKED})
+register_figure(
+    "routing",
+    _routing,
+    {"attention_scores": Look(), "mask": Look()},  # (n, patches)
+    takes={"threshold": Look()},  # and "box" (n, 4), of the batch
+)

@@ -37,7 +37,7 @@ def kept_by_modality(
     grid: tuple[int, int],
     path: str | os.PathLike[str],
 ) -> pathlib.Path:
-    """Draws which patches are kept, a row for each sample, two panels per modality.
+    """Draw which patches are kept, a row for each sample, two panels per modality.
 
     Args:
       images: by modality (n, h, w, 1 or 3), uint8 or float in 0..1; the first 6 drawn.
@@ -72,7 +72,7 @@ def selection_scores(
     grid: tuple[int, int],
     path: str | os.PathLike[str],
 ) -> pathlib.Path:
-    """Draws the scores that patches are selected by as heat, beside each image.
+    """Draw the scores that patches are selected by as heat, beside each image.
 
     Args:
       images: by modality (n, h, w, 1 or 3), uint8 or float in 0..1; the first 6 drawn.
@@ -112,7 +112,7 @@ def aggregation_weights(
     path: str | os.PathLike[str],
     tokens_shown: int = 6,
 ) -> pathlib.Path:
-    """Draws what aggregated tokens look at: a row for each sample and modality.
+    """Draw what aggregated tokens look at: a row for each sample and modality.
 
     Args:
       images: by modality (n, h, w, 1 or 3), uint8 or float in 0..1; the first 3 drawn.
@@ -177,7 +177,7 @@ def grouped_panels(
     right: float = 0.0,
     top: float = 0.1,
 ) -> tuple[Figure, np.ndarray]:
-    """A figure of panels without ticks and with a gap between groups of them.
+    """Make a figure of panels without ticks, with a gap between groups of them.
 
     Args:
       rows: how many rows each group has; columns likewise.
@@ -206,7 +206,7 @@ def grouped_panels(
 
 
 def _with_gaps(groups: Sequence[int], size: float) -> tuple[list[float], np.ndarray]:
-    """Sizes of all lines of a grid, and which of them are no gaps."""
+    """Return the sizes of all lines of a grid, and which of them are no gaps."""
     lines: list[float] = []
     for count in groups:
         lines += ([GAP] if lines else []) + [size] * count
@@ -214,7 +214,7 @@ def _with_gaps(groups: Sequence[int], size: float) -> tuple[list[float], np.ndar
 
 
 def _pairs(shown: ByModality, right: float) -> tuple[Figure, dict[str, np.ndarray]]:
-    """By modality the axes (2, samples): with the images, and free for their maps."""
+    """Return by modality axes (2, samples): with the images, and for their maps."""
     first = next(iter(shown.values()))
     count = min(len(first), MOST_SAMPLES)
     figure, grid = grouped_panels(
@@ -229,7 +229,7 @@ def _pairs(shown: ByModality, right: float) -> tuple[Figure, dict[str, np.ndarra
 
 
 def _checked_images(images: ByModality) -> dict[str, np.ndarray]:
-    """By modality (n, h, w, 3) in 0..1."""
+    """Return images by modality as (n, h, w, 3) in 0..1."""
     shown = {name: displayable(of) for name, of in images.items()}
     counts = {name: len(of) for name, of in shown.items()}
     if len(set(counts.values())) != 1:
@@ -244,7 +244,7 @@ def _checked_maps(
     grid: tuple[int, int],
     stacked: bool = False,
 ) -> dict[str, np.ndarray]:
-    """By modality (n, rows, columns); with `stacked` (n, any, rows, columns)."""
+    """Return (n, rows, columns) by modality, `stacked` (n, any, rows, columns)."""
     if maps.keys() != images.keys():
         raise ValueError(f"{kind} are of {list(maps)}, images of {list(images)}")
     rows, columns = grid
@@ -265,13 +265,13 @@ def _checked_maps(
 
 
 def _on_square_grid(mask: np.ndarray) -> np.ndarray:
-    """The mask (rows, columns) with cells repeated until it is square."""
+    """Repeat the cells of a mask (rows, columns) until it is square."""
     side = int(np.lcm(*mask.shape))
     return mask.repeat(side // mask.shape[0], 0).repeat(side // mask.shape[1], 1)
 
 
 def _strongest(maps: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the tokens with the highest single weight; (any, rows, columns)."""
+    """Return which tokens of (any, rows, columns) have the highest single weight."""
     return np.argsort(-maps.max(axis=(1, 2)), kind="stable")[:count]
 
 

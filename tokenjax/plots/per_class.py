@@ -21,7 +21,7 @@ def recall_per_class(
     train_counts: np.ndarray,
     path: str | os.PathLike[str],
 ) -> pathlib.Path:
-    """Draws recall and training examples per class, the most frequent class first.
+    """Draw recall and training examples per class, the most frequent class first.
 
     Args:
       names: one per class.
@@ -66,7 +66,7 @@ def _check(classes: int, recall: np.ndarray, counts: np.ndarray) -> None:
 
 
 def _recalls(axes: Axes, recall: np.ndarray) -> None:
-    """Bars of recall (classes,), and their mean."""
+    """Draw bars of recall (classes,), and their mean."""
     mean = float(np.nanmean(recall))
     axes.bar(np.arange(len(recall)), np.nan_to_num(recall), 0.74, color=files.BLUE)
     axes.axhline(
@@ -90,7 +90,7 @@ def _recalls(axes: Axes, recall: np.ndarray) -> None:
 
 
 def _counts(axes: Axes, counts: np.ndarray) -> None:
-    """Bars of training examples (classes,) on a logarithmic scale."""
+    """Draw bars of training examples (classes,) on a logarithmic scale."""
     positive = counts[counts > 0]
     low = positive.min() if len(positive) else 1
     axes.set_ylim(10 ** np.floor(np.log10(low)) / 2, max(counts.max(), 2) * 2.2)

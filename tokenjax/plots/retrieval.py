@@ -7,7 +7,6 @@ queries with at least one right image among their k nearest.
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,12 +16,12 @@ from matplotlib.lines import Line2D
 from tokenjax.plots import figure_files as files
 from tokenjax.plots import image_panels as panels
 from tokenjax.plots.images import displayable
-from tokenjax.plots.loss_curves import COLOURS
 from tokenjax.plots.modalities import NARROW, grouped_panels
+from tokenjax.plots.variant_curves import COLOURS, Line
 
 MOST_QUERIES = 8
 RIGHT, WRONG = files.GREEN, files.VERMILION
-LOOKS: Any = (  # colour, line and meaning of a frame
+LOOKS: tuple[tuple[str, Line, str], ...] = (  # colour, line and meaning of a frame
     (RIGHT, "-", "✓ the query's identity"),
     (WRONG, (0, (2.2, 1.2)), "✗ another one"),
 )
@@ -42,7 +41,7 @@ def rank_lists(
     path: str | os.PathLike[str],
     captions: Sequence[str] | None = None,
 ) -> pathlib.Path:
-    """Draws queries and the images nearest to each, nearest first, a row per query.
+    """Draw queries and the images nearest to each, nearest first, a row per query.
 
     Args:
       query_images: (q, h, w, 1 or 3), uint8 or float in 0..1; the first 8 are drawn.
@@ -80,7 +79,7 @@ def rank_lists(
         axes.set_title(f"{rank}", fontsize=10)
     for axes, caption in zip(grid[:, 0], captions or [], strict=False):
         text = "\n".join(files.short(line, 22) for line in caption.splitlines())
-        style: Any = {"rotation": 0, "ha": "right", "va": "center"}
+        style: files.Style = {"rotation": 0, "ha": "right", "va": "center"}
         axes.set_ylabel(text, fontsize=9, **style)
     found = int(marks[:, :, 0].all(axis=0).sum())
     between = ": " if figure.get_figwidth() > NARROW else "\n"
@@ -113,7 +112,7 @@ def _check_rankings(
 
 
 def _framed(axes: Axes, image: np.ndarray, right: bool) -> None:
-    """An image (h, w, 3), framed and marked by whether it is right."""
+    """Draw an image (h, w, 3), framed and marked by whether it is right."""
     panels.picture(axes, image)
     colour, line, meaning = LOOKS[0 if right else 1]
     axes.spines[:].set(visible=True, color=colour, linewidth=3, linestyle=line)
@@ -138,7 +137,7 @@ def cmc_curve(
     path: str | os.PathLike[str],
     chance: float | None = None,
 ) -> pathlib.Path:
-    """Draws matching rates over ranks, one line for each feature.
+    """Draw matching rates over ranks, one line for each feature.
 
     Args:
       curves: by feature (ranks,), fractions that never fall, the first at rank 1.
@@ -193,7 +192,7 @@ def feature_map(
     max_identities: int = 12,
     seed: int = 0,
 ) -> pathlib.Path:
-    """Draws features in the plane by t-SNE: colours are identities, markers cameras.
+    """Draw features in the plane by t-SNE: colours are identities, markers cameras.
 
     Args:
       features: (n, d), scaled to length 1 here, as for the ranking.
@@ -257,7 +256,7 @@ def _check_map(
 
 
 def _places(features: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
-    """t-SNE of features (points, d) scaled to length 1: (points, 2), perplexity."""
+    """Reduce features (points, d) to (points, 2); also return the perplexity."""
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
@@ -271,7 +270,7 @@ def _places(features: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
         return reduction.fit_transform(features), perplexity
 
 
-def _identity_style(index: int) -> dict[str, Any]:
+def _identity_style(index: int) -> files.Style:
     colour = COLOURS[index % len(COLOURS)]
     first = index < len(COLOURS)
     return {
@@ -284,12 +283,12 @@ def _identity_style(index: int) -> dict[str, Any]:
 
 
 def _map_legend(figure: Figure, identities: np.ndarray, cameras: np.ndarray) -> None:
-    """Identities and, below them, cameras, to the right of the map."""
+    """List identities and, below them, cameras, to the right of the map."""
     handles = [
         Line2D([], [], marker="o", label=f"identity {identity}", **_identity_style(of))
         for of, identity in enumerate(identities)
     ]
-    style: Any = {"color": files.GREY, "linestyle": ""}
+    style: files.Style = {"color": files.GREY, "linestyle": ""}
     for marker, camera in zip(MARKERS, cameras, strict=False):
         shared = marker == MARKERS[-1] and len(cameras) > len(MARKERS)
         label = "other cameras" if shared else f"camera {camera}"

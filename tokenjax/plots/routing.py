@@ -33,7 +33,7 @@ def attention_scores(
     path: str | os.PathLike[str],
     boxes: np.ndarray | None = None,
 ) -> pathlib.Path:
-    """Draws the score of every patch as heat, each image above its heat map.
+    """Draw the score of every patch as heat, each image above its heat map.
 
     Args:
       images: (n, h, w, 1 or 3), uint8 or float in 0..1; the first 8 are drawn.
@@ -75,7 +75,7 @@ def routed_patches(
     boxes: np.ndarray | None = None,
     titles: Sequence[str] | None = None,
 ) -> pathlib.Path:
-    """Draws which patches went to the big network, their share above each image.
+    """Draw which patches went to the big network, their share above each image.
 
     Args:
       images: (n, h, w, 1 or 3), uint8 or float in 0..1; the first 16 are drawn.
@@ -131,7 +131,7 @@ def patch_scores(
     threshold: float,
     path: str | os.PathLike[str],
 ) -> pathlib.Path:
-    """Draws the scores in numbers, patch by patch, the routed ones outlined.
+    """Draw the scores in numbers, patch by patch, the routed ones outlined.
 
     Args:
       images: (n, h, w, 1 or 3), uint8 or float in 0..1; the first 4 are drawn.
@@ -174,7 +174,7 @@ def patch_scores(
 
 
 def _checked_maps(kind: str, maps: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Maps (n, g * g) within 0..1 as (n, g, g)."""
+    """Return maps (n, g * g) within 0..1 as (n, g, g)."""
     maps = np.asarray(maps, np.float64)
     side = panels.check_square_maps(kind, maps, images, stacked=False)
     if not np.all((maps >= 0) & (maps <= 1 + ROUNDING)):  # false for NaN
@@ -192,7 +192,7 @@ def _checked_boxes(boxes: np.ndarray | None, count: int) -> np.ndarray | None:
 
 
 def _norm_of(scores: np.ndarray) -> Normalize:
-    """The range of the scores, widened where they are all alike."""
+    """Return the range of the scores, widened where they are all alike."""
     low, high = float(scores.min()), float(scores.max())
     return Normalize(low, high) if high > low else Normalize(low - 0.01, high + 0.01)
 
@@ -214,7 +214,7 @@ def _score_bar(figure: Figure, grid: np.ndarray, norm: Normalize) -> Colorbar:
 def _write_scores(
     axes: Axes, image: np.ndarray, values: np.ndarray, norm: Normalize, points: float
 ) -> None:
-    """Each score (g, g) in its patch, as large as fits a panel `points` wide."""
+    """Write each score (g, g) in its patch, as large as fits."""
     height, width = image.shape[:2]
     side = len(values)
     digits = 2 if values.max() >= 0.1 else 3
@@ -232,7 +232,7 @@ def _write_scores(
 
 
 def _legend(figure: Figure, with_targets: bool, columns: int) -> None:
-    """Below the panels, what outlines and fading mean."""
+    """Say below the panels what outlines and fading mean."""
     handles = [
         Patch(facecolor="#3C4043", edgecolor=ROUTED, linewidth=2, label="big network"),
         Patch(facecolor=tuple(panels.DROPPED.tolist()), label="small network"),

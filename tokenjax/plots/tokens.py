@@ -25,7 +25,7 @@ def kept_patches(
     path: str | os.PathLike[str],
     titles: Sequence[str] | None = None,
 ) -> pathlib.Path:
-    """Draws which patches are left after every stage of pruning, a row for each image.
+    """Draw which patches are left after every stage of pruning, a row for each image.
 
     Args:
       images: (n, h, w, 1 or 3), uint8 or float in 0..1; the first 8 are drawn.
@@ -76,7 +76,7 @@ def kept_patches(
 def class_attention(
     images: np.ndarray, attention: np.ndarray, path: str | os.PathLike[str]
 ) -> pathlib.Path:
-    """Draws where the class token looks in every block, a row for each image.
+    """Draw where the class token looks in every block, a row for each image.
 
     Args:
       images: (n, h, w, 1 or 3), uint8 or float in 0..1; the first 8 are drawn.

@@ -2,8 +2,8 @@
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -35,11 +35,11 @@ _FLOPS = _Cost("FLOPs", "mflops", None, "these FLOPs or fewer")
 
 
 def accuracy_over_latency(
-    points: Sequence[Mapping[str, Any]],
+    points: Sequence[files.Point],
     path: str | os.PathLike[str],
     latency_label: str = "latency (ms)",
 ) -> pathlib.Path:
-    """Draws models by latency and accuracy, and the front that none is better than.
+    """Draw models by latency and accuracy, and the front that none is better than.
 
     Args:
       points: {"name", "accuracy", "latency_ms"} and, where known, "latency_std_ms" and
@@ -60,11 +60,11 @@ def accuracy_over_latency(
 
 
 def accuracy_over_flops(
-    points: Sequence[Mapping[str, Any]],
+    points: Sequence[files.Point],
     path: str | os.PathLike[str],
     label: str = "MFLOPs per image",
 ) -> pathlib.Path:
-    """Draws models by FLOPs and accuracy, as `accuracy_over_latency` does by latency.
+    """Draw models by FLOPs and accuracy, as `accuracy_over_latency` does by latency.
 
     Args:
       points: {"name", "accuracy", "mflops"} and, where known, "parameters". Accuracies
@@ -82,7 +82,7 @@ def accuracy_over_flops(
 @files.styled
 def _accuracy_over(
     cost: _Cost,
-    points: Sequence[Mapping[str, Any]],
+    points: Sequence[files.Point],
     path: str | os.PathLike[str],
     label: str,
 ) -> pathlib.Path:
@@ -131,9 +131,9 @@ def _accuracy_over(
 
 
 def _number_legend(
-    figure: Figure, points: Sequence[Mapping[str, Any]], colours: Sequence[str]
+    figure: Figure, points: Sequence[files.Point], colours: Sequence[str]
 ) -> None:
-    """What the numbers beside the dots mean, on the right."""
+    """Say on the right what the numbers beside the dots mean."""
     handles = [
         Line2D(
             [], [], marker="o", linestyle="", color=colour, label=f"{number}  {name}"
@@ -151,7 +151,7 @@ def _number_legend(
 def _draw_front(
     axes: Axes, costs: np.ndarray, accuracy: np.ndarray, limit: str
 ) -> np.ndarray:
-    """The front as steps to the right end of the axes; returns their corners."""
+    """Draw the front as steps to the right end of the axes; return their corners."""
     front = pareto_front(costs, accuracy)
     corners = _steps(costs[front], accuracy[front], axes.get_xlim()[1])
     axes.plot(
@@ -166,7 +166,7 @@ def _draw_front(
 
 
 def pareto_front(costs: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
-    """Indices, cheapest first, of the points more accurate than all cheaper ones."""
+    """Return which points are more accurate than all cheaper ones, cheapest first."""
     best, front = -np.inf, []
     for index in np.lexsort((-accuracy, costs)):
         if accuracy[index] > best:
@@ -175,7 +175,7 @@ def pareto_front(costs: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
     return np.array(front)
 
 
-def _check(points: Sequence[Mapping[str, Any]], cost: _Cost) -> None:
+def _check(points: Sequence[files.Point], cost: _Cost) -> None:
     if not points:
         raise ValueError("no points to draw")
     for point in points:
@@ -191,14 +191,14 @@ def _check(points: Sequence[Mapping[str, Any]], cost: _Cost) -> None:
             )
 
 
-def _known(point: Mapping[str, Any], key: str | None) -> float:
-    """The value, 0 where there is none."""
+def _known(point: files.Point, key: str | None) -> float:
+    """Return the value, 0 where there is none."""
     value = None if key is None else point.get(key)
     return 0.0 if value is None or not np.isfinite(value) else float(value)
 
 
-def _areas(points: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """Areas of the dots, (points,)."""
+def _areas(points: Sequence[files.Point]) -> np.ndarray:
+    """Return the areas of the dots, (points,)."""
     parameters = np.array([_known(point, "parameters") for point in points])
     if not parameters.any():
         return np.full(len(points), WITHOUT_PARAMETERS)
@@ -206,7 +206,7 @@ def _areas(points: Sequence[Mapping[str, Any]]) -> np.ndarray:
 
 
 def _steps(costs: np.ndarray, accuracy: np.ndarray, end: float) -> np.ndarray:
-    """Corners (any, 2) of the steps through points in order, on to the right `end`."""
+    """Return corners (any, 2) of the steps through points, on to the right `end`."""
     nexts = np.append(costs[1:], end)
     before = np.stack([costs, accuracy], 1)
     after = np.stack([nexts, accuracy], 1)
@@ -216,7 +216,7 @@ def _steps(costs: np.ndarray, accuracy: np.ndarray, end: float) -> np.ndarray:
 def _limits(
     axes: Axes, least: np.ndarray, most: np.ndarray, accuracy: np.ndarray
 ) -> None:
-    """Axes wide enough for the spreads and for the names beside the dots."""
+    """Make the axes wide enough for spreads and for names beside the dots."""
     low, high = least.min(), most.max()
     if high / low > LOGARITHMIC_FROM:
         axes.set_xscale("log")
@@ -237,7 +237,7 @@ def _limits(
     axes.set_yticks([tick for tick in ticks if bottom <= tick <= min(top, 100)])
 
 
-def _text(point: Mapping[str, Any]) -> str:
+def _text(point: files.Point) -> str:
     parameters = _known(point, "parameters")
     name = files.short(str(point["name"]), 28)
     return f"{name}\n{parameters / 1e6:.3g} M" if parameters else name

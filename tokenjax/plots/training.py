@@ -2,8 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,9 +15,9 @@ TRAIN, VALIDATION = files.BLUE, files.VERMILION
 
 @files.styled
 def training_curves(
-    history: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]
+    history: Sequence[files.Point], path: str | os.PathLike[str]
 ) -> pathlib.Path:
-    """Draws loss, accuracy and learning rate over steps.
+    """Draw loss, accuracy and learning rate over steps.
 
     Args:
       history: rows of metrics.jsonl in any order. Each has "step" and any of
@@ -64,15 +63,15 @@ def training_curves(
 
 
 def smooth(values: np.ndarray, width: int) -> np.ndarray:
-    """Centred moving average over `width` values, fewer at both ends; (n,) -> (n,)."""
+    """Average values (n,) over `width` of them, centred, over fewer at the ends."""
     width = min(max(width, 1), len(values))
     window = np.ones(width)
     total = np.convolve(values, window, mode="same")
     return total / np.convolve(np.ones(len(values)), window, mode="same")
 
 
-def series(history: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> np.ndarray:
-    """(points, 2) of step and the first key that a row has, in order of steps."""
+def series(history: Sequence[files.Point], keys: Sequence[str]) -> np.ndarray:
+    """Return step and the first key that a row has, (points, 2), in order of steps."""
     points = {}
     for row in history:
         value = next((row[key] for key in keys if row.get(key) is not None), None)
@@ -82,7 +81,7 @@ def series(history: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> np.ndar
 
 
 def smoothed_curve(axes: Axes, points: np.ndarray, colour: str, label: str) -> None:
-    """Points (n, 2) smoothed over a twentieth of them, the raw curve faint behind."""
+    """Draw points (n, 2) smoothed over a twentieth of them, raw ones faint behind."""
     steps, values = points.T
     axes.plot(steps, values, color=colour, alpha=0.25, linewidth=1)
     axes.plot(
@@ -96,7 +95,7 @@ def smoothed_curve(axes: Axes, points: np.ndarray, colour: str, label: str) -> N
 
 
 def marked_curve(axes: Axes, points: np.ndarray, colour: str, label: str) -> None:
-    """Points (n, 2) as they are, each marked where they are not too many."""
+    """Draw points (n, 2) as they are, each marked where they are not too many."""
     size = 4 if len(points) <= 60 else 0
     axes.plot(
         *points.T, color=colour, linewidth=2, marker="o", markersize=size, label=label
@@ -106,7 +105,7 @@ def marked_curve(axes: Axes, points: np.ndarray, colour: str, label: str) -> Non
 def _draw(
     axes: Axes, train: np.ndarray, validation: np.ndarray, best_is_high: bool
 ) -> None:
-    """Both curves of a panel; train and validation (points, 2)."""
+    """Draw both curves of a panel; train and validation (points, 2)."""
     if len(train):
         smoothed_curve(axes, train, TRAIN, "train")
     if len(validation):

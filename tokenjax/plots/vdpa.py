@@ -18,7 +18,7 @@ ALPHA_RANGE = (0.31, 0.89)
 
 @files.styled
 def alpha_per_block(alpha: np.ndarray, path: str | os.PathLike[str]) -> pathlib.Path:
-    """Draws the gate's distribution over images, block by block, within its bounds.
+    """Draw the gate's distribution over images, block by block, within its bounds.
 
     Args:
       alpha: (depth, n), the share of the local path for each block and image.
@@ -57,7 +57,7 @@ def alpha_per_block(alpha: np.ndarray, path: str | os.PathLike[str]) -> pathlib.
 def effective_keys(
     keys: np.ndarray, num_tokens: int, path: str | os.PathLike[str]
 ) -> pathlib.Path:
-    """Draws to how many keys a query really attends, block by block.
+    """Draw to how many keys a query really attends, block by block.
 
     Args:
       keys: (depth, n), mean over heads and queries, from 1 to `num_tokens`.
@@ -103,7 +103,7 @@ def pooling_weights(
     weight_map: np.ndarray,
     path: str | os.PathLike[str],
 ) -> pathlib.Path:
-    """Draws where adaptive local pooling looks, a row for each image.
+    """Draw where adaptive local pooling looks, a row for each image.
 
     Left the image; in the middle each token's share in the class token, relative to the
     uniform 1/N; right how many of its K neighbours a token averages, as the exponential
@@ -160,7 +160,7 @@ def _overlays(
     norm: Normalize,
     colours: str,
 ) -> None:
-    """Maps (n, g, g) over grey images (n, h, w, 3), and one colour bar for all.
+    """Draw maps (n, g, g) over grey images (n, h, w, 3), with one colour bar.
 
     With the colours of `RdBu_r` the maps are binary logarithms of ratios.
     """

@@ -178,7 +178,7 @@ def _whole_run() -> pathlib.Path:
     workdir = pathlib.Path(place.name) / "run"
     open_workdir(workdir, CONFIG)
     log = MetricLog(workdir, 0)
-    with Checkpoints(workdir, keep=2) as checkpoints:
+    with Checkpoints(workdir) as checkpoints:
         for step, metric in METRICS.items():
             log.write(step, {"train/loss": 1 / step, "validation/top1": metric})
             checkpoints.save(step, _state(step), metric)

@@ -1,36 +1,46 @@
 """Runs that are there already, evaluated side by side: eval.py --eval_all."""
 
 import pathlib
-from typing import Any
+from collections.abc import Callable
 
 import jax
+from ml_collections import ConfigDict
 
-from tokenjax import experiment, storage
+from tokenjax import experiment, storage, tables
 from tokenjax.errors import UserError
 from tokenjax.study.costs import Trained, measure_costs
-from tokenjax.study.metrics import ROUTED_MFLOPS
+from tokenjax.study.metrics import ROUTED_MFLOPS, Summary
+from tokenjax.tables import Column
 
-HEADINGS = (
-    "model",
-    "test accuracy, %",
-    "routed to the big network, %",
-    "target patches routed, %",
-    "MFLOPs per image",
-    "parameters",
-    "latency, ms",
-    "images/s",
+
+def _percent(key: str) -> Callable[[Summary], float | None]:
+    def value(point: Summary) -> float | None:
+        return None if point[key] is None else 100 * point[key]
+
+    return value
+
+
+COLUMNS: tuple[Column[Summary], ...] = (
+    Column("model", lambda point: point["name"]),
+    Column("test accuracy, %", _percent("accuracy"), ".2f"),
+    Column("routed to the big network, %", _percent("routing_ratio"), ".2f"),
+    Column("target patches routed, %", _percent("target_recall"), ".2f"),
+    Column("MFLOPs per image", lambda point: point["mflops"], ".2f"),
+    Column("parameters", lambda point: point["parameters"], ","),
+    Column("latency, ms", lambda point: point["latency_ms"], ".2f"),
+    Column("images/s", lambda point: point["images_per_second"], ".0f"),
 )
 
 
 def evaluate_all(
-    config: Any,
+    config: ConfigDict,
     name: str,
     variant: str,
     runs: pathlib.Path,
     split: str,
     batch_size: int,
 ) -> pathlib.Path:
-    """Evaluates the runs that a configuration's `compare` names; trains nothing.
+    """Evaluate the runs that a configuration's `compare` names; trains nothing.
 
     Each is evaluated by its own config.json, and its evaluation.json and figures are
     written anew; latencies are measured with its weights on test images, in turns.
@@ -46,8 +56,6 @@ def evaluate_all(
 
     Raises: UserError, for workdirs that are not there all at once.
     """
-    import ml_collections
-
     variants = dict(config.get("compare", {}))
     if not variants:
         raise UserError("config: there is no section compare for --eval_all to read")
@@ -62,7 +70,7 @@ def evaluate_all(
         raise UserError(f"not trained yet: {', '.join(absent)}; {commands}")
     rows, trained = {}, {}
     for key, workdir in workdirs.items():
-        own = ml_collections.ConfigDict(storage.read_json(workdir / "config.json"))
+        own = ConfigDict(storage.read_json(workdir / "config.json"))
         print(f"{key}: {workdir}")
         rows[key] = experiment.evaluate(own, workdir, split, workdir)
         trained[key] = Trained(own, workdir)
@@ -82,25 +90,13 @@ def evaluate_all(
         },
     )
     title = f"{split} split; latency of {batch_size} images on {device}\n\n"
-    (output / "table.md").write_text(title + markdown(points))
+    (output / "table.md").write_text(title + tables.markdown(points, COLUMNS))
     _figures(points, batch_size, output)
     return output
 
 
-def markdown(points: list[dict[str, Any]]) -> str:
-    """One row per model."""
-    lines = [list(HEADINGS), ["---"] * len(HEADINGS)]
-    for point in points:
-        cells = [point["name"], _percent(point["accuracy"])]
-        cells += [_percent(point["routing_ratio"]), _percent(point["target_recall"])]
-        cells += [f"{point['mflops']:.2f}", f"{point['parameters']:,}"]
-        cells += [f"{point['latency_ms']:.2f}", f"{point['images_per_second']:.0f}"]
-        lines.append(cells)
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-
-
-def _point(name: str, summary: dict[str, Any], cost: dict[str, float]) -> dict:
-    """A row of the table; FLOPs are those that the routing asked for, where known."""
+def _point(name: str, summary: Summary, cost: dict[str, float]) -> Summary:
+    """Return a row of the table, with the FLOPs of what was routed where known."""
     routing = summary.get("routing", {})
     point = {
         "name": name,
@@ -113,11 +109,7 @@ def _point(name: str, summary: dict[str, Any], cost: dict[str, float]) -> dict:
     return point if routed is None else point | {"mflops": routed}
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.2f}"
-
-
-def _figures(points: list[dict], batch_size: int, output: pathlib.Path) -> None:
+def _figures(points: list[Summary], batch_size: int, output: pathlib.Path) -> None:
     from tokenjax import plots
 
     label = f"latency at batch {batch_size} (ms)"

@@ -6,15 +6,17 @@ at random. All models are timed in turns, so that a noisy moment hits all alike.
 
 import pathlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from tokenjax import benchmark, experiment
 from tokenjax.benchmark.latency import compile_function, time_calls
-from tokenjax.benchmark.program import count_parameters
+from tokenjax.benchmark.program import count_parameters, first_output
 from tokenjax.data import Dataset, Split
 from tokenjax.errors import UserError
 from tokenjax.training.checkpoints import load_initial_variables
@@ -28,14 +30,14 @@ BATCHES = 4  # different test batches, in turn
 class Trained(NamedTuple):
     """A configuration and the workdir that holds its weights."""
 
-    config: Any
+    config: ConfigDict
     weights: pathlib.Path
 
 
 def measure_costs(
     models: Mapping[str, Trained], batch_size: int
 ) -> dict[str, dict[str, float]]:
-    """Parameters, FLOPs and latency of each model.
+    """Measure parameters, FLOPs and latency of each model.
 
     Returns: by name "parameters", "mflops" (per image; the most that the program can
     take), "latency_ms" (median over rounds), "latency_std_ms", "images_per_second".
@@ -59,9 +61,7 @@ def measure_costs(
         images = _images(task, datasets[key].test, batch_size)
         calls = [(variables, batch) for batch in images]
 
-        def infer(variables: Any, images: jax.Array, task: Any = task) -> jax.Array:
-            return task.model.apply(variables, images)[0]
-
+        infer = first_output(cast(nn.Module, task.model))
         program, _ = compile_function(infer, calls[0])  # once for all rounds
         compiled[name] = program, jax.device_put(calls)
         flops = benchmark.count_flops(infer, *calls[0])
@@ -86,7 +86,7 @@ def measure_costs(
 
 
 def _images(task: Classification, split: Split, batch_size: int) -> list[jax.Array]:
-    """Batches of images as the model takes them; a small split is repeated."""
+    """Return batches of images as the model takes them; a small split is repeated."""
     batches = []
     for start in range(0, BATCHES * batch_size, batch_size):
         indices = np.arange(start, start + batch_size) % len(split)

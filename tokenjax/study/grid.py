@@ -12,8 +12,10 @@ A training configuration's section `ablation`:
 """
 
 import itertools
-from typing import Any
 
+from ml_collections import ConfigDict
+
+from tokenjax import configuration
 from tokenjax.errors import UserError
 
 GRIDS = ("one_at_a_time", "product", "named")
@@ -21,13 +23,13 @@ BASE = "base"
 _KEYS = {"grid", "seeds", "columns", "latency_batch_size"}
 
 
-def make_study(config: Any) -> Any:
-    """The study (see `tokenjax.study.plan`) of a training configuration's `ablation`.
+def make_study(config: ConfigDict) -> ConfigDict:
+    """Make the study that a training configuration's `ablation` describes.
+
+    See `tokenjax.study.plan` for a study's keys.
 
     Raises: UserError for a configuration without one, or with an axis that it lacks.
     """
-    import ml_collections
-
     ablation = config.get("ablation")
     if not ablation:
         raise UserError(
@@ -44,34 +46,35 @@ def make_study(config: Any) -> Any:
             f"config: ablation has the keys {sorted(keys)}, got {sorted(ablation)}"
         )
     base = config.copy_and_resolve_references()
+    configuration.complete(base)  # what the file does not name can vary too
     with base.unlocked():
-        base.ablation = ml_collections.ConfigDict({})
+        base.ablation = ConfigDict({})
     if named:
         _check_overlays(ablation.variants, base)
         variants = {BASE: {}, **ablation.variants.to_dict()}
     else:
         variants = _from_axes(ablation, base)
-    return ml_collections.ConfigDict(
+    return ConfigDict(
         {
             "reference": BASE,
             "seeds": ablation.seeds,
             "columns": ablation.columns,
             "latency_batch_size": ablation.latency_batch_size,
             "datasets": {base.data.source: base},
-            "variants": ml_collections.ConfigDict(variants, allow_dotted_keys=True),
+            "variants": ConfigDict(variants, allow_dotted_keys=True),
         }
     )
 
 
-def _from_axes(ablation: Any, base: Any) -> dict[str, Any]:
-    """Sections to lay over the configuration, by a name made of what they change."""
+def _from_axes(ablation: ConfigDict, base: ConfigDict) -> dict[str, dict]:
+    """Return sections to lay over the configuration, named by what they change."""
     axes = _axes(ablation.axes, base, ())
     combinations: list[tuple] = [()]
     if ablation.grid == "product":
         combinations = list(itertools.product(*axes))
     else:
         combinations += [(choice,) for axis in axes for choice in axis[1:]]
-    variants: dict[str, Any] = {}
+    variants: dict[str, dict] = {}
     for combination in combinations:
         changed = [choice for choice in combination if choice[1] != _NO_CHANGE]
         name = " ".join(f"{path[-1]}={value}" for path, value in changed) or BASE
@@ -79,7 +82,7 @@ def _from_axes(ablation: Any, base: Any) -> dict[str, Any]:
     return variants
 
 
-def _check_overlays(variants: Any, base: Any) -> None:
+def _check_overlays(variants: ConfigDict, base: ConfigDict) -> None:
     for name, overlay in variants.items():
         if "/" in name or name == BASE:
             raise UserError(f"config: ablation.variants: {name!r} cannot be a name")
@@ -93,11 +96,13 @@ def _check_overlays(variants: Any, base: Any) -> None:
 
 
 _NO_CHANGE = object()
-_Choice = tuple[tuple[str, ...], Any]  # where in the configuration, and what there
+_Choice = tuple[tuple[str, ...], object]  # where in the configuration, and what there
 
 
-def _axes(axes: Any, base: Any, path: tuple[str, ...]) -> list[list[_Choice]]:
-    """For each setting the choices, first the configuration's own."""
+def _axes(
+    axes: ConfigDict, base: ConfigDict, path: tuple[str, ...]
+) -> list[list[_Choice]]:
+    """Return for each setting the choices, first the configuration's own."""
     found = []
     for key, alternatives in axes.items():
         here = (*path, key)
@@ -116,9 +121,9 @@ def _axes(axes: Any, base: Any, path: tuple[str, ...]) -> list[list[_Choice]]:
     return found
 
 
-def _overlay(changed: list[_Choice]) -> dict[str, Any]:
-    """Nested sections of the values changed."""
-    overlay: dict[str, Any] = {}
+def _overlay(changed: list[_Choice]) -> dict:
+    """Nest the values changed in their sections."""
+    overlay: dict = {}
     for path, value in changed:
         section = overlay
         for key in path[:-1]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-Summary = dict[str, Any]
+Summary = dict[str, Any]  # an evaluation.json, or a row of the table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Metric:
     magnitude: bool = False  # its power of ten is what matters, not its spread
 
     def show(self, mean: float | None, std: float | None) -> str:
-        """A cell of the table; `std` is None where there is one seed."""
+        """Write a cell of the table; `std` is None where there is one seed."""
         if mean is None:
             return "–"
         if self.magnitude:
@@ -46,7 +46,7 @@ def _routing(key: str) -> Callable[[Summary], float | None]:
 
 
 def _gradient(part: str) -> Callable[[Summary], float | None]:
-    """Median over the run; "log" are the columns of its history.json."""
+    """Return the median over the run; "log" are the columns of its history.json."""
 
     def value(summary: Summary) -> float | None:
         values = summary.get("log", {}).get(f"gradient_norm_{part}")

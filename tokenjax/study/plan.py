@@ -16,8 +16,10 @@ patch_size; a name alone changes the name alone.
 
 import dataclasses
 import pathlib
-from typing import Any
 
+from ml_collections import ConfigDict
+
+from tokenjax import configuration
 from tokenjax.errors import UserError, unknown_name
 
 _KEYS = {
@@ -43,22 +45,22 @@ class StudyRun:
 
     @property
     def name(self) -> str:
-        """ "digits/recorded/0", also its directory."""
+        """Return "digits/recorded/0", also its directory."""
         return f"{self.dataset}/{self.variant}/{self.seed}"
 
     def workdir(self, root: pathlib.Path) -> pathlib.Path:
-        """Where it trains."""
+        """Return where it trains."""
         return root / self.dataset / self.variant / str(self.seed)
 
     def needed(self, root: pathlib.Path) -> pathlib.Path | None:
-        """The workdir of the run that must be finished first."""
+        """Return the workdir of the run that must be finished first."""
         if not self.needs:
             return None
         return root / self.dataset / self.needs / str(self.seed)
 
 
-def plan(study: Any) -> list[StudyRun]:
-    """All runs, seed by seed, so that a table of one seed is there early.
+def plan(study: ConfigDict) -> list[StudyRun]:
+    """Return all runs, seed by seed, so that a table of one seed is there early.
 
     Raises: UserError if the configuration is not a study's.
     """
@@ -78,10 +80,8 @@ def plan(study: Any) -> list[StudyRun]:
     return runs
 
 
-def run_config(study: Any, run: StudyRun, root: pathlib.Path) -> Any:
-    """The training configuration of one run of the study below `root`."""
-    import ml_collections
-
+def run_config(study: ConfigDict, run: StudyRun, root: pathlib.Path) -> ConfigDict:
+    """Return the training configuration of one run of the study below `root`."""
     config = study.datasets[run.dataset].copy_and_resolve_references()
     overlay = study.variants[run.variant].to_dict()
     for key in _LINKS:
@@ -89,7 +89,10 @@ def run_config(study: Any, run: StudyRun, root: pathlib.Path) -> Any:
     model = overlay.pop("model", {})
     kept = {k: v for k, v in config.model.items() if k == "patch_size"}
     base = kept if _other_model(model) else config.model.to_dict()
-    config.model = ml_collections.ConfigDict(base | model)
+    name = model.get("name", base.get("name"))
+    if base.get("name", name) != name:  # what the other does not take is dropped
+        base = configuration.change_name("model", base, name)
+    config.model = ConfigDict(base | model)
     config.update(overlay)
     config.seed = run.seed
     teacher = run.needed(root) if run.trains else None
@@ -98,10 +101,10 @@ def run_config(study: Any, run: StudyRun, root: pathlib.Path) -> Any:
     return config
 
 
-def _other_model(model: dict[str, Any]) -> bool:
+def _other_model(model: dict[str, object]) -> bool:
     return "name" in model and len(model) > 1
 
 
-def _check_variant(study: Any, name: str, key: str) -> None:
+def _check_variant(study: ConfigDict, name: str, key: str) -> None:
     if name not in study.variants:
         raise UserError(f"{key}: {unknown_name('variant', name, list(study.variants))}")

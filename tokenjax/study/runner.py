@@ -20,7 +20,7 @@ SECONDS = "seconds.json"  # wall time of a run's processes so far
 def run_all(
     runs: list[StudyRun], command: list[str], root: pathlib.Path, jobs: int
 ) -> None:
-    """Trains what is not finished yet; each process's output goes to its log.txt.
+    """Train what is not finished yet; each process's output goes to its log.txt.
 
     `command`, with "--run NAME" and "--workdir ROOT" added, does one run.
 
@@ -89,7 +89,7 @@ def _start(
 
 
 def _core_slots(jobs: int) -> list[set[int]]:
-    """The machine's cores in `jobs` equal parts."""
+    """Return the machine's cores in `jobs` equal parts."""
     if not hasattr(os, "sched_getaffinity"):
         return [set() for _ in range(jobs)]
     cores = sorted(os.sched_getaffinity(0))

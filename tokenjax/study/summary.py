@@ -2,20 +2,21 @@
 
 import json
 import pathlib
-from typing import Any
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
-from tokenjax import storage
+from tokenjax import storage, tables
 from tokenjax.study.costs import Trained, measure_costs
-from tokenjax.study.metrics import METRICS, ROUTED_MFLOPS
+from tokenjax.study.metrics import METRICS, ROUTED_MFLOPS, Summary
 from tokenjax.study.plan import StudyRun, run_config
 from tokenjax.study.runner import SECONDS
+from tokenjax.tables import Column
 
 
-def summarize(study: Any, runs: list[StudyRun], root: pathlib.Path) -> dict[str, Any]:
-    """Reads the finished runs, measures latencies, writes the table and the figures.
+def summarize(study: ConfigDict, runs: list[StudyRun], root: pathlib.Path) -> Summary:
+    """Read the finished runs, measures latencies, writes the table and the figures.
 
     Returns: {"rows": [...], "machine": ...}, also in results.json.
     """
@@ -31,35 +32,41 @@ def summarize(study: Any, runs: list[StudyRun], root: pathlib.Path) -> dict[str,
             rows.append(row | found)
     results = {"rows": rows, "jax": jax.__version__, "device": _device()}
     storage.write_json(root / "results.json", results)
-    (root / "table.md").write_text(markdown(rows, study))
+    (root / "table.md").write_text(tables.markdown(rows, columns_of(study)))
     _figures(rows, study, root)
     _curves(study, runs, root)
     return results
 
 
-def markdown(rows: list[dict[str, Any]], study: Any) -> str:
-    """The rows as a Markdown table."""
-    headings = ["dataset", "variant"]
-    headings += [METRICS[name].heading for name in study.columns]
-    if study.latency_batch_size:
-        headings += ["parameters", "MFLOPs per image"]
-        headings += [f"latency at batch {study.latency_batch_size}, ms", "images/s"]
-        headings += [f"× latency of {study.reference}"]
-    lines = [headings, ["---"] * len(headings)]
-    for row in rows:
-        cells = [row["dataset"], row["variant"]]
-        cells += [
-            METRICS[name].show(row[name], row[f"{name}_std"]) for name in study.columns
-        ]
-        if study.latency_batch_size:
-            cells += [f"{row['parameters']:,}", f"{row['mflops']:.2f}"]
-            cells += [f"{row['latency_ms']:.2f}", f"{row['images_per_second']:.0f}"]
-            cells += [f"{row['latency_ratio']:.2f}"]
-        lines.append(cells)
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+def columns_of(study: ConfigDict) -> list[Column[Summary]]:
+    """Return the columns of a study's table."""
+    columns: list[Column[Summary]] = [
+        Column("dataset", lambda row: row["dataset"]),
+        Column("variant", lambda row: row["variant"]),
+        *(_metric_column(name) for name in study.columns),
+    ]
+    if not study.latency_batch_size:
+        return columns
+    latency = f"latency at batch {study.latency_batch_size}, ms"
+    ratio = f"× latency of {study.reference}"
+    return [
+        *columns,
+        Column("parameters", lambda row: row["parameters"], ","),
+        Column("MFLOPs per image", lambda row: row["mflops"], ".2f"),
+        Column(latency, lambda row: row["latency_ms"], ".2f"),
+        Column("images/s", lambda row: row["images_per_second"], ".0f"),
+        Column(ratio, lambda row: row["latency_ratio"], ".2f"),
+    ]
 
 
-def _figures(rows: list[dict[str, Any]], study: Any, root: pathlib.Path) -> None:
+def _metric_column(name: str) -> Column[Summary]:
+    metric = METRICS[name]
+    return Column(
+        metric.heading, lambda row: metric.show(row[name], row[f"{name}_std"])
+    )
+
+
+def _figures(rows: list[Summary], study: ConfigDict, root: pathlib.Path) -> None:
     from tokenjax import plots
 
     main = study.columns[0]
@@ -88,10 +95,10 @@ def _figures(rows: list[dict[str, Any]], study: Any, root: pathlib.Path) -> None
         plots.accuracy_over_flops(points, root / f"accuracy_over_flops_{dataset}.png")
 
 
-def _curves(study: Any, runs: list[StudyRun], root: pathlib.Path) -> None:
-    """The losses of all runs over their steps, and their gradients' norms by part."""
+def _curves(study: ConfigDict, runs: list[StudyRun], root: pathlib.Path) -> None:
+    """Draw the losses of all runs over steps, and gradients' norms by part."""
     from tokenjax import plots
-    from tokenjax.plots.loss_curves import MOST_VARIANTS
+    from tokenjax.plots.variant_curves import MOST_VARIANTS
 
     for dataset in study.datasets:
         curves: dict[str, list] = {}
@@ -119,8 +126,8 @@ def _curves(study: Any, runs: list[StudyRun], root: pathlib.Path) -> None:
 
 def _metrics(
     columns: tuple[str, ...], runs: list[StudyRun], root: pathlib.Path
-) -> dict[str, Any]:
-    """Means over seeds; std is that of the seeds (one less in the denominator)."""
+) -> Summary:
+    """Return means over seeds, with their std (one less in the denominator)."""
     summaries = []
     for run in runs:
         directory = run.workdir(root)
@@ -130,7 +137,7 @@ def _metrics(
             summary["minutes"] = seconds / 60
         summary["log"] = _log(directory)
         summaries.append(summary)
-    found: dict[str, Any] = {"seeds": len(runs)}
+    found: Summary = {"seeds": len(runs)}
     values = [ROUTED_MFLOPS(summary) for summary in summaries]
     routed = [value for value in values if value is not None]
     if len(routed) == len(runs):
@@ -144,15 +151,15 @@ def _metrics(
 
 
 def _log(directory: pathlib.Path) -> dict[str, list[float]]:
-    """The columns of a run's training log; {} for a run that trained nothing."""
+    """Read the columns of a run's training log; {} for a run that trained nothing."""
     path = directory / "history.json"
     return json.loads(path.read_text())["train"] if path.exists() else {}
 
 
 def _costs(
-    study: Any, dataset: str, runs: list[StudyRun], root: pathlib.Path
-) -> dict[str, dict[str, Any]]:
-    """Parameters, FLOPs and latency of every variant, its first seed trained."""
+    study: ConfigDict, dataset: str, runs: list[StudyRun], root: pathlib.Path
+) -> dict[str, dict[str, float]]:
+    """Measure every variant's parameters, FLOPs and latency, of its first seed."""
     trained = {}
     for variant in study.variants:
         chosen = [r for r in runs if (r.dataset, r.variant) == (dataset, variant)]

@@ -10,7 +10,7 @@ import numpy as np
 from flax.typing import VariableDict
 from jax.sharding import Mesh
 
-from tokenjax import storage
+from tokenjax import plots, storage
 from tokenjax.data import Split, evaluation_batches, prefetch
 from tokenjax.errors import UserError
 from tokenjax.training.distribution import devices
@@ -94,7 +94,7 @@ def final_evaluation(
     batches = device_batches(split, batch_size // jax.process_count(), own)
     with jax.set_mesh(own):
         looks = task.inspect(variables, batches, split)
-    summary["model"] = task.block_means(looks)
+    summary["model"] = plots.average_blocks(looks)
     suffix = "" if split_name == "test" else f"-{split_name}"
     storage.write_json(workdir / f"evaluation{suffix}.json", summary)
     if draw:

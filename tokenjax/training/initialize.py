@@ -1,18 +1,21 @@
 """A new run that starts from given weights."""
 
 import dataclasses
-from typing import Any
 
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
+import optax
+from flax.typing import VariableDict
 
 from tokenjax.errors import CheckpointError
 from tokenjax.training.state import TrainState
 
 
-def with_variables(state: TrainState, variables: Any, sharding: Any) -> TrainState:
-    """The state with its parameters (and averages, and statistics) replaced.
+def with_variables(
+    state: TrainState, variables: VariableDict, sharding: jax.sharding.Sharding
+) -> TrainState:
+    """Return the state with its parameters (and averages, and statistics) replaced.
 
     Raises: CheckpointError that lists what is missing, unexpected or misshapen.
     """
@@ -24,7 +27,7 @@ def with_variables(state: TrainState, variables: Any, sharding: Any) -> TrainSta
     return dataclasses.replace(state, params=params, model_state=placed, ema_params=ema)
 
 
-def check_variables(expected: Any, given: Any) -> None:
+def check_variables(expected: optax.Params, given: optax.Params) -> None:
     """Raises: CheckpointError unless both trees have the same paths and shapes."""
     wanted = flax.traverse_util.flatten_dict(expected, sep="/")
     found = flax.traverse_util.flatten_dict(given, sep="/")
@@ -36,9 +39,9 @@ def check_variables(expected: Any, given: Any) -> None:
         if path in found and found[path].shape != value.shape
     ]
     if problems:
-        shown = problems[:20] + (
-            [f"and {len(problems) - 20} more"] * bool(problems[20:])
-        )
+        shown = problems[:20]
+        if problems[20:]:
+            shown.append(f"and {len(problems) - 20} more")
         raise CheckpointError(
             "the checkpoint does not fit the model:\n  " + "\n  ".join(shown)
         )

@@ -138,7 +138,7 @@ def train(
     with (
         disk_errors.said(workdir),
         StopRequest() as stop,
-        Checkpoints(workdir, settings.checkpoint.keep) as checkpoints,
+        Checkpoints(workdir, settings.checkpoint) as checkpoints,
         cluster.ending_with_its_peers(),
     ):
         run = Run(settings, task, dataset, checkpoints)

@@ -122,7 +122,7 @@ def _adam(rule: Optimizer) -> optax.GradientTransformation:
 
 
 def _decay(rule: Optimizer) -> optax.GradientTransformation:
-    """Of matrices alone biases, norms, gates and embeddings do not decay."""
+    """Return the decay; of matrices alone biases, norms and embeddings are spared."""
     mask = _kernels if rule.decay == "matrices" else None
     return optax.add_decayed_weights(rule.weight_decay, mask=mask)
 
@@ -132,5 +132,5 @@ def _kernels(params: optax.Params) -> optax.Params:
 
 
 def _is_kernel(path: str) -> bool:
-    """Flax's name of a layer's matrix."""
+    """Return whether it has Flax's name of a layer's matrix."""
     return path.split("/")[-1] == "kernel"

@@ -106,7 +106,7 @@ def test_published_sizes(name, img_size, expected):
         ({"num_classes": 0}, "num_classes must be at least 1"),
         ({"drop_rate": 1.0}, r"drop_rate must be within \[0, 1\)"),
         ({"img_size": 7}, "img_size must be at least patch_size"),
-        ({"img_size": (16, 0)}, "img_size must be one or two whole numbers"),
+        ({"img_size": (16, 0)}, r"img_size must be at least 1 .*got \(16, 0\)"),
     ],
 )
 def test_arguments_that_do_not_fit(arguments, sentence):

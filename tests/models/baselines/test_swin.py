@@ -124,10 +124,10 @@ def test_the_size_of_the_images_is_free():
     [
         ({"num_heads": (3, 2)}, "channels of each stage, .* must divide by"),
         ({"num_heads": (1,)}, "depths and num_heads must be of as many stages"),
-        ({"depths": (2, 0)}, "depths and num_heads must be at least 1 each"),
+        ({"depths": (2, 0)}, "depths must be at least 1"),
         ({"drop_path_rate": 1.0}, r"drop_path_rate must be within \[0, 1\)"),
         ({"img_size": 1}, "img_size must be at least patch_size, 2"),
-        ({"window_size": 0}, "window_size must be one or two whole numbers"),
+        ({"window_size": 0}, "window_size must be at least 1"),
         ({"num_classes": 0}, "num_classes must be at least 1"),
     ],
 )

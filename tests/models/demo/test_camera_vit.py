@@ -175,10 +175,10 @@ def test_presets():
         ({"num_heads": 3}, "embed_dim must divide by num_heads"),
         ({"depth": 0}, "depth must be at least 1"),
         ({"drop_path_rate": 1.0}, r"drop_path_rate must be within \[0, 1\)"),
-        ({"camera": -1}, "camera and view cannot be negative"),
+        ({"camera": -1}, "camera must be at least 0"),
         ({"img_size": 3}, "img_size must be at least patch_size"),
-        ({"img_size": "8"}, "img_size must be one or two whole numbers"),
-        ({"stride_size": (4, 0)}, "stride_size must be one or two whole numbers"),
+        ({"img_size": "8"}, r"img_size must be int \| tuple\[int, int\], got '8'"),
+        ({"stride_size": (4, 0)}, "stride_size must be at least 1"),
     ],
 )
 def test_arguments_that_do_not_fit(arguments, sentence):

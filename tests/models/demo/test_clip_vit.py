@@ -125,7 +125,7 @@ def test_what_does_not_fill_a_patch_is_cut_off():
         ({"heads": 3}, "width must divide by heads"),
         ({"layers": 0}, "layers must be at least 1"),
         ({"heads": 0}, "heads must be at least 1"),
-        ({"stride_size": 0}, "stride_size must be one or two whole numbers"),
+        ({"stride_size": 0}, "stride_size must be at least 1"),
         ({"stride_size": (4, 4, 4)}, r"got \(4, 4, 4\)"),
     ],
 )

@@ -126,7 +126,17 @@ def test_without_cameras_there_is_no_embedding():
         assert "sie_embed" not in params["backbone"]
 
 
-@pytest.mark.parametrize("name", [*VARIANTS, "sdtps_quiet"])
+# The others' gradients are held to recorded ones (test_demo_parity.py).
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sdtps",
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in ("none", "hdm_atm", "sdtps_quiet")
+        ),
+    ],
+)
 def test_finite_gradients_reach_all_that_matters(name):
     more = VARIANTS.get(name, {"fusion": "sdtps"})
     model = small(**more)

@@ -9,11 +9,12 @@ import pytest
 from helpers.drawn_variables import drawn_variables
 
 from tokenjax.models.demo.sdtps import (
-    MASK_AGGREGATION,
     MODALITIES,
-    SCORE_GRADIENT,
     MultiModalSDTPS,
 )
+
+MASK_AGGREGATION = ("recorded", "policy", "none")
+SCORE_GRADIENT = ("all", "self", "none")
 
 SMALL = {"embed_dim": 16, "num_patches": 20}  # 20 -> 10 -> 4, and the extra one
 GUMBEL = {"use_gumbel": True}

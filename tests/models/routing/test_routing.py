@@ -43,17 +43,18 @@ def start(model):
     return jax.jit(model.init)(jax.random.key(0), images), images
 
 
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def run(model, variables, images, train, key, more):
+    rngs = {"gumbel": key}
+    outputs, _ = model.apply(
+        variables, images, train, rngs=rngs, mutable=["batch_stats"], **more
+    )
+    return outputs
+
+
 def apply(model, train=False, key=3, **more):
-    variables, images = start(model.clone(**MASKED))
-
-    def run(variables, images):
-        rngs = {"gumbel": jax.random.key(key)}
-        outputs, _ = model.apply(
-            variables, images, train, rngs=rngs, mutable=["batch_stats"], **more
-        )
-        return outputs
-
-    return jax.jit(run)(variables, images)
+    inputs = start(model.clone(**MASKED))
+    return run(model, *inputs, train, jax.random.key(key), more)
 
 
 def small(**more):

@@ -1,5 +1,7 @@
 """Checkpoints: what is kept, what damage is found, what a restore gives back."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from tokenjax.errors import CheckpointError
 from tokenjax.training.checkpoints import Checkpoints
 from tokenjax.training.initialize import check_variables
 from tokenjax.training.observation.metric_log import MetricLog, history
+from tokenjax.training.settings import Checkpoint
 
 
 def state(value):
@@ -20,7 +23,7 @@ def sharding():
 
 
 def test_the_best_and_the_newest_never_delete_each_other(tmp_path):
-    with Checkpoints(tmp_path, keep=2) as checkpoints:
+    with Checkpoints(tmp_path) as checkpoints:
         for step, metric in enumerate([0.5, 0.9, 0.3, 0.2, 0.1], start=1):
             checkpoints.save(step, state(step), metric)
         checkpoints.save(6, state(6), None)  # a signal's, not evaluated
@@ -33,6 +36,53 @@ def test_the_best_and_the_newest_never_delete_each_other(tmp_path):
     kept = {path.stem for path in (tmp_path / "checkpoints/checksums").glob("*.json")}
     assert kept <= {"2", "5", "6"}
     assert "6" in kept
+
+
+def test_one_that_was_not_evaluated_is_never_the_best(tmp_path):
+    with Checkpoints(tmp_path, Checkpoint(keep=1)) as checkpoints:
+        checkpoints.save(1, state(1), None)
+        checkpoints.wait()
+        assert checkpoints.pick("best") == 1, "there is no other"
+        for step, metric in ((2, -3.0), (3, -5.0), (4, None), (5, -4.0), (6, None)):
+            checkpoints.save(step, state(step), metric)
+        checkpoints.wait()
+        assert checkpoints.steps() == [2, 6]
+        assert checkpoints.pick("best") == 2
+    assert not (tmp_path / "checkpoints/6/metrics").exists()
+
+
+def test_marks_of_an_earlier_format_are_read(tmp_path):
+    """Format 1 had the metric -1 where a checkpoint was not evaluated."""
+    with Checkpoints(tmp_path, Checkpoint(keep=3)) as checkpoints:
+        for step, metric in ((1, -3.0), (2, -1.0), (3, -1.0)):
+            checkpoints.save(step, state(step), metric)
+        checkpoints.wait()
+        assert checkpoints.pick("best") == 3, "in this format they are metrics"
+    for step in (1, 2, 3):
+        path = tmp_path / f"checkpoints/{step}/_CHECKPOINT_METADATA"
+        metadata = json.loads(path.read_text())
+        metadata["custom_metadata"]["tokenjax_format"] = 1
+        path.write_text(json.dumps(metadata))
+    with Checkpoints(tmp_path, Checkpoint(keep=1)) as checkpoints:
+        assert checkpoints.pick("best") == 1
+        checkpoints.save(4, state(4), -2.0)
+        checkpoints.save(5, state(5), None)
+        assert checkpoints.steps() == [4, 5]
+        assert checkpoints.pick("best") == 4
+
+
+def test_a_step_may_take_the_arrays_as_soon_as_save_returns(tmp_path):
+    another = jax.jit(
+        lambda tree: jax.tree.map(lambda x: x + 1, tree), donate_argnums=0
+    )
+    with Checkpoints(tmp_path, Checkpoint(keep=3)) as checkpoints:
+        for step in (1, 2, 3):
+            tree = state(step)
+            checkpoints.save(step, tree, None)
+            jax.block_until_ready(another(tree))
+        for step in (1, 2, 3):
+            restored = checkpoints.restore(step, state(0), sharding())
+            np.testing.assert_array_equal(restored["params"]["w"], step)
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete"])

@@ -27,7 +27,7 @@ def sharding():
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("whole")
-    with Checkpoints(workdir, keep=2) as checkpoints:
+    with Checkpoints(workdir) as checkpoints:
         for step, metric in ((1, 0.9), (2, 0.1), (3, 0.2)):
             checkpoints.save(step, state(step), metric)
     return workdir
@@ -78,6 +78,7 @@ def test_the_one_before_is_used_and_the_step_saved_again(run, capsys):
 
 
 DAMAGES = {
+    "metric gone": ("3/metrics/metrics", None),
     "checksums cut short": ("checksums/3.json", '{"state/_METADATA": "4'),
     "checksums of nothing": ("checksums/3.json", "{}"),
     "metric is no JSON": ("3/metrics/metrics", "garbage"),
@@ -91,7 +92,10 @@ DAMAGES = {
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damaged_small_files(run, capsys, name):
     path, content = DAMAGES[name]
-    (run / "checkpoints" / path).write_text(content)
+    if content is None:
+        (run / "checkpoints" / path).unlink()
+    else:
+        (run / "checkpoints" / path).write_text(content)
     with (
         Checkpoints(run, writable=False) as checkpoints,
         pytest.raises(CheckpointError, match=r"3 is damaged: .*whole are 1, 2"),
@@ -173,13 +177,13 @@ def test_what_a_kill_leaves_is_cleared(run, capsys):
 def test_the_format_is_versioned(run, capsys):
     path = run / "checkpoints/3/_CHECKPOINT_METADATA"
     metadata = json.loads(path.read_text())
-    assert metadata["custom_metadata"] == {"tokenjax_format": 1}
+    assert metadata["custom_metadata"] == {"tokenjax_format": 2}
     path.write_text(json.dumps({**metadata, "custom_metadata": {}}))
     assert restore_last(run) == 3  # of before there were numbers
-    newer = {**metadata, "custom_metadata": {"tokenjax_format": 2}}
+    newer = {**metadata, "custom_metadata": {"tokenjax_format": 3}}
     path.write_text(json.dumps(newer))
     for read in (restore_last, load_initial_variables):
-        with pytest.raises(CheckpointError, match="format 2, this tokenjax reads up"):
+        with pytest.raises(CheckpointError, match="format 3, this tokenjax reads up"):
             read(run) if read is restore_last else read(run, "last")
     assert "damaged-3" not in names(run)
     assert capsys.readouterr().err == ""

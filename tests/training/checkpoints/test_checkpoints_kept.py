@@ -1,5 +1,6 @@
 """Whatever is saved in whatever order: the newest and the best are kept, no others."""
 
+import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tokenjax.training.checkpoints import Checkpoints
+from tokenjax.training.settings import Checkpoint
 
-METRICS = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]))
+METRICS = st.one_of(st.none(), st.sampled_from([-7.5, -1.0, 0.0, 0.5, 0.75, 1.0]))
 
 
 def state(value):
@@ -27,14 +29,14 @@ class Kept(RuleBasedStateMachine):
     def start(self, keep):
         self.workdir, self.keep = Path(tempfile.mkdtemp()), keep
         self.step, self.expected, self.aside = 0, {}, 0
-        self.checkpoints = Checkpoints(self.workdir, keep)
+        self.checkpoints = Checkpoints(self.workdir, Checkpoint(keep=keep))
 
     @rule(metrics=st.lists(METRICS, min_size=1, max_size=4))
     def save(self, metrics):
         for metric in metrics:
             self.step += 1
             self.checkpoints.save(self.step, state(self.step), metric)
-            self.expected[self.step] = -1.0 if metric is None else metric
+            self.expected[self.step] = -math.inf if metric is None else metric
             best = max(self.expected, key=lambda step: (self.expected[step], step))
             newest = sorted(self.expected)[-self.keep :]
             self.expected = {s: self.expected[s] for s in sorted({*newest, best})}
@@ -47,7 +49,7 @@ class Kept(RuleBasedStateMachine):
     @rule()
     def start_anew(self):
         self.checkpoints.__exit__(None, None, None)
-        self.checkpoints = Checkpoints(self.workdir, self.keep)
+        self.checkpoints = Checkpoints(self.workdir, Checkpoint(keep=self.keep))
 
     @rule()
     def damage_the_newest(self):

@@ -88,7 +88,7 @@ def main(root: pathlib.Path) -> None:
 def test_split_over_four_devices(tmp_path):
     tests = training_runs.REPOSITORY / "tests"
     finished = training_runs.run(
-        *["tests/training/test_fsdp.py", tmp_path],
+        *["tests/training/distribution/test_fsdp.py", tmp_path],
         timeout=600,
         XLA_FLAGS=FOUR,
         PYTHONPATH=f"{training_runs.REPOSITORY}:{tests}",

@@ -1,6 +1,14 @@
 """Keys of the state_dict of TransReID's vision transformer, which are timm's."""
 
-from tokenjax.convert.mapping import LINEAR, Entry, Table, convolution, linear, norm
+from tokenjax.convert.mapping import (
+    LINEAR,
+    Entry,
+    Table,
+    convolution,
+    linear,
+    mlp,
+    norm,
+)
 from tokenjax.models.demo.camera_vit import CameraViT
 
 
@@ -20,7 +28,6 @@ def camera_vit_table(model: CameraViT) -> Table:
         entries += linear(f"{torch_block}.attn.proj", (*block, "attn", "out_proj"))
         for layer in ("norm1", "norm2"):
             entries += norm(f"{torch_block}.{layer}", (*block, layer))
-        for layer in ("fc1", "fc2"):
-            entries += linear(f"{torch_block}.mlp.{layer}", (*block, "mlp", layer))
+        entries += mlp(f"{torch_block}.mlp", (*block, "mlp"))
     entries += norm("norm", ("params", "norm"))
     return Table(tuple(entries))

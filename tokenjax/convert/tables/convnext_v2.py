@@ -1,6 +1,6 @@
 """Keys of the state_dict of timm's ConvNeXt with GRN and without layer scale."""
 
-from tokenjax.convert.mapping import Table, convolution, linear, norm
+from tokenjax.convert.mapping import Table, convolution, linear, mlp, norm
 from tokenjax.models.baselines.convnext_v2 import ConvNeXtV2
 
 
@@ -21,8 +21,7 @@ def convnext_v2_table(model: ConvNeXtV2) -> Table:
             entries += convolution(f"{torch_block}.conv_dw", (*block, "conv_dw"))
             entries += norm(f"{torch_block}.norm", (*block, "norm"))
             entries += norm(f"{torch_block}.mlp.grn", (*block, "grn"))
-            for layer in ("fc1", "fc2"):
-                entries += linear(f"{torch_block}.mlp.{layer}", (*block, layer))
+            entries += mlp(f"{torch_block}.mlp", block)
     entries += norm("head.norm", ("params", "head_norm"))
     entries += linear("head.fc", ("params", "head"))
     return Table(tuple(entries))

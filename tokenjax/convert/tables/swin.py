@@ -10,6 +10,7 @@ from tokenjax.convert.mapping import (
     Table,
     convolution,
     linear,
+    mlp,
     norm,
 )
 from tokenjax.models.baselines.swin import SwinTransformer
@@ -42,8 +43,7 @@ def swin_table(model: SwinTransformer) -> Table:
             entries += linear(f"{torch_attention}.proj", (*attention, "proj"))
             for layer in ("norm1", "norm2"):
                 entries += norm(f"{torch_block}.{layer}", (*block, layer))
-            for layer in ("fc1", "fc2"):
-                entries += linear(f"{torch_block}.mlp.{layer}", (*block, "mlp", layer))
+            entries += mlp(f"{torch_block}.mlp", (*block, "mlp"))
     entries += norm("norm", ("params", "norm"))
     entries += linear("head.fc", ("params", "head"))
     return Table(tuple(entries))

@@ -1,6 +1,6 @@
 """Keys of mu1sd/VDPA's state_dict."""
 
-from tokenjax.convert.mapping import Entry, Table, convolution, linear, norm
+from tokenjax.convert.mapping import Entry, Table, convolution, linear, mlp, norm
 from tokenjax.models.vdpa import VDPA
 from tokenjax.ops.neighborhood import grid_neighbors
 
@@ -23,8 +23,7 @@ def vdpa_table(model: VDPA) -> Table:
         ]
         entries += linear(f"{torch_block}.proj", (*block, "proj"))
         entries += norm(f"{torch_block}.norm2", (*block, "norm2"))
-        for layer in ("fc1", "fc2"):
-            entries += linear(f"{torch_block}.mlp.{layer}", (*block, "mlp", layer))
+        entries += mlp(f"{torch_block}.mlp", (*block, "mlp"))
     entries += norm("norm", ("params", "norm"))
     entries += linear("head", ("params", "head"))
     neighbors = grid_neighbors(model.img_size // model.patch_size, model.k_neighbors)

@@ -13,6 +13,7 @@ from tokenjax.convert.mapping import (
     Table,
     convolution,
     linear,
+    mlp,
     norm,
 )
 from tokenjax.models.baselines.vmamba import VMamba
@@ -64,8 +65,7 @@ def _block(torch_prefix: str, path: Path, model: VMamba) -> list[Entry]:
     for name in ("in_proj", "out_proj"):
         kernel = (*path, name, "kernel")
         entries.append(Entry(f"{operator}.{name}.weight", kernel, LINEAR))
-    for name in ("fc1", "fc2"):
-        entries += linear(f"{torch_prefix}.mlp.{name}", (*path, "mlp", name))
+    entries += mlp(f"{torch_prefix}.mlp", (*path, "mlp"))
     conv = (*path, "conv")
     entries.append(Entry(f"{operator}.conv2d.weight", (*conv, "kernel"), CONVOLUTION))
     if model.ssm_conv_bias:

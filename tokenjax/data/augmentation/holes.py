@@ -59,17 +59,34 @@ def erase(
     areas = jax.random.uniform(area, draws, minval=low, maxval=high)
     low, high = (math.log(ratio) for ratio in ERASED_ASPECT)
     ratios = jnp.exp(jax.random.uniform(aspect, draws, minval=low, maxval=high))
-    sides = jnp.sqrt(jnp.stack([areas * ratios, areas / ratios], axis=-1))
-    sides = jnp.round(sides).astype(jnp.int32)  # (batch, tries, 2)
+    corners = jax.random.uniform(place, (batch, 2))
+    hole = first_that_fits(areas, ratios, corners, height, width)
+    chosen = jax.random.uniform(whether, (batch, 1, 1, 1)) < probability
+    return jnp.where(hole & chosen, jnp.asarray(fill, images.dtype), images)
 
+
+def first_that_fits(
+    areas: Float[Array, "batch tries"],
+    aspects: Float[Array, "batch tries"],
+    corners: Float[Array, "batch 2"],
+    height: int,
+    width: int,
+) -> Bool[Array, "batch height width 1"]:
+    """Return the first box of each image that is smaller than it; none if none is.
+
+        sides = round(sqrt(area * aspect^(1, -1)))
+
+    `areas` in pixels, `aspects` height over width. `corners` in [0, 1) pick one of the
+    places (row, column) where the box lies wholly within the image.
+    """
+    sides = jnp.sqrt(jnp.stack([areas * aspects, areas / aspects], axis=-1))
+    sides = jnp.round(sides).astype(jnp.int32)  # (batch, tries, 2)
     size = jnp.asarray([height, width])
     fits = (sides < size).all(axis=-1)  # (batch, tries)
     taken = jnp.argmax(fits, axis=1)[:, None, None]
     side = jnp.take_along_axis(sides, taken, axis=1)[:, 0]  # (batch, 2)
-    room = jax.random.uniform(place, (batch, 2)) * (size - side + 1)
-    first = jnp.floor(room).astype(jnp.int32)
-    chosen = jax.random.uniform(whether, (batch,)) < probability
-    erased = fits.any(axis=1) & chosen
-    hole = inside_box(first, first + side, height, width)
-    hole &= erased[:, None, None, None]
-    return jnp.where(hole, jnp.asarray(fill, images.dtype), images)
+    # Rounding may lift a product of a corner just below 1 to the next place.
+    room = size - side
+    first = jnp.minimum(jnp.floor(corners * (room + 1)).astype(jnp.int32), room)
+    boxes = inside_box(first, first + side, height, width)
+    return boxes & fits.any(axis=1)[:, None, None, None]

@@ -23,7 +23,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from tokenjax.data.augmentation.geometry import Images, translate
-from tokenjax.data.augmentation.holes import ERASING_TRIES, inside_box
+from tokenjax.data.augmentation.holes import (
+    ERASING_TRIES,
+    first_that_fits,
+    inside_box,
+)
 from tokenjax.errors import UserError
 
 BLACK = -1.0  # (0 / 255 - 0.5) / 0.5
@@ -115,20 +119,7 @@ def erasing_boxes(
 ) -> Bool[Array, "batch height width 1"]:
     """Return where each image is erased; nowhere if none of its tries fits.
 
-        sides = round(sqrt(share * height * width * aspect^(1, -1)))
-
-    The first sides below (height, width) are taken. `corners` in [0, 1) pick one of the
-    places (row, column) where the box lies wholly within the image.
+    `shares` of the image's area; `corners` as `holes.first_that_fits` takes them.
     """
-    areas, aspects = shares * (height * width), jnp.exp(log_aspects)
-    sides = jnp.sqrt(jnp.stack([areas * aspects, areas / aspects], axis=-1))
-    sides = jnp.round(sides).astype(jnp.int32)  # (batch, tries, 2)
-    size = jnp.asarray([height, width])
-    fits = (sides < size).all(axis=-1)  # (batch, tries)
-    taken = jnp.argmax(fits, axis=1)[:, None, None]
-    side = jnp.take_along_axis(sides, taken, axis=1)[:, 0]  # (batch, 2)
-    # Rounding may lift a product of a corner just below 1 to the next place.
-    room = size - side
-    first = jnp.minimum(jnp.floor(corners * (room + 1)).astype(jnp.int32), room)
-    boxes = inside_box(first, first + side, height, width)
-    return boxes & fits.any(axis=1)[:, None, None, None]
+    areas = shares * (height * width)
+    return first_that_fits(areas, jnp.exp(log_aspects), corners, height, width)

@@ -8,8 +8,7 @@ an image's name are problems, all of which are gathered for one error.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,7 +135,7 @@ def run_all(
 
     Raises: DatasetError, one for all that failed.
     """
-    from tqdm import tqdm
+    from tqdm.contrib.concurrent import thread_map
 
     def attempt(index: int) -> DatasetError | None:
         try:
@@ -145,10 +144,16 @@ def run_all(
             return error
         return None
 
-    with ThreadPoolExecutor(thread_count(num_threads)) as pool:
-        outcomes: Iterable[DatasetError | None] = pool.map(attempt, range(count))
-        bar = tqdm(outcomes, description, count, unit="image", delay=1, leave=False)
-        errors = {i: error for i, error in enumerate(bar) if error is not None}
+    outcomes: list[DatasetError | None] = thread_map(
+        attempt,
+        range(count),
+        max_workers=thread_count(num_threads),
+        desc=description,
+        unit="image",
+        delay=1,
+        leave=False,
+    )
+    errors = {i: error for i, error in enumerate(outcomes) if error is not None}
     # A file that could not be opened today may be tomorrow: never a reason to skip it,
     # or a resumed run would see other data.
     skipped = {

@@ -47,14 +47,9 @@ def to_rgb(image: "Image") -> "Image":
 def fit_square(image: "Image", size: int) -> "Image":
     """Resize the shorter side to `size`, then cut out the centre (size, size)."""
     from PIL import Image as pillow
+    from PIL import ImageOps
 
-    width, height = image.size
-    if (width, height) == (size, size):
-        return image
-    side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    box = (left, top, left + side, top + side)  # crop and resize in one pass
-    return image.resize((size, size), pillow.Resampling.BICUBIC, box=box)
+    return ImageOps.fit(image, (size, size), pillow.Resampling.BICUBIC)  # in one pass
 
 
 def _upright(image: "Image") -> "Image":

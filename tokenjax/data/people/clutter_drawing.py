@@ -72,7 +72,7 @@ def paint_background(
 
 
 def paint_foreground(canvas: Canvas, random: np.random.Generator) -> None:
-    """Now and then hide a part of the person behind something."""
+    """Hide a part of the person behind something, now and then."""
     if random.random() > 0.22:
         return
     values = plain(muted_surface(random, 0.1, 0.35))

@@ -1,4 +1,4 @@
-"""Where images come from: a file per source, a function that returns a Dataset."""
+"""Sources of images: a file per source, a function that returns a Dataset."""
 
 from collections.abc import Callable
 

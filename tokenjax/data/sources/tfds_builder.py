@@ -62,17 +62,7 @@ def open_builder(name: str, data_dir: str, download: bool) -> "DatasetBuilder":
     import tensorflow_datasets
 
     where = str(Path(data_dir).expanduser()) if data_dir else None
-    try:
-        builder = tensorflow_datasets.builder(name, data_dir=where, try_gcs=False)
-    except tensorflow_datasets.core.registered.DatasetNotFoundError as error:
-        raise DatasetError(
-            f"tfds: no dataset {name!r} in the TFDS catalogue or prepared in "
-            f"{where or 'the default data_dir'} (names: `tfds.list_builders()`)"
-        ) from error
-    except Exception as error:  # an unknown version "name/what", damaged descriptions
-        raise DatasetError(
-            f"tfds: {name!r} cannot be opened: {first_line(error)}"
-        ) from error
+    builder = _find_builder(name, where)
     if builder.is_prepared():
         return builder
     root = builder.data_dir_root if hasattr(builder, "data_dir_root") else where
@@ -98,3 +88,19 @@ def open_builder(name: str, data_dir: str, download: bool) -> "DatasetBuilder":
     except Exception as error:  # network, checksum, disk, files to fetch by hand
         raise DatasetError(f"tfds: preparing {name} failed: {error}") from error
     return builder
+
+
+def _find_builder(name: str, where: str | None) -> "DatasetBuilder":
+    import tensorflow_datasets
+
+    try:
+        return tensorflow_datasets.builder(name, data_dir=where, try_gcs=False)
+    except tensorflow_datasets.core.registered.DatasetNotFoundError as error:
+        raise DatasetError(
+            f"tfds: no dataset {name!r} in the TFDS catalogue or prepared in "
+            f"{where or 'the default data_dir'} (names: `tfds.list_builders()`)"
+        ) from error
+    except Exception as error:  # an unknown version "name/what", damaged descriptions
+        raise DatasetError(
+            f"tfds: {name!r} cannot be opened: {first_line(error)}"
+        ) from error

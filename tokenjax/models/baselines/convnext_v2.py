@@ -100,7 +100,7 @@ class ConvNeXtBlock(nn.Module):
 
     @nn.compact
     def __call__(self, maps: jax.Array, train: bool) -> jax.Array:
-        """See the module."""
+        """Compute; see the module."""
         linear = functools.partial(
             layers.Linear,
             kernel_init=normal_init,
@@ -175,7 +175,7 @@ class ConvNeXtV2(CheckedModule):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> tuple[jax.Array, Aux]:
-        """See the class."""
+        """Compute; see the class."""
         self._check(images)
         dtype = jnp.dtype(self.dtype)
         norm = functools.partial(nn.LayerNorm, _EPSILON, dtype=dtype)

@@ -123,7 +123,7 @@ class MaxViT(CheckedModule):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> tuple[jax.Array, Aux]:
-        """See the class."""
+        """Compute; see the class."""
         self._check(images)
         dtype = jnp.dtype(self.dtype)
         maps = self._stem(images.astype(dtype), train)  # (b, height/2, width/2, c)

@@ -57,7 +57,7 @@ class RelativeAttention(nn.Module):
         return linear(dim, name="proj")(layers.merge_heads(weights @ value))
 
     def _bias(self) -> jax.Array:
-        """Of every pair of places: (H, n queries, n keys)."""
+        """Return the bias of every pair of places: (H, n queries, n keys)."""
         shape = (self.num_heads, *(2 * side - 1 for side in self.size))
         init = nn.initializers.normal(0.02)
         table = self.param("relative_position_bias_table", init, shape)

@@ -97,7 +97,7 @@ class MBConv(nn.Module):
 
 
 def halve(maps: jax.Array) -> jax.Array:
-    """Means of 2 x 2 places, an odd edge's with zeros: (b, h, w, c) -> (b, H, W, c)."""
+    """Average 2 x 2 places, zeros past an odd edge: (b, h, w, c) -> (b, H, W, c)."""
     batch, height, width, channels = maps.shape
     maps = jnp.pad(maps, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
     height, width = maps.shape[1] // 2, maps.shape[2] // 2

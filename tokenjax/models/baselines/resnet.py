@@ -182,7 +182,7 @@ class ResNet(CheckedModule):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> tuple[jax.Array, Aux]:
-        """See the class."""
+        """Compute; see the class."""
         if images.ndim != 4 or images.shape[-1] != self.in_chans:
             raise ValueError(
                 f"the model takes images (batch, height, width, {self.in_chans}), "

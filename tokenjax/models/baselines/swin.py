@@ -71,7 +71,7 @@ class SwinBlock(nn.Module):
 
     @nn.compact
     def __call__(self, maps: jax.Array, train: bool) -> jax.Array:
-        """See the module."""
+        """Compute; see the module."""
         norm = functools.partial(layers.LayerNorm, dtype=self.dtype)
         attention = WindowAttention(
             self.num_heads,
@@ -181,7 +181,7 @@ class SwinTransformer(CheckedModule):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> tuple[jax.Array, Aux]:
-        """See the class."""
+        """Compute; see the class."""
         layers.check_images(images, (*self.image_size, self.in_chans))
         dtype = jnp.dtype(self.dtype)
         maps = self._embed(images)  # (b, h, w, c)

@@ -47,7 +47,7 @@ class WindowAttention(nn.Module):
 
     @nn.compact
     def __call__(self, maps: jax.Array, train: bool) -> jax.Array:
-        """(b, h, w, c) -> (b, h, w, c)."""
+        """Attend: (b, h, w, c) -> (b, h, w, c)."""
         height, width, channels = maps.shape[1:]
         back = tuple(-places for places in self.shift)
         rows, columns = (
@@ -66,7 +66,7 @@ class WindowAttention(nn.Module):
         return jnp.roll(outputs[:, :height, :width], self.shift, (1, 2))
 
     def _attend(self, qkv: jax.Array, map_size: Size, train: bool) -> jax.Array:
-        """(b g, n, 3 c) -> (b g, n, c)."""
+        """Attend inside windows: (b g, n, 3 c) -> (b g, n, c)."""
         query, key, value = layers.split_heads(qkv, self.num_heads)  # (b g, m, n, d)
         logits = jnp.einsum(
             "gmqd,gmkd->gmqk", query, key, preferred_element_type=jnp.float32
@@ -82,7 +82,7 @@ class WindowAttention(nn.Module):
         return layers.merge_heads(drop(weights).astype(value.dtype) @ value)
 
     def _position_bias(self) -> jax.Array:
-        """(m, q, k)."""
+        """Return the bias of every head and pair of places: (m, q, k)."""
         height, width = self.size
         shape = ((2 * height - 1) * (2 * width - 1), self.num_heads)
         table = self.param("relative_position_bias_table", normal_init, shape)
@@ -91,10 +91,10 @@ class WindowAttention(nn.Module):
 
 
 def window_regions(map_size: Size, size: Size, shift: Size) -> np.ndarray:
-    """Which places of each window of a shifted map may see each other: (g, n).
+    """Number the places of each window of a shifted map: (g, n).
 
-    Those with the same number. Along each axis the last `shift` places came from the
-    other edge, and share a window with those before them.
+    Those with the same number may see each other. Along each axis the last `shift`
+    places came from the other edge, and share a window with those before them.
     """
     number = np.zeros(map_size, np.int32)
     for axis, (side, moved) in enumerate(zip(size, shift, strict=True)):

@@ -116,7 +116,7 @@ class ImageNetViT(CheckedModule):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> tuple[jax.Array, Aux]:
-        """See the class."""
+        """Compute; see the class."""
         encoder = self.encoder().copy(name="encoder")
         tokens, _ = encoder(images, train=train)  # (b, n, c)
         class_token = Dropout(self.drop_rate, deterministic=not train)(tokens[:, 0])

@@ -17,7 +17,7 @@ places: one product for all four.
 Source: Liu et al. 2024, VMamba (arXiv 2401.10166). Arguments, defaults and keys are
 those of MzeroMiko/VMamba (commit 2ed52ea), classification/models/vmamba.py, `VSSM` in
 its version 2: forward_type "v05_noz" ("v3noz" is the same), downsample "v3", patch
-embedding "v2", norm_layer "ln2d", ssm_init "v0". "vmamba_tiny" is the README's
+embedding "v2", norm_layer "ln2d", ssm_init "v0". "vmamba_tiny" is their
 VMamba-T[s1l8]: vssm1_tiny_0230s, configs/vssm/vmambav2v_tiny_224.yaml, 30.25 million
 parameters and 4.9 G at 224 pixels as they count: 4.81 G multiply-adds of the products
 and, for every path, place and channel of the scan, 9 FLOPs per state and 1 for D, in
@@ -142,7 +142,7 @@ class VMamba(CheckedModule):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> tuple[jax.Array, Aux]:
-        """See the class.
+        """Compute; see the class.
 
         Raises: ValueError for images of another shape than (b, h, w, in_chans).
         """

@@ -23,7 +23,7 @@ Array = TypeVar("Array", jax.Array, np.ndarray)
 
 
 def window_partition(maps: Array, size: Size) -> Array:
-    """(b, h, w, c) -> (b * g, n, c): neighbouring places together."""
+    """Group neighbouring places: (b, h, w, c) -> (b * g, n, c)."""
     rows, columns = _groups(maps.shape[1:3], size)
     batch, channels = maps.shape[0], maps.shape[-1]
     blocks = maps.reshape(batch, rows, size[0], columns, size[1], channels)
@@ -31,14 +31,14 @@ def window_partition(maps: Array, size: Size) -> Array:
 
 
 def window_reverse(windows: Array, size: Size, map_size: Size) -> Array:
-    """(b * g, n, c) -> (b, h, w, c), the inverse of `window_partition`."""
+    """Undo `window_partition`: (b * g, n, c) -> (b, h, w, c)."""
     rows, columns = _groups(map_size, size)
     blocks = windows.reshape(-1, rows, columns, *size, windows.shape[-1])
     return blocks.swapaxes(2, 3).reshape(-1, *map_size, windows.shape[-1])
 
 
 def grid_partition(maps: Array, size: Size) -> Array:
-    """(b, h, w, c) -> (b * g, n, c): places h / p and w / q apart together."""
+    """Group places h / p and w / q apart: (b, h, w, c) -> (b * g, n, c)."""
     rows, columns = _groups(maps.shape[1:3], size)
     batch, channels = maps.shape[0], maps.shape[-1]
     places = maps.reshape(batch, size[0], rows, size[1], columns, channels)
@@ -47,7 +47,7 @@ def grid_partition(maps: Array, size: Size) -> Array:
 
 
 def grid_reverse(grids: Array, size: Size, map_size: Size) -> Array:
-    """(b * g, n, c) -> (b, h, w, c), the inverse of `grid_partition`."""
+    """Undo `grid_partition`: (b * g, n, c) -> (b, h, w, c)."""
     rows, columns = _groups(map_size, size)
     places = grids.reshape(-1, rows, columns, *size, grids.shape[-1])
     places = places.transpose(0, 3, 1, 4, 2, 5)  # (b, p, rows, q, columns, c)
@@ -55,7 +55,7 @@ def grid_reverse(grids: Array, size: Size, map_size: Size) -> Array:
 
 
 def relative_position_index(size: Size) -> np.ndarray:
-    """Which row of a table of offsets a pair of a group's tokens takes: (n, n) int64.
+    """Return the row of a table of offsets for each pair of tokens: (n, n) int64.
 
     Entry (query, key) is (du + p - 1) (2 q - 1) + dv + q - 1 for the offset (du, dv) of
     the query's place from the key's: one of (2 p - 1) (2 q - 1) rows.
@@ -67,7 +67,7 @@ def relative_position_index(size: Size) -> np.ndarray:
 
 
 def _groups(map_size: tuple[int, ...], size: Size) -> Size:
-    """Groups down and across."""
+    """Return the number of groups down and across."""
     if map_size[0] % size[0] or map_size[1] % size[1]:
         raise ValueError(
             f"a map of {map_size[0]}x{map_size[1]} is not whole groups "

@@ -190,7 +190,7 @@ class DeMo(CheckedModule):
         missing: Sequence[str] = (),
         uniforms: Mapping[str, jax.Array] | None = None,
     ) -> dict[str, Any]:
-        """See the class."""
+        """Compute; see the class."""
         images = self._checked(images, cameras, missing)
         tokens = self._tokens(images, cameras, train)
         patches = {name: value[:, 1:] for name, value in tokens.items()}
@@ -231,10 +231,12 @@ class DeMo(CheckedModule):
         names = [name for name in order if name in scores]
         return {name: (scores[name], features[name]) for name in names}
 
+    def selects_tokens(self) -> bool:
+        """See `contract.SelectsTokens`."""
+        return self.fusion == "sdtps"
+
     def selection(self, outputs: Mapping[str, Any]) -> dict[str, contract.ByModality]:
         """See `contract.SelectsTokens`."""
-        if self.fusion != "sdtps":
-            return {}
         aux = outputs["aux"]
         weights = {
             name: token_selection.scatter_tokens(

@@ -16,7 +16,7 @@ def from_settings(
     feat_dim: int = 0,
     **more: Any,
 ) -> DeMo:
-    """The model that the original builds from its configuration.
+    """Build the model that the original builds from its configuration.
 
     Args:
       cfg_model: its MODEL.* settings; those left out have this class's defaults.

@@ -225,7 +225,7 @@ class GeneralFusion(CheckedModule):
     def __call__(
         self, sequences: Mapping[str, jax.Array], train: bool = False
     ) -> tuple[jax.Array, Aux]:
-        """See the class."""
+        """Compute; see the class."""
         if set(sequences) != set(self.modalities):
             raise ValueError(
                 f"sequences must be a dict by modality {self.modalities}, "

@@ -79,7 +79,7 @@ ModalityNames = Annotated[
 
 
 class Selection(NamedTuple):
-    """What `TokenSparse` returns."""
+    """A choice of tokens, as `TokenSparse` makes it."""
 
     tokens: jax.Array  # (b, k, c), the best first
     extra: jax.Array  # (b, 1, c), of the dropped
@@ -114,7 +114,7 @@ class TokenSparse(CheckedModule):
         train: bool = False,
         uniforms: jax.Array | None = None,
     ) -> Selection:
-        """tokens (b, n, c), attention scores (b, n) each; see the module's docstring.
+        """Choose of tokens (b, n, c) by scores (b, n) each; see the module's docstring.
 
         `uniforms` (b, n) in [0, 1) replace the draws of rng "gumbel".
         """
@@ -165,7 +165,7 @@ class TokenAggregation(CheckedModule):
     def __call__(
         self, tokens: jax.Array, keep_policy: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array]:
-        """tokens (b, k, c), policy (b, k) of ones and zeros -> (b, a, c), (b, a, k)."""
+        """Aggregate (b, k, c) under a policy (b, k): (b, a, c), weights (b, a, k)."""
         dtype = jnp.dtype(self.dtype)
         linear = functools.partial(layers.Linear, dtype=dtype)
         hidden = layers.LayerNorm(dtype=dtype, name="norm")(tokens)
@@ -248,7 +248,7 @@ class MultiModalSDTPS(CheckedModule):
         train: bool = False,
         uniforms: Mapping[str, jax.Array] | None = None,
     ) -> tuple[dict[str, jax.Array], Aux]:
-        """See the class."""
+        """Compute; see the class."""
         self._check_inputs(tokens, globals_, uniforms)
         enhanced: dict[str, jax.Array] = {}
         keys = ("mask", "scores", "keep_indices", "aggregation", "similarities")

@@ -168,7 +168,7 @@ class TokensToTokens(nn.Module):
 
 
 class T2TViT(CameraViT):
-    """See the module, and `CameraViT`, whose arguments, outputs and errors it has.
+    """T2T-ViT, with the arguments, outputs and errors of `CameraViT`; see the module.
 
     In training "performer" tokens have dropout of 0.1, whatever `drop_rate` is.
     `patch_size` and `stride_size` are `CameraViT`'s and cannot be other than 16.

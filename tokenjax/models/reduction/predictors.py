@@ -22,7 +22,7 @@ class LinearPredictor(nn.Module):
 
     @nn.compact
     def __call__(self, patches: jax.Array, keep: jax.Array | None) -> jax.Array:
-        """(b, m, c) -> (b, m, 2)."""
+        """Score: (b, m, c) -> (b, m, 2)."""
         del keep
         score = self.linear(1, name="score")(patches)
         return jnp.concatenate([score, jnp.zeros_like(score)], axis=-1)
@@ -42,7 +42,7 @@ class LocalGlobalPredictor(nn.Module):
 
     @nn.compact
     def __call__(self, patches: jax.Array, keep: jax.Array | None) -> jax.Array:
-        """(b, m, c) -> (b, m, 2)."""
+        """Score: (b, m, c) -> (b, m, 2)."""
         dim = patches.shape[-1]
         hidden = layers.LayerNorm(dtype=self.dtype, name="norm")(patches)
         hidden = layers.gelu(self.linear(dim, name="fc1")(hidden))

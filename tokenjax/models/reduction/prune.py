@@ -36,7 +36,7 @@ class PruneTokens(nn.Module):
     def __call__(
         self, token_set: TokenSet, train: bool = False
     ) -> tuple[TokenSet, Reduction]:
-        """See the module's docstring."""
+        """Prune; see the class."""
         patches, keep = token_set.tokens[:, 1:], token_set.keep
         logits = self.predictor(patches, keep).astype(jnp.float32)  # (b, m, 2)
         scores = logits[..., 0] - logits[..., 1]
@@ -52,7 +52,7 @@ class PruneTokens(nn.Module):
         return left, Reduction(mask, scores, loss)
 
     def _best(self, token_set: TokenSet, scores: jax.Array) -> TokenSet:
-        """The `count` best, removed from or marked among the others."""
+        """Keep the `count` best: remove the others, or mark them."""
         if token_set.keep is not None:
             scores = jnp.where(token_set.keep > 0, scores, -jnp.inf)
         indices = token_selection.top_indices(scores, self.count)  # (b, count)

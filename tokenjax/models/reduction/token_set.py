@@ -1,4 +1,4 @@
-"""What goes into a reducer and what comes out: tokens, and an account of them.
+"""A reducer's input and output: tokens, and an account of them.
 
 Axes: batch b, patch tokens now m, patches of the image p, dim c.
 """
@@ -21,13 +21,13 @@ class TokenSet:
     keep: jax.Array | None = None  # (b, m), 1 or 0; None where every token counts
 
     def visible(self) -> jax.Array | None:
-        """`keep` with the class token, which always counts: (b, 1 + m) or None."""
+        """Return `keep` with the class token, always 1: (b, 1 + m) or None."""
         if self.keep is None:
             return None
         return jnp.pad(self.keep, ((0, 0), (1, 0)), constant_values=1)
 
     def gather(self, indices: jax.Array) -> "TokenSet":
-        """The class token and the patches at `indices` (b, kept) alone."""
+        """Keep the class token and the patches at `indices` (b, kept) alone."""
         patches = token_selection.gather_tokens(self.tokens[:, 1:], indices)
         return TokenSet(
             jnp.concatenate([self.tokens[:, :1], patches], axis=1),
@@ -36,7 +36,7 @@ class TokenSet:
 
 
 class Reduction(NamedTuple):
-    """What a reducer did."""
+    """An account of one reducer's work."""
 
     mask: jax.Array  # (b, p), 1 for the patches that are left
     scores: jax.Array  # (b, m), how much each token that came in is wanted

@@ -78,10 +78,6 @@ class AttentionRouting(RoutingArguments):
         """See `contract.Drawable`."""
         return self
 
-    def drawn(self) -> dict[str, int | None]:
-        """See `contract.Drawable`."""
-        return {"attention_scores": 0, "mask": 0, "threshold": None}
-
     @nn.compact
     def __call__(
         self,
@@ -111,13 +107,13 @@ class AttentionRouting(RoutingArguments):
         }
 
     def score(self, parts: Parts, features: jax.Array) -> jax.Array:
-        """Features (b, h, w, c) -> scores (b, n)."""
+        """Score patches: features (b, h, w, c) -> (b, n)."""
         return parts.head(features)
 
     def decide(
         self, scores: jax.Array, train: bool, temperature: ArrayLike | None
     ) -> Routed:
-        """Scores (b, n) -> which patches go to the big network."""
+        """Decide by scores (b, n) which patches go to the big network."""
         temperature = self.temperature if temperature is None else temperature
         return self.make_router(name="router")(scores, train, temperature)
 
@@ -140,7 +136,7 @@ class AttentionRouting(RoutingArguments):
     def embed(
         self, parts: Parts, patches: jax.Array, mask: jax.Array, train: bool
     ) -> jax.Array:
-        """Patches (b, n, pixels), mask (b, n) -> embeddings (b, n, d)."""
+        """Embed patches (b, n, pixels) by a mask (b, n): (b, n, d)."""
         if self.runs_both(train) or self.is_initializing():
             big, small = parts.big(patches, train), parts.small(patches, train)
         else:
@@ -152,7 +148,7 @@ class AttentionRouting(RoutingArguments):
     def on_selected(
         self, network: PatchMLP, patches: jax.Array, selected: jax.Array, train: bool
     ) -> jax.Array:
-        """The network on the selected patches, 0 elsewhere: (b, n, d)."""
+        """Apply the network to the selected patches, 0 elsewhere: (b, n, d)."""
         key = self.make_rng("dropout") if train and self.dropout else None
         unbound = network.clone(parent=None, name=None)
 
@@ -170,7 +166,7 @@ class AttentionRouting(RoutingArguments):
     def flops(
         self, parts: Parts, routed: Routed, pixels: int, train: bool
     ) -> dict[str, jax.Array]:
-        """FLOPs of each image, (b,): expected by probability, actual by mask."""
+        """Count FLOPs of each image, (b,): expected by probability, actual by mask."""
         count = self.patch_grid**2
         fixed = parts.encoder.flops(self.img_size, self.in_channels)
         fixed += self.head_flops(parts)
@@ -188,15 +184,15 @@ class AttentionRouting(RoutingArguments):
         return {"expected_flops": total(routed.probability), "actual_flops": actual}
 
     def budget_loss(self, mask: jax.Array, target: ArrayLike) -> jax.Array:
-        """What asks for the ratio, ()."""
+        """Return the loss that asks for the ratio, ()."""
         return self.budget_weight * jnp.square(mask.mean() - target)
 
     def head_flops(self, parts: Parts) -> int:
-        """FLOPs of the attention head on one image."""
+        """Count FLOPs of the attention head on one image."""
         return parts.head.flops(self.encoder_channels)
 
     def parts(self) -> Parts:
-        """The modules, named; a baseline that leaves one out gives it no parameters."""
+        """Make the modules; what a baseline leaves out gets no parameters."""
         dtype, dropout = jnp.dtype(self.dtype), self.dropout
         return Parts(
             encoder=Encoder(

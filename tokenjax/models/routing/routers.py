@@ -51,7 +51,7 @@ LEAST_PROBABILITY = 1e-6  # scores are kept this far from 0 and 1 under the loga
 
 
 class Routed(NamedTuple):
-    """What a router decides.
+    """A router's decision.
 
     Attributes:
       mask: (b, n), 0 or 1 (between them if the router `is_soft`).
@@ -81,7 +81,7 @@ class Router(nn.Module):
 
     @property
     def is_soft(self) -> bool:
-        """Whether the mask of inference lies between 0 and 1: both networks run."""
+        """Return whether inference's mask lies between 0 and 1: both networks run."""
         return False
 
     def __call__(
@@ -150,7 +150,7 @@ class Gumbel(Router):
 
     @property
     def is_soft(self) -> bool:
-        """Whether both networks run: with "expectation" the mask is the score."""
+        """Return whether both networks run: of "expectation" the mask is the score."""
         return self.gumbel_inference == "expectation"
 
     def __call__(

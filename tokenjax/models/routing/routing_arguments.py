@@ -36,7 +36,7 @@ from tokenjax.models.routing.routing_parts import (
 
 
 class RoutingArguments(CheckedModule):
-    """What a routing model is built from; parameters, scores and logits are float32.
+    """The arguments of a routing model; parameters, scores and logits are float32.
 
     aux["losses"]["budget"] is budget_weight * (mean ratio - target_ratio)^2.
 

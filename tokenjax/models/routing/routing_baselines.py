@@ -19,52 +19,52 @@ from tokenjax.models.routing.routers import Routed
 
 
 class FullCompute(AttentionRouting):
-    """See AttentionRouting; the mask is 1 everywhere, the router's arguments idle."""
+    """AttentionRouting with a mask of 1 everywhere; the router's arguments idle."""
 
     routed_share = 1.0
 
     def decide(
         self, scores: jax.Array, train: bool, temperature: ArrayLike | None
     ) -> Routed:
-        """All alike."""
+        """Send all alike."""
         del train, temperature
         mask = jnp.full_like(scores, self.routed_share)
         return Routed(mask, mask, jnp.asarray(1 - self.routed_share))
 
     def budget_loss(self, mask: jax.Array, target: ArrayLike) -> jax.Array:
-        """There is nothing to hold to a budget."""
+        """Return 0: there is nothing to hold to a budget."""
         del mask, target
         return jnp.zeros(())
 
     def runs_both(self, train: bool) -> bool:
-        """Never."""
+        """Return False: one network runs."""
         del train
         return False
 
     def embed(
         self, parts: Parts, patches: jax.Array, mask: jax.Array, train: bool
     ) -> jax.Array:
-        """Patches (b, n, pixels) -> embeddings (b, n, d)."""
+        """Embed patches (b, n, pixels) by the one network: (b, n, d)."""
         del mask
         network = parts.big if self.routed_share else parts.small
         return network(patches, train)
 
 
 class CheapCompute(FullCompute):
-    """See AttentionRouting; the mask is 0 everywhere."""
+    """AttentionRouting with a mask of 0 everywhere."""
 
     routed_share = 0.0
 
 
 class NoRouting(CheapCompute):
-    """See AttentionRouting; the scores are 0, for there is no head."""
+    """CheapCompute with scores of 0, for there is no head."""
 
     def score(self, parts: Parts, features: jax.Array) -> jax.Array:
-        """Features (b, h, w, c) -> zeros (b, n)."""
+        """Return zeros (b, n) for features (b, h, w, c)."""
         del parts
         return jnp.zeros((len(features), self.patch_grid**2))
 
     def head_flops(self, parts: Parts) -> int:
-        """There is none."""
+        """Return 0: there is none."""
         del parts
         return 0

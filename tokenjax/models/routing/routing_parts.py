@@ -1,4 +1,4 @@
-"""What the routing models are built of: encoder, attention head, networks, aggregator.
+"""Parts of the routing models: encoder, attention head, networks, aggregator.
 
 Sizes are pixels and channels last; FLOPs are 2 per multiply-add, of one image or patch.
 
@@ -86,7 +86,7 @@ class Encoder(CheckedModule):
         return features
 
     def flops(self, side: int, channels: int) -> int:
-        """Of the products on one image; taps on the padding count."""
+        """Count the products on one image; taps on the padding count."""
         total, width = 0, self.out_channels
         for index in range(self.num_layers):
             if self.kind == "lean" and index == 0:
@@ -99,7 +99,7 @@ class Encoder(CheckedModule):
 
 
 def halve(features: jax.Array) -> jax.Array:
-    """2x2 max pool of stride 2 (b, h, w, c); an odd last row or column is cut off.
+    """Pool maxima of 2x2, stride 2 (b, h, w, c); an odd last row or column is cut.
 
     Written as maxima of slices: on CPU its gradient takes a third of the time that
     `nn.max_pool`'s takes. Of equal values each gets a part of the gradient.
@@ -142,7 +142,7 @@ class AttentionHead(CheckedModule):
         return nn.sigmoid(last(hidden).reshape(-1, cells).astype(jnp.float32))
 
     def flops(self, channels: int) -> int:
-        """Of the linear layers on one image; pooling counts nothing."""
+        """Count the linear layers on one image; pooling counts nothing."""
         cells = self.grid * self.grid
         spatial = self.kind == "spatial"
         widths = [channels] + [self.hidden_dim] * (self.num_layers - 1)
@@ -169,7 +169,7 @@ class PatchMLP(nn.Module):
         return Linear(self.output_dim, dtype=self.dtype, name=name)(rows)
 
     def flops(self, inputs: int) -> int:
-        """Of one row."""
+        """Count FLOPs of one row."""
         return linear_flops(
             [inputs] + [self.hidden_dim] * self.num_layers + [self.output_dim]
         )
@@ -199,7 +199,7 @@ class Aggregator(CheckedModule):
         return Linear(self.features, dtype=self.dtype, name="linear")(pooled)
 
     def flops(self, num_patches: int, dim: int) -> int:
-        """Of one image."""
+        """Count FLOPs of one image."""
         weighted = 2 * num_patches * dim if self.kind == "attention" else 0
         inputs = num_patches * dim if self.kind == "concat" else dim
         return weighted + linear_flops([inputs, self.features])
@@ -221,17 +221,17 @@ class TaskHead(nn.Module):
         return linear(hidden).astype(jnp.float32)
 
     def flops(self, inputs: int) -> int:
-        """Of one image."""
+        """Count FLOPs of one image."""
         return linear_flops([inputs, self.hidden_dim, self.num_classes])
 
 
 def linear_flops(widths: list[int]) -> int:
-    """2 a b for every pair of neighbouring widths."""
+    """Sum 2 a b over every pair of neighbouring widths."""
     return sum(2 * a * b for a, b in itertools.pairwise(widths))
 
 
 def cut_patches(images: jax.Array, grid: int) -> jax.Array:
-    """images (b, h, w, c) -> (b, grid * grid, (h / grid) * (w / grid) * c), by rows."""
+    """Cut images (b, h, w, c) by rows: (b, grid * grid, h / grid * w / grid * c)."""
     batch, height, width, channels = images.shape
     rows, columns = height // grid, width // grid
     cells = images.reshape(batch, grid, rows, grid, columns, channels)
@@ -239,7 +239,7 @@ def cut_patches(images: jax.Array, grid: int) -> jax.Array:
 
 
 def pool_to_grid(features: jax.Array, grid: int) -> jax.Array:
-    """features (b, h, w, c) -> their means over cells (b, grid * grid, c).
+    """Average features (b, h, w, c) over cells: (b, grid * grid, c).
 
     Cell i spans rows floor(i h / grid) to ceil((i + 1) h / grid), likewise columns, as
     `torch.nn.AdaptiveAvgPool2d`: cells overlap where the grid does not divide h.
@@ -255,7 +255,7 @@ def pool_to_grid(features: jax.Array, grid: int) -> jax.Array:
 
 
 def _pooling_matrix(size: int, grid: int) -> np.ndarray:
-    """(grid, size), each row the mean over one cell."""
+    """Return (grid, size), each row the mean over one cell."""
     matrix = np.zeros((grid, size), np.float32)
     for cell in range(grid):
         start, end = cell * size // grid, -(-(cell + 1) * size // grid)

@@ -6,21 +6,25 @@ and renamed, so that their steps can be saved again. Whoever asks for one by nam
 """
 
 import pathlib
-from typing import Any
+from typing import TypeVar
 
 import jax
 import orbax.checkpoint as ocp
+from jax.sharding import Sharding
 
 from tokenjax import storage
 from tokenjax.errors import CheckpointError, DamagedCheckpointError, first_line
 from tokenjax.training.checkpoints.checkpoint_files import CheckpointFiles
+from tokenjax.training.checkpoints.retention import best_of
 from tokenjax.training.observation.progress import warn
+
+State = TypeVar("State")  # a tree of arrays
 
 
 def newest_whole(
     files: CheckpointFiles, damaged: dict[int, str]
 ) -> tuple[int | None, bool]:
-    """(step, whether checksums vouch for it), step None without any checkpoint.
+    """Return (step, whether checksums vouch for it), step None without any checkpoint.
 
     Args:
       files: of the run.
@@ -46,7 +50,7 @@ def newest_whole(
 def settle(
     files: CheckpointFiles, step: int, checked: bool, damaged: dict[int, str]
 ) -> None:
-    """Sets aside what was passed over for `step`; says so, and what is not sure."""
+    """Set aside what was passed over for `step`; says so, and what is not sure."""
     where = files.directory(step)
     for other, reason in damaged.items():
         place = files.set_aside(other)
@@ -57,7 +61,7 @@ def settle(
 
 
 def set_unlistable_aside(files: CheckpointFiles) -> None:
-    """Those whose small files are damaged, over which Orbax's manager would stumble."""
+    """Set aside those over whose small files Orbax's manager would stumble."""
     for step in files.steps():
         try:
             files.glance(step)
@@ -76,23 +80,23 @@ def check(files: CheckpointFiles, step: int) -> None:
 
 
 def pick_best(files: CheckpointFiles) -> int | None:
-    """The step with the largest metric, of equal ones the newest.
+    """Return the step with the largest metric, of equal ones the newest.
 
     Raises: DamagedCheckpointError if a metric cannot be trusted.
     """
-    metrics = {}
+    metrics: dict[int, float | None] = {}
     for step in files.steps():
         try:
             metrics[step] = files.metric(step)
         except DamagedCheckpointError as error:
             raise with_advice(files, step, error) from error
-    return max(metrics, key=lambda step: (metrics[step], step), default=None)
+    return best_of(metrics)
 
 
 def with_advice(
     files: CheckpointFiles, step: int, error: Exception
 ) -> DamagedCheckpointError:
-    """The error, with what can be done now."""
+    """Return the error, with what can be done now."""
     where = files.directory(step)
     whole = [str(s) for s in files.steps() if s != step and files.is_whole(s)]
     if whole:
@@ -102,8 +106,10 @@ def with_advice(
     return DamagedCheckpointError(f"{error}; {advice}")
 
 
-def read_state(directory: pathlib.Path, like: Any, sharding: Any) -> Any:
-    """One checkpoint's state, with the structure, shapes and types of `like`.
+def read_state(
+    directory: pathlib.Path, like: State, sharding: Sharding | State
+) -> State:
+    """Read one checkpoint's state, with the structure, shapes and types of `like`.
 
     Args:
       directory: of the checkpoint.
@@ -112,7 +118,7 @@ def read_state(directory: pathlib.Path, like: Any, sharding: Any) -> Any:
 
     Raises: CheckpointError if Orbax cannot read it so.
     """
-    if isinstance(sharding, jax.sharding.Sharding):
+    if isinstance(sharding, Sharding):
         sharding = jax.tree.map(lambda _: sharding, like)
     abstract = jax.tree.map(
         lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where),
@@ -133,7 +139,7 @@ def read_state(directory: pathlib.Path, like: Any, sharding: Any) -> Any:
 
 
 def is_readable(directory: pathlib.Path) -> bool:
-    """Whether Orbax reads it at all, whatever model made it."""
+    """Return whether Orbax reads it at all, whatever model made it."""
     try:
         storage.read_arrays(directory / "state")
     except CheckpointError:

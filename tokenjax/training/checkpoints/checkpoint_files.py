@@ -1,7 +1,7 @@
 """The files below workdir/checkpoints, looked at one by one.
 
     <step>/state/                Orbax: the arrays
-    <step>/metrics/metrics       {"best_metric": what "best" is judged by}
+    <step>/metrics/metrics       {"best_metric": what "best" is judged by}, if any
     <step>/_CHECKPOINT_METADATA  Orbax's, and the number of our format
     checksums/<step>.json        sha256 of every file of state/ and metrics/
     damaged-<step>/              set aside, with its checksums.json; never deleted here
@@ -10,7 +10,10 @@
 
 Order of writing: the arrays, their checksums, then Orbax renames the directory to
 <step>. So a kill at any moment leaves a whole checkpoint with checksums, or leftovers.
-Without checksums are those that tokenjax made before issue 7, when killed just then.
+Without checksums are those of tokenjax 0.1, when it was killed just then.
+
+Formats: 0 had no number; of 1 and 0 a checkpoint that was not evaluated has the metric
+-1; of 2 it has no metric, so that any number may be one.
 """
 
 import contextlib
@@ -25,7 +28,10 @@ from tokenjax import storage
 from tokenjax.errors import CheckpointError, DamagedCheckpointError, first_line
 
 METRIC = "best_metric"
-NOT_EVALUATED = -1.0
+FORMAT = 2
+WITHOUT_METRIC = 2  # the first format in which a checkpoint may have none
+NOT_EVALUATED = -1.0  # the mark of the formats before
+METRIC_FILE = "metrics/metrics"
 FORMAT_KEY = "tokenjax_format"
 DELETED = "deleted"
 _TEMPORARY = ".orbax-checkpoint-tmp"
@@ -38,7 +44,7 @@ class CheckpointFiles:
         self.root = root
 
     def steps(self) -> list[int]:
-        """Steps on disk, ascending, whole or not."""
+        """Return the steps on disk, ascending, whole or not."""
         if not self.root.is_dir():
             return []
         names = [path.name for path in self.root.iterdir()]
@@ -46,41 +52,54 @@ class CheckpointFiles:
         return sorted(int(name) for name in decimal if name == str(int(name)))
 
     def directory(self, step: int) -> pathlib.Path:
-        """Of one checkpoint."""
+        """Return that of one checkpoint."""
         return self.root / str(step)
 
     def sidecar(self, step: int) -> pathlib.Path:
-        """The file with its checksums."""
+        """Return the file with its checksums."""
         return self.root / "checksums" / f"{step}.json"
 
-    def metric(self, step: int) -> float:
-        """What "best" is judged by; its file is held to its checksum.
+    def metric(self, step: int) -> float | None:
+        """Return what "best" is judged by, None if the checkpoint was not evaluated.
 
-        Raises: DamagedCheckpointError.
+        Its file is held to its checksum.
+
+        Raises: DamagedCheckpointError, or CheckpointError for a format to come.
         """
-        where, name = self.directory(step), "metrics/metrics"
-        value = _read(where / name, where).get(METRIC)
-        if not isinstance(value, float) or not math.isfinite(value):
-            raise _damaged(where, f"{name} holds no number {METRIC!r}")
+        where, number = self.directory(step), self._format(step)
         checksums = self._checksums(step)
+        listed = checksums is not None and METRIC_FILE in checksums
+        if number >= WITHOUT_METRIC and not (where / METRIC_FILE).exists():
+            if listed:
+                raise _damaged(where, f"{METRIC_FILE} is gone since it was saved")
+            return None
+        value = _read(where / METRIC_FILE, where).get(METRIC)
+        if not isinstance(value, float) or not math.isfinite(value):
+            raise _damaged(where, f"{METRIC_FILE} holds no number {METRIC!r}")
         if checksums is not None:
-            digest = hashlib.sha256((where / name).read_bytes()).hexdigest()
-            if checksums.get(name) != digest:
-                raise _damaged(where, f"{name} changed since it was saved")
+            digest = hashlib.sha256((where / METRIC_FILE).read_bytes()).hexdigest()
+            if checksums.get(METRIC_FILE) != digest:
+                raise _damaged(where, f"{METRIC_FILE} changed since it was saved")
+        if number < WITHOUT_METRIC and value == NOT_EVALUATED:
+            return None
         return value
 
+    def _format(self, step: int) -> int:
+        """Raises: DamagedCheckpointError, or CheckpointError for a format to come."""
+        where = self.directory(step)
+        custom = _read(where / "_CHECKPOINT_METADATA", where).get("custom_metadata")
+        number = custom.get(FORMAT_KEY, 0) if isinstance(custom, dict) else 0
+        storage.check_format(number, where, FORMAT)
+        return number
+
     def glance(self, step: int) -> None:
-        """Looks at the small files alone: those that Orbax reads of every step.
+        """Look at the small files alone: those that Orbax reads of every step.
 
         Raises: DamagedCheckpointError, or CheckpointError for a format to come.
         """
         where = self.directory(step)
         if not (where / "state").is_dir():
             raise _damaged(where, "it holds no directory state")
-        metadata = _read(where / "_CHECKPOINT_METADATA", where)
-        custom = metadata.get("custom_metadata")
-        number = custom.get(FORMAT_KEY, 0) if isinstance(custom, dict) else 0
-        storage.check_format(number, where)
         self.metric(step)
         try:  # what Orbax's manager will ask
             names = ocp.path.step.standard_name_format()
@@ -90,7 +109,7 @@ class CheckpointFiles:
             raise _damaged(where, reason) from error
 
     def check(self, step: int) -> bool:
-        """Holds every file to its checksum; False if there are no checksums.
+        """Hold every file to its checksum; False if there are no checksums.
 
         Raises: DamagedCheckpointError, or CheckpointError for a format to come.
         """
@@ -111,7 +130,7 @@ class CheckpointFiles:
             raise DamagedCheckpointError(f"{error} ({hint})") from error
 
     def is_whole(self, step: int) -> bool:
-        """Whether `check` finds nothing wrong."""
+        """Return whether `check` finds nothing wrong."""
         try:
             self.check(step)
         except CheckpointError:
@@ -119,7 +138,7 @@ class CheckpointFiles:
         return True
 
     def write_checksums(self, step: int) -> None:
-        """Of a step that Orbax is about to rename, or has; when all is on the disk."""
+        """Write those of a step, all on the disk, that Orbax renames now or has."""
         found = sorted(self.root.glob(f"{step}{_TEMPORARY}*"))
         checksums = {}
         for item in ("state", "metrics"):
@@ -130,7 +149,7 @@ class CheckpointFiles:
         storage.write_json(self.sidecar(step), checksums)
 
     def set_aside(self, step: int) -> pathlib.Path:
-        """Renames a damaged checkpoint, with its checksums, so that nobody lists it."""
+        """Rename a damaged checkpoint, with its checksums, so that nobody lists it."""
         place, number = self.root / f"damaged-{step}", 1
         while place.exists():
             number += 1
@@ -141,13 +160,13 @@ class CheckpointFiles:
         return place
 
     def clear(self) -> None:
-        """Removes what a kill or a failure left, and what Orbax gave up."""
+        """Remove what a kill or a failure left, and what Orbax gave up."""
         for leftover in self.root.glob(f"*{_TEMPORARY}*"):
             _remove(leftover)
         self.clear_given_up()
 
     def clear_given_up(self) -> None:
-        """Removes what Orbax gave up, while a checkpoint may be on its way."""
+        """Remove what Orbax gave up, while a checkpoint may be on its way."""
         _remove(self.root / DELETED)
         for sidecar in self.sidecar(0).parent.glob("*.json"):
             if not (self.root / sidecar.stem).exists():
@@ -155,7 +174,7 @@ class CheckpointFiles:
 
 
 def _remove(path: pathlib.Path) -> None:
-    """Whatever it is; what cannot be removed stays."""
+    """Remove it, whatever it is; what cannot be removed stays."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

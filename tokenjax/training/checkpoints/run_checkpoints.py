@@ -2,8 +2,8 @@
 
 `checkpoint_files` tells what lies where, `checkpoint_damage` what becomes of damage.
 Orbax (0.12) writes; these of its traps are closed here: `best_fn` with `max_to_keep`
-deletes the newest checkpoint when it is not among the best, so two preservation
-policies are joined; a flipped bit is restored in silence, so every restore is preceded
+deletes the newest checkpoint when it is not among the best, so `retention` has a policy
+of its own; a flipped bit is restored in silence, so every restore is preceded
 by a check; one unreadable file of any checkpoint stops its manager, which is therefore
 made late, when such checkpoints are out of its way.
 
@@ -15,33 +15,36 @@ import contextlib
 import os
 import pathlib
 from types import TracebackType
-from typing import Any
+from typing import TypeVar
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers
+from flax.typing import VariableDict
+from jax.sharding import Sharding
 
 from tokenjax import disk_errors, storage
 from tokenjax.errors import CheckpointError, first_line
-from tokenjax.training.checkpoints import checkpoint_damage
+from tokenjax.training.checkpoints import checkpoint_damage, retention
 from tokenjax.training.checkpoints.checkpoint_files import (
     DELETED,
+    FORMAT,
     FORMAT_KEY,
     METRIC,
-    NOT_EVALUATED,
     CheckpointFiles,
 )
-from tokenjax.training.checkpoints.tree_writer import TreeSave
 from tokenjax.training.distribution.agreement import agreed, all_processes
+from tokenjax.training.settings import Checkpoint
 
 FOLDER = "checkpoints"
+State = TypeVar("State")  # a tree of arrays
 
 
 class _Manager(ocp.CheckpointManager):
     """Orbax's, without a counting of steps that would upset `signals.StopRequest`'s."""
 
     def reached_preemption(self, step: int) -> bool:
-        """The loop asks for itself."""
+        """Return no: the loop asks for itself."""
         del step
         return False
 
@@ -49,9 +52,16 @@ class _Manager(ocp.CheckpointManager):
 class Checkpoints:
     """The checkpoints below a workdir; use as a context manager."""
 
-    def __init__(self, workdir: pathlib.Path, keep: int = 2, writable: bool = True):
+    def __init__(
+        self,
+        workdir: pathlib.Path,
+        settings: Checkpoint | None = None,
+        writable: bool = True,
+    ):
+        """Open them; `settings` say what is kept."""
         self.root = workdir.absolute() / FOLDER
-        self._files, self._keep = CheckpointFiles(self.root), keep
+        self._files = CheckpointFiles(self.root)
+        self._settings = settings or Checkpoint()
         self._manager: ocp.CheckpointManager | None = None
         self._failed = False
         self._saving: int | None = None  # the step that is on its way to the disk
@@ -90,12 +100,12 @@ class Checkpoints:
                     self._manager.close()
 
     def steps(self) -> list[int]:
-        """Steps on disk, ascending."""
+        """Return the steps on disk, ascending."""
         self.wait()
         return self._files.steps()
 
     def pick(self, which: str) -> int | None:
-        """The step of the "last" or "best" checkpoint; None without any.
+        """Return the step of the "last" or "best" checkpoint; None without any.
 
         Raises: CheckpointError if which one is best cannot be told for damage.
         """
@@ -104,8 +114,8 @@ class Checkpoints:
             return checkpoint_damage.pick_best(self._files)
         return steps[-1] if steps else None
 
-    def save(self, step: int, state: Any, metric: float | None) -> None:
-        """Starts saving; a step that is there already is left alone.
+    def save(self, step: int, state: State, metric: float | None) -> None:
+        """Start saving; a step that is there already is left alone.
 
         Args:
           step: updates done.
@@ -117,8 +127,7 @@ class Checkpoints:
         self._join()
         if step in self._files.steps():
             return
-        value = NOT_EVALUATED if metric is None else float(metric)
-        args = ocp.args.Composite(state=TreeSave(state, self._files.clear_given_up))
+        args = ocp.args.Composite(state=ocp.args.PyTreeSave(_to_save(state)))
         agreed(self._prepare)
         if self._manager is None:
             self._manager = self._open_manager()
@@ -127,15 +136,15 @@ class Checkpoints:
             self._manager.save(
                 step,
                 args=args,
-                metrics={METRIC: value},
-                custom_metadata={FORMAT_KEY: storage.FORMAT},
+                metrics=None if metric is None else {METRIC: float(metric)},
+                custom_metadata={FORMAT_KEY: FORMAT},
             )
         except Exception as error:
             self._give_up(error)
             raise
 
     def wait(self) -> None:
-        """Returns when everything that was started is on disk, checksums included.
+        """Return when everything that was started is on disk, checksums included.
 
         Raises: CheckpointError if it could not be written.
         """
@@ -143,7 +152,7 @@ class Checkpoints:
             self._files.clear()
 
     def _join(self) -> bool:
-        """As `wait`, what Orbax gave up staying; whether anything was on its way."""
+        """Wait, what Orbax gave up staying; whether anything was on its way."""
         if self._saving is None or self._manager is None:
             return False
         try:
@@ -156,8 +165,8 @@ class Checkpoints:
         self._saving = None
         return True
 
-    def restore_last(self, like: Any, sharding: Any) -> Any:
-        """The newest whole state, as `restore` reads it; None without any checkpoint.
+    def restore_last(self, like: State, sharding: Sharding | State) -> State | None:
+        """Return the newest whole state, as `restore` reads it; None without any.
 
         Damaged ones that are newer are named on stderr and set aside, not deleted.
 
@@ -185,8 +194,8 @@ class Checkpoints:
         agreed(lambda: checkpoint_damage.settle(self._files, step, checked, damaged))
         return state
 
-    def restore(self, step: int, like: Any, sharding: Any) -> Any:
-        """Reads a state with the structure, shapes and types of `like`.
+    def restore(self, step: int, like: State, sharding: Sharding | State) -> State:
+        """Read a state with the structure, shapes and types of `like`.
 
         Raises: CheckpointError if it is damaged or belongs to another model.
         """
@@ -195,8 +204,8 @@ class Checkpoints:
         where = self._files.directory(step)
         return checkpoint_damage.read_state(where, like, sharding)
 
-    def restore_variables(self, step: int) -> dict[str, Any]:
-        """The evaluated variables as numpy arrays, whatever model made them.
+    def restore_variables(self, step: int) -> VariableDict:
+        """Return the evaluated variables as numpy arrays, whatever model made them.
 
         Raises: CheckpointError if the checkpoint is damaged.
         """
@@ -211,10 +220,8 @@ class Checkpoints:
         return {"params": params, **(state["model_state"] or {})}
 
     def _open_manager(self) -> ocp.CheckpointManager:
-        policies = [
-            checkpoint_managers.LatestN(self._keep),
-            checkpoint_managers.BestN(get_metric_fn=_metric, n=1),
-        ]
+        steps, metric_of = self._files.steps(), self._files.metric
+        unevaluated = frozenset(step for step in steps if metric_of(step) is None)
         asynchronous = ocp.options.AsyncOptions(
             post_finalization_callback=self._sign,
             # Else, if that fails, Orbax's other threads wait five minutes for it.
@@ -223,36 +230,38 @@ class Checkpoints:
         return _Manager(
             self.root,
             options=ocp.CheckpointManagerOptions(
-                best_fn=_metric,
-                best_mode="max",
+                best_fn=_metric,  # without one Orbax writes no metrics
                 # Orbax would do both from threads that outlive a quick end.
                 create=False,
                 cleanup_tmp_directories=False,
                 # A kill while it deletes would leave half a checkpoint in the list.
                 todelete_subdir=DELETED,
                 async_options=asynchronous,
-                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+                preservation_policy=retention.policy(self._settings, unevaluated),
             ),
         )
 
     def _prepare(self) -> None:
-        """Looks for trouble before Orbax starts threads, which outlive a failure.
+        """Look for trouble before Orbax starts threads, which outlive a failure.
+
+        And make room first: what Orbax gave up at the last save goes.
 
         Raises: UserError.
         """
         if self._is_gone():  # Orbax would make it again
             raise CheckpointError(disk_errors.deleted(self.root))
+        self._files.clear_given_up()
         disk_errors.probe(self.root)
         if self._manager is None:
             checkpoint_damage.set_unlistable_aside(self._files)
 
     def _sign(self) -> None:
-        """Orbax calls it when all files are written, and before it renames them."""
+        """Write checksums: Orbax calls it before it renames what it has written."""
         if self._saving is not None:
             self._files.write_checksums(self._saving)
 
     def _give_up(self, error: Exception) -> None:
-        """Removes what is half-written, and says what went wrong.
+        """Remove what is half-written, and says what went wrong.
 
         Raises: CheckpointError, unless it is of a kind that only a bug makes.
         """
@@ -277,7 +286,7 @@ class Checkpoints:
         ) from error
 
     def _is_gone(self) -> bool:
-        """Whether the directory that was opened is no longer the one of this name."""
+        """Return whether the directory of this name is another than was opened."""
         try:
             return not os.path.samestat(os.fstat(self._handle), os.stat(self.root))
         except FileNotFoundError:
@@ -288,8 +297,23 @@ def _metric(metrics: dict[str, float]) -> float:
     return metrics[METRIC]
 
 
-def load_initial_variables(directory: pathlib.Path, which: str = "best") -> Any:
-    """Variables from a converted checkpoint or from another run's workdir.
+def _to_save(state: State) -> State:
+    """Return copies on the host where one process has all: the next step takes arrays.
+
+    Of numpy's Orbax makes less work than of JAX's (docs/reliability.md).
+    """
+    if jax.process_count() > 1:
+        return state
+    for array in jax.tree.leaves(state):
+        if isinstance(array, jax.Array):
+            array.copy_to_host_async()
+    return jax.tree.map(np.array, state)
+
+
+def load_initial_variables(
+    directory: pathlib.Path, which: str = "best"
+) -> VariableDict:
+    """Return variables from a converted checkpoint or from another run's workdir.
 
     Returns: {"params": ..., ...} as numpy arrays; averaged parameters where a run kept
     them.

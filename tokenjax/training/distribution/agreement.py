@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -11,10 +11,11 @@ from jax.experimental import multihost_utils
 from tokenjax.errors import CheckpointError
 
 _BYTES = 1 << 16
+Answer = TypeVar("Answer")
 
 
-def agreed(decide: Callable[[], Any]) -> Any:
-    """`decide()` of process 0, on every process; all of them must call this.
+def agreed(decide: Callable[[], Answer]) -> Answer:
+    """Return `decide()` of process 0, on every process; all of them must call this.
 
     Args:
       decide: called on process 0 alone; returns something JSON-able.
@@ -43,7 +44,7 @@ def agreed(decide: Callable[[], Any]) -> Any:
 
 
 def all_processes(here: bool) -> bool:
-    """Whether something holds on every process; all of them must call this."""
+    """Return whether something holds on every process; all of them must call this."""
     if jax.process_count() == 1:
         return here
     return bool(np.all(multihost_utils.process_allgather(np.asarray(here))))

@@ -36,7 +36,7 @@ _LOST = (
 
 
 def join(settings: Settings) -> None:
-    """Meets the other processes, if the settings say that there are any.
+    """Meet the other processes, if the settings say that there are any.
 
     Raises: UserError if it is not known where, or if that cannot be.
     """
@@ -64,7 +64,7 @@ def join(settings: Settings) -> None:
 
 @contextlib.contextmanager
 def member(settings: Settings) -> Iterator[None]:
-    """Around what a process does with others: joins them, and leaves them on an error.
+    """Join the others for what a process does with them; leave them on an error.
 
     Raises: UserError, or any other error, if there are no others.
     """
@@ -80,7 +80,7 @@ def member(settings: Settings) -> Iterator[None]:
 
 @contextlib.contextmanager
 def ending_with_its_peers() -> Iterator[None]:
-    """Around what needs the others: if one is gone, nothing waits for it any more."""
+    """Leave if one of the others is gone, so that nothing waits for it any more."""
     try:
         yield
     except Exception as error:
@@ -90,7 +90,7 @@ def ending_with_its_peers() -> Iterator[None]:
 
 
 def leave(error: BaseException) -> NoReturn:
-    """Says what happened and ends this process, without a word to the others."""
+    """Say what happened and end this process, without a word to the others."""
     if isinstance(error, UserError):
         status = MISTAKE
         print(f"error: {error}", file=sys.stderr)
@@ -114,7 +114,7 @@ def leave(error: BaseException) -> NoReturn:
 
 
 def _meeting_place(settings: Settings) -> dict[str, Any]:
-    """Arguments of `jax.distributed.initialize`, as far as anything says them.
+    """Return arguments of `jax.distributed.initialize`, as far as anything says them.
 
     Raises: UserError for an environment variable that is no number.
     """
@@ -163,7 +163,7 @@ def _give_up(where: dict[str, Any], seconds: int) -> None:
 
 
 def _is_lost_peer(error: BaseException) -> bool:
-    """Gloo's errors come as ValueError, those of XLA as JaxRuntimeError."""
+    """Tell them by words: Gloo's come as ValueError, XLA's as JaxRuntimeError."""
     if isinstance(error, UserError) or not isinstance(error, ValueError | RuntimeError):
         return False
     return any(word in str(error).lower() for word in _LOST)

@@ -9,7 +9,7 @@ updates its own piece. The numbers are those of whole arrays but for rounding.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 import jax
 import numpy as np
@@ -19,12 +19,15 @@ from tokenjax.errors import UserError
 from tokenjax.training.settings import Settings
 from tokenjax.training.state import TrainState
 
+Tree = TypeVar("Tree")  # of arrays
+Arguments = ParamSpec("Arguments")
+Returned = TypeVar("Returned")
 AXIS = "data"
 SPLIT_FROM = 2**14  # elements: below, gathering costs more than the memory is worth
 
 
 def make_mesh(settings: Settings) -> Mesh:
-    """All devices of all processes on one axis, "data".
+    """Return all devices of all processes on one axis, "data".
 
     Raises: UserError if the batch does not divide over them.
     """
@@ -39,25 +42,25 @@ def make_mesh(settings: Settings) -> Mesh:
 
 
 def own_mesh() -> Mesh:
-    """The devices of this process alone."""
+    """Return the devices of this process alone."""
     own = jax.local_devices()
     return jax.make_mesh((len(own),), (AXIS,), (AxisType.Auto,), devices=own)
 
 
 def replicated(mesh: Mesh | AbstractMesh) -> NamedSharding:
-    """Every device holds the whole."""
+    """Return the sharding where every device holds the whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def split_by_rows(mesh: Mesh) -> NamedSharding:
-    """Every device holds its rows of the leading axis."""
+    """Return the sharding where every device holds its rows of the leading axis."""
     return NamedSharding(mesh, PartitionSpec(AXIS))
 
 
 def state_sharding(
     mesh: Mesh | AbstractMesh, state: TrainState, fsdp: bool
 ) -> TrainState:
-    """Where each array of a state lies: a tree like `state` of shardings.
+    """Say where each array of a state lies: a tree like `state` of shardings.
 
     Args:
       mesh: of the run.
@@ -69,7 +72,7 @@ def state_sharding(
     if not fsdp:
         return everywhere
 
-    def split(tree: Any) -> Any:
+    def split(tree: Tree) -> Tree:
         return jax.tree.map(lambda leaf: _largest_axis_split(mesh, leaf.shape), tree)
 
     return everywhere.replace(  # type: ignore[attr-defined]
@@ -83,7 +86,7 @@ def state_sharding(
 def _largest_axis_split(
     mesh: Mesh | AbstractMesh, shape: tuple[int, ...]
 ) -> NamedSharding:
-    """Along the largest axis that the devices divide; whole if small or without one."""
+    """Cut along the largest axis that the devices divide; whole if small or none."""
     devices = mesh.shape[AXIS]
     axes = [axis for axis, size in enumerate(shape) if size % devices == 0]
     if math.prod(shape) < SPLIT_FROM or not axes:
@@ -93,26 +96,28 @@ def _largest_axis_split(
 
 
 def place(state: TrainState, sharding: TrainState) -> TrainState:
-    """The state where `sharding` says; a part that lies elsewhere moves."""
+    """Put the state where `sharding` says; a part that lies elsewhere moves."""
     return jax.jit(lambda state: state, out_shardings=sharding, donate_argnums=0)(state)
 
 
-def under_mesh(mesh: Mesh, function: Callable) -> Callable:
-    """The jitted function, traced where operations see the mesh.
+def under_mesh(
+    mesh: Mesh, function: Callable[Arguments, Returned]
+) -> Callable[Arguments, Returned]:
+    """Return the jitted function, traced where operations see the mesh.
 
     `tokenjax.ops.dispatch` then lets each device pack its own rows.
     """
 
     @functools.wraps(function)
-    def call(*arguments: Any) -> Any:
+    def call(*arguments: Arguments.args, **named: Arguments.kwargs) -> Returned:
         with jax.set_mesh(mesh):
-            return function(*arguments)
+            return function(*arguments, **named)
 
     return call
 
 
 def own_rows(sharding: NamedSharding, batch_size: int) -> np.ndarray:
-    """Numbers, ascending, of the rows of a batch that this process's devices hold."""
+    """Return the numbers, ascending, of a batch's rows that these devices hold."""
     pieces = sharding.addressable_devices_indices_map((batch_size,)).values()
     bounds = {piece[0].indices(batch_size)[:2] for piece in pieces if piece is not None}
     return np.concatenate([np.arange(*bound) for bound in sorted(bounds)])
@@ -120,8 +125,8 @@ def own_rows(sharding: NamedSharding, batch_size: int) -> np.ndarray:
 
 def put_batch(
     batch: dict[str, np.ndarray], sharding: NamedSharding, batch_size: int
-) -> dict[str, Any]:
-    """The global batch on the devices, from this process's rows of it (`own_rows`)."""
+) -> dict[str, jax.Array]:
+    """Put the global batch on the devices, from this process's rows (`own_rows`)."""
     if sharding.is_fully_addressable:
         return jax.device_put(batch, sharding)
     return {
@@ -132,8 +137,8 @@ def put_batch(
     }
 
 
-def on_own_devices(tree: Any, mesh: Mesh, own: Mesh) -> Any:
-    """A tree of arrays of the mesh, each whole on this process's devices.
+def on_own_devices(tree: Tree, mesh: Mesh, own: Mesh) -> Tree:
+    """Return arrays of the mesh, each whole on this process's devices.
 
     With several processes all of them must call this.
     """

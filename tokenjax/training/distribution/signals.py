@@ -40,7 +40,7 @@ class StopRequest:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def reached(self) -> bool:
-        """Whether the run stops here; with several processes all of them must ask."""
+        """Return whether the run stops here; of several processes all must ask."""
         if self._alone:
             return self._requested
         StopRequest._asked += 1

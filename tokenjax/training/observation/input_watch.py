@@ -47,15 +47,15 @@ class InputWatch:
             self._thread.start()
 
     def waiting(self, step: int) -> None:
-        """The batch of a step is asked for."""
+        """Note that the batch of a step is asked for."""
         self._waiting = step, time.monotonic()
 
     def delivered(self) -> None:
-        """It is there."""
+        """Note that it is there."""
         self._waiting = None
 
     def judge(self, step: int, waited: float, seconds: float) -> None:
-        """Adds up the waits in a stretch of time, and warns when they are too much."""
+        """Add up the waits in a stretch of time, and warn when they are too much."""
         self._waited, self._seconds = self._waited + waited, self._seconds + seconds
         if self._seconds < WINDOW_SECONDS:
             return
@@ -69,7 +69,7 @@ class InputWatch:
             )
 
     def close(self) -> None:
-        """Ends the thread."""
+        """End the thread."""
         self._closed.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -91,7 +91,7 @@ class InputWatch:
 
 
 def advice(source: str) -> str:
-    """What would make a source faster, in a few words."""
+    """Return what would make a source faster, in a few words."""
     known = SOURCES.get(source)
     arguments = inspect.signature(known).parameters if known else {}
     remedies = [text for name, text in _REMEDIES.items() if name in arguments]

@@ -9,7 +9,7 @@ MEBI = 2**20
 
 
 def memory_scalars() -> dict[str, float]:
-    """Of the host, and of the local device that uses most where devices tell.
+    """Return the host's, and that of the local device that uses most.
 
     `memory/host` (Linux) and `memory/host_peak` are resident; `memory/device` and
     `memory/device_peak` are what XLA allocated. A CPU's memory is the host's.

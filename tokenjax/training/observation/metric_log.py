@@ -30,7 +30,7 @@ class MetricLog:
     """
 
     def __init__(self, workdir: pathlib.Path, start_step: int):
-        """Drops rows beyond `start_step`: the resumed run writes them again."""
+        """Drop rows beyond `start_step`: the resumed run writes them again."""
         self.workdir = workdir
         self._writes = jax.process_index() == 0
         self._metrics = _Rows(workdir / METRICS, start_step, self._writes)
@@ -38,7 +38,7 @@ class MetricLog:
         self._clu: Any = None
 
     def start_tensorboard(self, config: dict, images: np.ndarray) -> None:
-        """Opens CLU's writer (it imports TensorFlow for seconds) and describes the run.
+        """Open CLU's writer (it imports TensorFlow for seconds) and describe the run.
 
         Args:
           config: nested dict of hyperparameters.
@@ -57,23 +57,23 @@ class MetricLog:
         self._clu.write_images(0, {"augmented": images})
 
     def write(self, step: int, scalars: Mapping[str, Any]) -> None:
-        """Adds a row of what was learned."""
+        """Add a row of what was learned."""
         self._add(self._metrics, step, scalars)
 
     def write_performance(self, step: int, scalars: Mapping[str, Any]) -> None:
-        """Adds a row of what it took: time, memory, compilations."""
+        """Add a row of what it took: time, memory, compilations."""
         self._add(self._performance, step, scalars)
 
     def rows(self) -> list[dict[str, float]]:
-        """All rows of metrics.jsonl, earlier parts of the run included."""
+        """Return all rows of metrics.jsonl, earlier parts of the run included."""
         return list(self._metrics.rows)
 
     def best(self, key: str) -> float:
-        """The largest value of a scalar so far; -inf before the first."""
+        """Return the largest value of a scalar so far; -inf before the first."""
         return max((row[key] for row in self.rows() if key in row), default=-math.inf)
 
     def close(self) -> None:
-        """Writes history.json: per split, columns of equal length."""
+        """Write history.json: per split, columns of equal length."""
         if not self._writes:
             return
         self._metrics.close()
@@ -92,7 +92,7 @@ class MetricLog:
         self._to_tensorboard("write_scalars", step, values)
 
     def _to_tensorboard(self, method: str, *arguments: Any) -> None:
-        """Calls CLU's writer; the record is metrics.jsonl, so no failure ends a run."""
+        """Call CLU's writer; the record is metrics.jsonl, so no failure ends a run."""
         if self._clu is None:
             return
         try:
@@ -132,7 +132,7 @@ class _Rows:
 
 
 def history(rows: list[dict[str, float]]) -> dict[str, dict[str, list[float]]]:
-    """{"train": {"step": [...], "loss": [...]}, "validation": {...}} from rows."""
+    """Return {"train": {"step": [...], "loss": [...]}, ...} from rows."""
     columns: dict[str, dict[str, list[float]]] = {}
     for row in rows:
         for split in dict.fromkeys(key.split("/")[0] for key in row if "/" in key):
@@ -145,7 +145,7 @@ def history(rows: list[dict[str, float]]) -> dict[str, dict[str, list[float]]]:
 
 
 def _read_rows(path: pathlib.Path) -> list[dict[str, float]]:
-    """Whole rows; a last line that a kill cut short is left out, others with a word."""
+    """Return whole rows; a last line that was cut is left out, others with a word."""
     rows, damaged = [], 0
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     for number, line in enumerate(lines, start=1):

@@ -8,7 +8,6 @@ alters a number of the run, and a step waits for nothing that it did not wait fo
 import contextlib
 import pathlib
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 
@@ -19,6 +18,7 @@ from tokenjax.training.observation.progress import say, warn
 from tokenjax.training.observation.recompilation import Compilations
 from tokenjax.training.observation.step_time import StepTime, as_scalars
 from tokenjax.training.settings import Settings
+from tokenjax.training.state import Batch, Scalars
 
 TRAINING, EVALUATION = "training step", "evaluation"  # warned of when compiled again
 
@@ -35,7 +35,8 @@ class Observer:
         own = settings.observation
         begin = first + own.profile_after + 1
         traced = (begin, begin + own.profile_steps - 1) if settings.profile else None
-        self._step, self._outputs = first, None
+        self._step = first
+        self._outputs: Scalars | None = None
         self.input_share = 0.0
         self.images_per_second: float | None = None
         self._batch_size = settings.batch_size
@@ -51,7 +52,7 @@ class Observer:
 
     @contextlib.contextmanager
     def step(self, step: int) -> Iterator[None]:
-        """Around asking for a batch and dispatching the step that takes it."""
+        """Watch the asking for a batch and dispatching the step that takes it."""
         self._profile.before(step, self._outputs)
         with (
             jax.profiler.StepTraceAnnotation("train", step_num=step),
@@ -60,8 +61,8 @@ class Observer:
             self._step = step
             yield
 
-    def next_batch(self, batches: Iterator[Any]) -> Any:
-        """The next of the batches, the wait for it being measured."""
+    def next_batch(self, batches: Iterator[Batch]) -> Batch:
+        """Return the next of the batches, and measure the wait for it."""
         self._input.waiting(self._step)
         try:
             with self._time.waiting(), jax.profiler.TraceAnnotation("input_wait"):
@@ -69,20 +70,20 @@ class Observer:
         finally:
             self._input.delivered()
 
-    def dispatched(self, outputs: Any) -> None:
-        """The step is on its way; `outputs` are arrays that it makes, not donated."""
+    def dispatched(self, outputs: Scalars) -> None:
+        """Note that the step is on its way; `outputs` it makes and does not donate."""
         self._outputs = outputs
         self._time.dispatched(outputs)
         with self._time.busy("logging"):
             self._profile.after(self._step, outputs)
 
     def first_step(self) -> None:
-        """Starts the clock: what came before was compilation."""
+        """Start the clock: what came before was compilation."""
         self._time.start()
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Around "logging", "evaluation" or "checkpoint"."""
+        """Time a part: "logging", "evaluation" or "checkpoint"."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(jax.profiler.TraceAnnotation(name))
             if name == EVALUATION:  # what else is compiled is not of the user's shapes
@@ -91,7 +92,7 @@ class Observer:
             yield
 
     def row(self) -> dict[str, float]:
-        """Scalars of the time since the row before; the devices have done all steps."""
+        """Return scalars of the time since the last row; the devices have done all."""
         steps, seconds = self._time.split()
         training = sum(seconds.values()) - seconds["evaluation"]
         waited = seconds["input_wait"]
@@ -106,7 +107,7 @@ class Observer:
         return timing | memory_scalars() | self._compilations.scalars()
 
     def close(self) -> None:
-        """Ends the trace and the threads, and listens no more."""
+        """End the trace and the threads, and listen no more."""
         self._profile.close(self._step)
         self._compilations.close()
         self._input.close()

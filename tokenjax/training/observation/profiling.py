@@ -9,11 +9,11 @@ goes wrong is said, and training goes on.
 
 import pathlib
 from collections.abc import Callable
-from typing import Any
 
 import jax
 
 from tokenjax.errors import first_line
+from tokenjax.training.state import Scalars
 
 FOLDER = "profile"
 
@@ -39,8 +39,8 @@ class Profile:
         self._say, self._warn = say, warn
         self._running = False
 
-    def before(self, step: int, outputs: Any) -> None:
-        """Starts with the first step; `outputs` of the one before are waited for."""
+    def before(self, step: int, outputs: Scalars | None) -> None:
+        """Start with the first step; `outputs` of the one before are waited for."""
         if self._steps is None or step != self._steps[0]:
             return
         jax.block_until_ready(outputs)
@@ -54,14 +54,14 @@ class Profile:
         except Exception as error:  # whatever the machine's profiler has against it
             self._fail(error)
 
-    def after(self, step: int, outputs: Any) -> None:
-        """Writes the trace after the last step, once the devices have done it."""
+    def after(self, step: int, outputs: Scalars | None) -> None:
+        """Write the trace after the last step, once the devices have done it."""
         if self._running and self._steps and step == self._steps[1]:
             jax.block_until_ready(outputs)
             self._stop(step)
 
     def close(self, step: int) -> None:
-        """Writes what there is of a trace that the end of the steps cut short."""
+        """Write what there is of a trace that the end of the steps cut short."""
         if self._running:
             self._stop(step)
         elif self._steps is not None and step < self._steps[0]:
@@ -91,7 +91,7 @@ class Profile:
 
 
 def newest_trace(directory: pathlib.Path) -> pathlib.Path:
-    """The file for Perfetto below workdir/profile.
+    """Return the file for Perfetto below workdir/profile.
 
     Raises: FileNotFoundError if there is none.
     """

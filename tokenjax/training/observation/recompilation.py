@@ -36,7 +36,7 @@ class Compilations:
 
     @contextlib.contextmanager
     def during(self, part: str, step: int) -> Iterator[None]:
-        """Around a part of the loop, in the thread that made this object."""
+        """Listen to a part of the loop, in the thread that made this object."""
         self._part = part, step
         try:
             yield
@@ -45,7 +45,7 @@ class Compilations:
         self._done.add(part)
 
     def scalars(self) -> dict[str, float]:
-        """How many since it was asked before, and how long they took."""
+        """Return how many since it was asked before, and how long they took."""
         with self._lock:
             found = {
                 "compilation/count": float(self._count),
@@ -55,7 +55,7 @@ class Compilations:
         return found
 
     def close(self) -> None:
-        """Listens no more."""
+        """Listen no more."""
         jax.monitoring.unregister_event_duration_listener(self._listen)
 
     def _listen(self, event: str, duration_secs: float, **kwargs: str | int) -> None:

@@ -19,9 +19,10 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import jax
+
+from tokenjax.training.state import Scalars
 
 PARTS = ("input_wait", "compute", "logging", "checkpoint", "evaluation")
 
@@ -35,33 +36,35 @@ class StepTime:
         self._asked = self._given = 0.0
         self._steps = 0
         self._begin = time.perf_counter()
-        self._dispatched: queue.Queue[tuple[float, float, Any] | None] = queue.Queue()
+        self._dispatched: queue.Queue[tuple[float, float, Scalars] | None] = (
+            queue.Queue()
+        )
         self._thread = threading.Thread(
             target=self._note_ends, name="tokenjax-step-time", daemon=True
         )
         self._thread.start()
 
     def start(self) -> None:
-        """Forgets what was before: the first step's compilation."""
+        """Forget what was before: the first step's compilation."""
         self.split()
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """Around asking for the next step's batch."""
+        """Time the asking for the next step's batch."""
         self._asked = time.perf_counter()
         try:
             yield
         finally:
             self._given = time.perf_counter()
 
-    def dispatched(self, outputs: Any) -> None:
-        """The step is on its way; `outputs` are arrays that it makes, not donated."""
+    def dispatched(self, outputs: Scalars) -> None:
+        """Note that the step is on its way; `outputs` it makes and does not donate."""
         self._steps += 1
         self._dispatched.put((self._asked, self._given, outputs))
 
     @contextlib.contextmanager
     def busy(self, part: str) -> Iterator[None]:
-        """Around what the loop does while the devices have nothing to do."""
+        """Time what the loop does while the devices have nothing to do."""
         begin = time.perf_counter()
         try:
             yield
@@ -69,7 +72,7 @@ class StepTime:
             self._busy[part] += time.perf_counter() - begin
 
     def split(self) -> tuple[int, dict[str, float]]:
-        """Steps and seconds by part since it was asked before; starts anew.
+        """Return steps and seconds by part since it was asked before; start anew.
 
         To be called when the devices have just done all steps.
         """
@@ -83,7 +86,7 @@ class StepTime:
         return steps, seconds
 
     def close(self) -> None:
-        """Ends the thread, unless a device never answers."""
+        """End the thread, unless a device never answers."""
         self._dispatched.put(None)
         self._thread.join(timeout=5)
 
@@ -99,7 +102,7 @@ class StepTime:
 
 
 def as_scalars(steps: int, seconds: dict[str, float]) -> dict[str, float]:
-    """What is logged of a split; {} when no step was taken.
+    """Return what is logged of a split; {} when no step was taken.
 
     `time/per_step` and `time/<part>` are seconds per step, evaluation left out of the
     first; `time_share/<part>` are shares of all the time, which add up to 1.

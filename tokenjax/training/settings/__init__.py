@@ -1,7 +1,7 @@
 """Every setting of a run, with its type, range, default and meaning."""
 
+from tokenjax.training.settings.fields import LARGEST_COUNT
 from tokenjax.training.settings.run_settings import (
-    LARGEST_COUNT,
     Settings,
     default_config,
     list_arguments,

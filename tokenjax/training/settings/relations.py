@@ -1,19 +1,16 @@
 """What settings must be to each other; what each must be, its own annotation says."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from tokenjax.data import Augmentation
 from tokenjax.training.settings import sections
-
-if TYPE_CHECKING:
-    from tokenjax.training.settings.run_settings import Settings
+from tokenjax.training.settings.fields import Fields
 
 # Sections that one task alone reads: a change in them would otherwise do nothing.
 OF_TASK = {"distillation": "pruning", "routing": "routing", "reid": "reid"}
 
 
-def find_contradictions(settings: "Settings") -> Iterator[str]:
+def find_contradictions(settings: Fields) -> Iterator[str]:
     """Yield a sentence for each setting that does not fit the others."""
     s = settings
     for section, task in OF_TASK.items():
@@ -40,7 +37,7 @@ def find_contradictions(settings: "Settings") -> Iterator[str]:
         yield from _find_reid_contradictions(s)
 
 
-def _find_reid_contradictions(s: "Settings") -> Iterator[str]:
+def _find_reid_contradictions(s: Fields) -> Iterator[str]:
     """Yield what task "reid" does not read, and what would break its batches."""
     rules = ("adam", "adamw", "momentum")
     if s.optimizer.name not in rules:

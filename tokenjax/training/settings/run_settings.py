@@ -7,97 +7,21 @@ what the user made of it. What `model` and `data` hold is checked by who reads t
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Any
 
 from tokenjax.arguments import (
-    FREE,
-    NOT_NEGATIVE,
-    RATE,
     Argument,
-    OneOf,
-    above,
-    at_least,
     describe,
 )
-from tokenjax.data import Augmentation
 from tokenjax.errors import UserError, unknown_name
 from tokenjax.plain_values import check_plain
-from tokenjax.training.settings.choices import TASKS
+from tokenjax.training.settings.fields import LARGEST_COUNT, Fields
 from tokenjax.training.settings.relations import find_contradictions
-from tokenjax.training.settings.sections import (
-    Checkpoint,
-    Cluster,
-    Distillation,
-    Imbalance,
-    Observation,
-    Optimizer,
-    Reid,
-    Routing,
-    Schedule,
-)
-
-LARGEST_COUNT = 2**31 - 1  # of steps, which are counted in int32
-Section = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(Fields):
     """A run."""
-
-    task: Annotated[str, OneOf(TASKS), "what is learned"] = "classification"
-    seed: Annotated[int, at_least(0, 2**32 - 1), "of every random draw"] = 0
-    batch_size: Annotated[
-        int, at_least(1, LARGEST_COUNT), "images of a step, over all devices"
-    ] = 64
-    epochs: Annotated[float, NOT_NEGATIVE, "how long to train"] = 100.0
-    steps: Annotated[
-        int, at_least(0, LARGEST_COUNT), "instead of epochs, if above 0"
-    ] = 0
-    label_smoothing: Annotated[float, RATE, "share of the other classes"] = 0.0
-    gradient_accumulation: Annotated[
-        int, at_least(1), "a step's batch goes through in so many parts"
-    ] = 1
-    gradient_clip: Annotated[float, NOT_NEGATIVE, "global L2 norm; 0: off"] = 0.0
-    ema_decay: Annotated[
-        float, RATE, "of the averaged parameters that are evaluated; 0: off"
-    ] = 0.0
-    distributed: Annotated[bool, FREE, "one of several processes, see `cluster`"] = (
-        False
-    )
-    fsdp: Annotated[
-        bool, FREE, "parameters and optimiser state split over the devices"
-    ] = False
-    init_from: Annotated[str, "a converted checkpoint or another run's workdir"] = ""
-    log_every_steps: Annotated[int, FREE, at_least(1, LARGEST_COUNT), "log rows"] = 20
-    profile: Annotated[bool, FREE, "trace some steps into workdir/profile"] = False
-    figures: Annotated[bool, FREE, "drawn after the final evaluation"] = True
-    evaluate_every_epochs: Annotated[float, FREE, above(0), "on validation"] = 10.0
-    optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
-    schedule: Schedule = dataclasses.field(default_factory=Schedule)
-    checkpoint: Annotated[Checkpoint, FREE] = dataclasses.field(
-        default_factory=Checkpoint
-    )
-    cluster: Annotated[Cluster, FREE] = dataclasses.field(default_factory=Cluster)
-    observation: Annotated[Observation, FREE] = dataclasses.field(
-        default_factory=Observation
-    )
-    imbalance: Imbalance = dataclasses.field(default_factory=Imbalance)
-    distillation: Distillation = dataclasses.field(default_factory=Distillation)
-    routing: Routing = dataclasses.field(default_factory=Routing)
-    reid: Reid = dataclasses.field(default_factory=Reid)
-    augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
-    model: Annotated[Section, "a model's name and its arguments"] = dataclasses.field(
-        default_factory=lambda: {"name": "vdpa"}
-    )
-    data: Annotated[Section, "a source and its arguments"] = dataclasses.field(
-        default_factory=lambda: {"source": "digits"}
-    )
-    ablation: Annotated[Section, FREE, "of study: what is varied"] = dataclasses.field(
-        default_factory=dict
-    )
-    compare: Annotated[Section, FREE, "of eval.py --eval_all: name -> variant"] = (
-        dataclasses.field(default_factory=dict)
-    )
 
     @classmethod
     def from_config(cls, config: Any) -> "Settings":

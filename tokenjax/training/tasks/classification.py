@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from flax.typing import VariableDict
 
-from tokenjax import evaluation
+from tokenjax import evaluation, plots
 from tokenjax.data import Dataset, Mixed, Split, augment, mix, normalize
 from tokenjax.models import contract
 from tokenjax.training.settings import Settings
@@ -131,7 +131,7 @@ class Classification(task.Task):
         """Return what `summarize` and `scalars` need of every example."""
         del aux
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
-        _, best = jax.lax.top_k(logits, min(5, self.info.num_classes))
+        _, best = jax.lax.top_k(logits, min(max(evaluation.TOP), self.info.num_classes))
         return {"loss": losses, "best": best, "label": batch["label"]}
 
     def summarize(self, outputs: Outputs) -> Summary:
@@ -157,9 +157,9 @@ class Classification(task.Task):
     @classmethod
     def headline(cls, summary: Summary) -> list[str]:
         """Return the accuracies, and those of groups of classes if they are uneven."""
+        top = ", ".join(f"top-{k} {summary[f'top{k}']:.2%}" for k in evaluation.TOP)
         lines = [
-            f"{summary['split']}: top-1 {summary['top1']:.2%}, "
-            f"top-5 {summary['top5']:.2%}, "
+            f"{summary['split']}: {top}, "
             f"loss {summary['loss']:.4f} on {summary['examples']} images"
         ]
         if "shots" in summary:
@@ -176,37 +176,27 @@ class Classification(task.Task):
 
     def scalars(self, outputs: Outputs) -> dict[str, float]:
         """Return what is logged of a split during training."""
-        correct = outputs["best"] == outputs["label"][:, None]  # (n, k)
-        return {
-            "loss": float(outputs["loss"].mean()),
-            "top1": float(correct[:, 0].mean()),
-            "top5": float(correct.any(axis=1).mean()),
-        }
+        loss = float(outputs["loss"].mean())
+        accuracies = evaluation.top_accuracies(outputs["label"], outputs["best"])
+        return {"loss": loss, **accuracies}
 
     def inspect(
         self, variables: VariableDict, batches: Iterable[Batch], split: Split
     ) -> Looks:
         """Return what the model did with the first INSPECTED_IMAGES of a split.
 
-        Returns: "image", "label", "prediction" and what the batches have of `GIVEN`
-        (n, ...); whatever of its `aux` a `Drawable` model says is drawn, with its axis
-        of images where the model says; "num_keys" (n,), the keys of its attention.
+        Returns: "image", "label", "prediction", what the batches have of `GIVEN` (n,
+        ...), and whatever of the model's `aux` a figure takes (`plots.looks`).
         """
         del split
-        model, axes = self.model, self._drawn()
+        model = self.model
         if isinstance(model, contract.Drawable):
             model = model.with_attention()
 
         @jax.jit
         def look(variables: VariableDict, images: jax.Array) -> dict[str, jax.Array]:
             logits, aux = model.apply(variables, self.prepare(images))
-            found = {key: aux[key] for key in axes if aux.get(key) is not None}
-            for key, axis in axes.items():
-                if key in found and axis is None:
-                    found[key] = jnp.broadcast_to(found[key], len(logits))
-            if aux.get("attention") is not None:
-                num_keys = aux["attention"][0].shape[-1]
-                found["num_keys"] = jnp.full(len(logits), num_keys)
+            found = plots.collect(aux, len(logits))
             return {"prediction": jnp.argmax(logits, -1), **found}
 
         found = []
@@ -216,26 +206,14 @@ class Classification(task.Task):
             looks |= {key: batch[key] for key in GIVEN if key in batch}
             found.append(
                 {
-                    key: np.compress(keep, jax.device_get(array), axes.get(key) or 0)
+                    key: np.compress(keep, jax.device_get(array), plots.image_axis(key))
                     for key, array in looks.items()
                 }
             )
         return {
-            key: np.concatenate([look[key] for look in found], axis=axes.get(key) or 0)
+            key: np.concatenate([look[key] for look in found], plots.image_axis(key))
             for key in found[0]
         }
-
-    def block_means(self, looks: Looks) -> dict[str, list[float]]:
-        """Return the means over images of what is one number per block and image."""
-        return {
-            key: looks[key].mean(1).tolist()
-            for key, axis in self._drawn().items()
-            if axis == 1 and key in looks and looks[key].ndim == 2
-        }
-
-    def _drawn(self) -> dict[str, int | None]:
-        model = self.model
-        return dict(model.drawn()) if isinstance(model, contract.Drawable) else {}
 
     def figures(
         self,
@@ -246,10 +224,7 @@ class Classification(task.Task):
         split: Split,
     ) -> None:
         """Draw the confusion matrix, some predictions, and what the model looked at."""
-        from tokenjax import plots  # matplotlib, needed at the end alone
-
         del outputs, split
-
         names = self.info.class_names
         matrix = np.asarray(summary["confusion_matrix"])
         plots.confusion_matrix(matrix, names, directory / "confusion_matrix.png")

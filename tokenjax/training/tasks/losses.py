@@ -30,7 +30,7 @@ def cross_entropy(
     other_labels: Int[Array, " batch"] | None = None,
     share: ArrayLike = 1.0,
 ) -> Float[Array, ""]:
-    """Mean loss of a batch whose images may be mixed of two.
+    """Return the mean loss of a batch whose images may be mixed of two.
 
         sum_i [share w_a l_a + (1 - share) w_b l_b]
         / sum_i [share w_a + (1 - share) w_b]
@@ -60,7 +60,7 @@ def cross_entropy(
     num_classes = logits.shape[1]
 
     def weighted(labels: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """w l (b,) and w (b,)."""
+        """Return w l (b,) and w (b,)."""
         targets = jax.nn.one_hot(labels, num_classes, dtype=logits.dtype)  # (b, k)
         targets = optax.smooth_labels(targets, label_smoothing)
         losses = optax.softmax_cross_entropy(logits, targets)  # (b,)
@@ -101,7 +101,7 @@ def _check_shapes(
 
 
 def inverse_frequency_weights(counts: np.ndarray) -> np.ndarray:
-    """Class weights (k,) float32 with total K, in proportion to 1 / counts (k,).
+    """Return class weights (k,) float32 with total K, in proportion to 1 / counts (k,).
 
         w_k = N / (K n_k), rescaled to sum K      (N examples, n_k of class k)
 
@@ -112,7 +112,7 @@ def inverse_frequency_weights(counts: np.ndarray) -> np.ndarray:
 
 
 def log_prior(counts: np.ndarray) -> np.ndarray:
-    """log(n_k / N) (k,) float32 of counts (k,), for logit adjustment.
+    """Return log(n_k / N) (k,) float32 of counts (k,), for logit adjustment.
 
     Raises `UserError` for a class without training examples.
     """
@@ -120,7 +120,7 @@ def log_prior(counts: np.ndarray) -> np.ndarray:
 
 
 def _shares(counts: np.ndarray) -> np.ndarray:
-    """n_k / N, (k,) float64."""
+    """Return n_k / N, (k,) float64."""
     counts = np.asarray(counts, np.float64)
     if (counts <= 0).any():
         raise UserError(

@@ -68,12 +68,12 @@ class Pruning(Classification):
 
     @functools.cached_property
     def _shapes(self) -> optax.Params:
-        """Of the student's parameters."""
+        """Return the shapes of the student's parameters."""
         return jax.eval_shape(self.init, jax.random.key(0))["params"]
 
     @functools.cached_property
     def _predictors(self) -> frozenset[str]:
-        """Paths of the parameters that the teacher lacks."""
+        """Return paths of the parameters that the teacher lacks."""
         groups = self.parameter_groups()
         return parameter_groups.members(groups, self._shapes, contract.PREDICTORS)
 

@@ -296,7 +296,7 @@ class Reidentification(task.Task):
         """Return which tokens were chosen of some samples; see `reid_figures.look`."""
         del batches
         model = self.model
-        if not isinstance(model, contract.SelectsTokens):
+        if not isinstance(model, contract.SelectsTokens) or not model.selects_tokens():
             return {}
         names = self.info.modalities
         return reid_figures.look(model, self.prepare, names, variables, split)

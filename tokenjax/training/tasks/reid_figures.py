@@ -40,11 +40,10 @@ def look(
     variables: VariableDict,
     split: Split,
 ) -> Looks:
-    """Return which tokens a model chose of some examples.
+    """Return which tokens a model that selects some chose of some examples.
 
-    Returns: {} if it chooses none; else dicts by modality "images" (n, h, w, 3) uint8,
-    "mask" and "scores" (n, p), "weights" (n, a, p), the share of every patch of the
-    grid in every aggregated token.
+    Returns: dicts by modality "images" (n, h, w, 3) uint8, "mask" and "scores" (n, p),
+    "weights" (n, a, p), the share of every patch of the grid in every aggregated token.
     """
     batch = split.gather(spread(split, SAMPLES))
 
@@ -56,8 +55,6 @@ def look(
         return model.selection(outputs)
 
     found = jax.device_get(apply(variables, jax.tree.map(jnp.asarray, batch)))
-    if not found:
-        return {}
     return {"images": {name: batch[name] for name in modalities}, **found}
 
 

@@ -33,13 +33,13 @@ def identity_loss(
     labels: Int[Array, " batch"],
     smoothing: float = 0.1,
 ) -> Float[Array, ""]:
-    """Mean cross entropy with smoothed labels: 1 - s of the own class, s / k of all."""
+    """Return cross entropy, labels smoothed: 1 - s of the own class, s / k of all."""
     scores = scores.astype(jnp.float32)
     return cross_entropy(scores, labels, label_smoothing=smoothing)
 
 
 def distances(features: Float[Array, "batch dim"]) -> Float[Array, "batch batch"]:
-    """Euclidean distances of all pairs, float32, 1e-6 at least."""
+    """Return Euclidean distances of all pairs, float32, 1e-6 at least."""
     features = features.astype(jnp.float32)
     squares = jnp.square(features).sum(-1)
     # Half precision's rounding in the product would be as large as small distances.
@@ -54,7 +54,7 @@ def hardest(
     labels: Int[Array, " batch"],
     normalize: bool = False,
 ) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
-    """Distances to the farthest of the own and the nearest of the other identities.
+    """Return distances to the farthest of the own, the nearest of other identities.
 
     The second is infinite where there is no other identity.
     """
@@ -76,7 +76,7 @@ def triplet_loss(
     normalize: bool = False,
     hard_factor: float = 0.0,
 ) -> Float[Array, ""]:
-    """Batch-hard triplet loss; see the module's docstring."""
+    """Return the batch-hard triplet loss of the module's docstring."""
     positive, negative = hardest(features, labels, normalize)
     there = jnp.isfinite(negative)
     negative = jnp.where(there, negative, 0.0)
@@ -93,7 +93,7 @@ def reid_loss(
     smoothing: float = 0.1,
     margin: float | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, " pairs"]]:
-    """Sum over (scores (b, k), features (b, c)) pairs, and every pair's loss."""
+    """Return the sum over pairs, scores (b, k) and features (b, c), and each's loss."""
     losses = jnp.stack(
         [
             id_weight * identity_loss(scores, labels, smoothing)

@@ -46,7 +46,7 @@ class ReidSchedule:
 
 
 def epoch_rate(group_rate: float, epoch: int, schedule: ReidSchedule) -> float:
-    """The learning rate in epoch 1..E of a group with that base rate."""
+    """Return the learning rate in epoch 1..E of a group with that base rate."""
     base, last = schedule.base_learning_rate, schedule.epochs
     minimum = base / 1000 if schedule.minimum is None else schedule.minimum
     if epoch >= last:
@@ -63,7 +63,7 @@ def epoch_rate(group_rate: float, epoch: int, schedule: ReidSchedule) -> float:
 def group_schedule(
     group_rate: float, schedule: ReidSchedule, steps_per_epoch: float
 ) -> optax.Schedule:
-    """Step (from 0) -> learning rate of a group, constant within an epoch."""
+    """Return step (from 0) -> learning rate of a group, constant within an epoch."""
     epochs = np.arange(schedule.epochs)
     rates = [epoch_rate(group_rate, epoch + 1, schedule) for epoch in epochs.tolist()]
     starts = np.round(epochs * steps_per_epoch).astype(np.int32)
@@ -76,7 +76,7 @@ def group_schedule(
 
 
 def recorded_noise(epochs: int, seed: int = 42) -> tuple[float, ...]:
-    """z_e of the original: the first |z| < 0.67 of torch's generator seed + e; z_E = 0.
+    """Return the original's z_e: the first |z| < 0.67 of torch's seed + e; z_E = 0.
 
     Raises: ValueError for less than one epoch.
     """
@@ -88,7 +88,7 @@ def recorded_noise(epochs: int, seed: int = 42) -> tuple[float, ...]:
 
 
 def _torch_normals(seed: int) -> Iterator[float]:
-    """What `torch.randn(1, generator=torch.Generator().manual_seed(seed))` gives.
+    """Yield what `torch.randn(1, generator=torch.Generator().manual_seed(seed))` gives.
 
     Box-Muller in float64 on the Mersenne Twister that numpy has too; one after another.
     """

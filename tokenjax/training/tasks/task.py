@@ -8,6 +8,7 @@
 adds one: `--config.task=my_task` then takes it.
 """
 
+import abc
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -34,7 +35,7 @@ Looks: TypeAlias = dict[str, Any]  # arrays, or dicts of arrays by modality
 Row: TypeAlias = Mapping[str, float]
 
 
-class Task:
+class Task(abc.ABC):
     """A model, a loss, an evaluation, and how the data is walked through.
 
     Attributes:
@@ -73,9 +74,9 @@ class Task:
         labels = dataset.train.labels
         self.sampling_weights = data.sampling_weights(labels) if weighted else None
 
+    @abc.abstractmethod
     def init(self, key: jax.Array) -> VariableDict:
         """Return variables of a new model."""
-        raise NotImplementedError
 
     def init_frozen(self) -> optax.Params | None:
         """Return zeros of the structure of `TrainState.frozen`; None in most tasks."""
@@ -110,38 +111,38 @@ class Task:
             rows,
         )
 
+    @abc.abstractmethod
     def augmented_examples(self, split: Split, count: int) -> np.ndarray:
         """Return some training images (n, h, w, c) in 0..1, augmented, for the log."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def loss(self, state: TrainState, batch: Batch, key: jax.Array) -> Loss:
         """Return the mean loss of a batch, the new model state and scalars to log.
 
         The gradient is taken with respect to `state.params`.
         """
-        raise NotImplementedError
 
     def gradient_scalars(self, gradients: optax.Updates) -> Scalars:
         """Return what is logged of a step's gradients besides their norm."""
         del gradients
         return {}
 
+    @abc.abstractmethod
     def predict(self, variables: VariableDict, batch: Batch) -> dict[str, jax.Array]:
         """Return what `summarize` and `scalars` need of every example; to be jitted."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def summarize(self, outputs: Outputs) -> Summary:
         """Return the evaluation of all examples of a split."""
-        raise NotImplementedError
 
     @classmethod
+    @abc.abstractmethod
     def headline(cls, summary: Summary) -> list[str]:
         """Return the lines that say first what an evaluation found."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def scalars(self, outputs: Outputs) -> dict[str, float]:
         """Return what is logged of a split during training."""
-        raise NotImplementedError
 
     def other_conditions(self) -> Mapping[str, "Task"]:
         """Return tasks that evaluate the same variables otherwise, by name."""
@@ -152,11 +153,6 @@ class Task:
     ) -> Looks:
         """Return what the model did with some examples of a split, for the figures."""
         del variables, batches, split
-        return {}
-
-    def block_means(self, looks: Looks) -> dict[str, list[float]]:
-        """Return what `inspect` found of each block of the model, as a mean."""
-        del looks
         return {}
 
     def curves(self, rows: Sequence[Row], directory: pathlib.Path) -> None:
@@ -173,7 +169,8 @@ class Task:
         outputs: Outputs,
         split: Split,
     ) -> None:
-        """Draw figures of an evaluation."""
+        """Draw figures of an evaluation; without a task's own there are none."""
+        del directory, summary, looks, outputs, split
 
 
 def first_examples(split: Split, seed: int, count: int) -> dict[str, np.ndarray]:

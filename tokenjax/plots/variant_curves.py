@@ -3,7 +3,6 @@
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +13,8 @@ from tokenjax.plots.training import smooth
 
 # Yellow lines are hard to see on white.
 COLOURS = (*files.COLOURS[:6], "#202124", "#8C6D46")
-LINES: tuple[Any, ...] = ("-", (0, (4, 1.6)))
+Line = str | tuple[float, tuple[float, ...]]  # its style: a name, or its dashes
+LINES: tuple[Line, ...] = ("-", (0, (4, 1.6)))
 MARKERS = "osD^vP*X"
 MOST_VARIANTS = len(COLOURS) * len(LINES)
 MANY_POINTS = 100  # of a run, above which it is smoothed
@@ -30,7 +30,7 @@ def loss_curves(
     title: str = "Loss",
     log_y: bool = False,
 ) -> pathlib.Path:
-    """Draws variants over steps: the mean of a variant's runs in the band they span.
+    """Draw variants over steps: the mean of a variant's runs in the band they span.
 
     Args:
       runs: by variant (up to 16) a list with (steps, values) for each seed. Steps rise;
@@ -58,7 +58,7 @@ def loss_curves(
     ended = False
     for index, (name, curves) in enumerate(zip(runs, drawn, strict=True)):
         seeds = f" ({len(curves)} seeds)" if len(counts) > 1 else ""
-        style: Any = {
+        style: files.Style = {
             "color": COLOURS[index % len(COLOURS)],
             "linestyle": LINES[index // len(COLOURS)],
             "label": files.short(name, 30) + seeds.replace("(1 seeds)", "(1 seed)"),
@@ -78,7 +78,7 @@ def loss_curves(
 
 
 def _checked_runs(name: str, runs: Sequence[Run], log_y: bool) -> list[np.ndarray]:
-    """The runs of a variant as (points, 2), in which one at least has points."""
+    """Return a variant's runs as (points, 2), of which one at least has points."""
     curves = [_points(name, run, log_y) for run in runs]
     if not any(len(points) for points in curves):
         raise ValueError(f"{name} has nothing to draw")
@@ -86,7 +86,7 @@ def _checked_runs(name: str, runs: Sequence[Run], log_y: bool) -> list[np.ndarra
 
 
 def _points(name: str, run: Run, log_y: bool) -> np.ndarray:
-    """A run as (points, 2), without the values that cannot be drawn."""
+    """Return a run as (points, 2), without the values that cannot be drawn."""
     steps, values = (np.asarray(of, np.float64) for of in run)
     if steps.ndim != 1 or steps.shape != values.shape:
         raise ValueError(
@@ -100,7 +100,7 @@ def _points(name: str, run: Run, log_y: bool) -> np.ndarray:
 
 
 def _smoothing(points: np.ndarray) -> int:
-    """How many points of a run (n, 2) are averaged to one."""
+    """Return how many points of a run (n, 2) are averaged to one."""
     return max(len(points) // 50, 1) if len(points) > MANY_POINTS else 1
 
 
@@ -111,8 +111,8 @@ def _smoothed(points: np.ndarray) -> np.ndarray:
     return np.stack([points[:, 0], smooth(points[:, 1], width)], 1)
 
 
-def _draw_variant(axes: Axes, curves: Sequence[np.ndarray], style: Any) -> bool:
-    """Mean and band of curves (points, 2); whether one ended before the others."""
+def _draw_variant(axes: Axes, curves: Sequence[np.ndarray], style: files.Style) -> bool:
+    """Draw mean and band of curves (points, 2); say whether one ended early."""
     curves = [points for points in curves if len(points)]
     steps = np.unique(np.concatenate([points[:, 0] for points in curves]))
     values = np.stack(
@@ -137,7 +137,7 @@ def _draw_variant(axes: Axes, curves: Sequence[np.ndarray], style: Any) -> bool:
 def _write_remarks(
     axes: Axes, title: str, width: int, counts: set[int], ended: bool
 ) -> None:
-    """The title, and under it what lines, bands and crosses are."""
+    """Write the title, and under it what lines, bands and crosses are."""
     said = [f"smoothed over up to {width} points"] if width > 1 else []
     if max(counts) > 1:
         seeds = f"{max(counts)} seeds" if len(counts) == 1 else "seeds"
@@ -161,7 +161,7 @@ def _write_remarks(
 def gradient_norms(
     norms: Mapping[str, Mapping[str, float]], path: str | os.PathLike[str]
 ) -> pathlib.Path:
-    """Draws the size of gradients by part of the model, a row for each variant.
+    """Draw the size of gradients by part of the model, a row for each variant.
 
     Args:
       norms: by variant, by part (up to 8), the norm of the gradient.
@@ -189,7 +189,11 @@ def gradient_norms(
         aside = 0.16 * (index - (len(parts) - 1) / 2)  # or equal norms would hide
         _draw_part(axes, np.array(rows) + aside, of_part, ends, index)
         axes.plot([], [], MARKERS[index], color=COLOURS[index], label=part)
-    hollow: Any = {"markerfacecolor": "none", "markersize": 8, "color": files.GREY}
+    hollow: files.Style = {
+        "markerfacecolor": "none",
+        "markersize": 8,
+        "color": files.GREY,
+    }
     if (values == 0).any():
         axes.plot([], [], "o", label="at the left end: 0", **hollow)
     if not np.isfinite(values).all():
@@ -204,13 +208,15 @@ def gradient_norms(
 
 
 def _norm_limits(axes: Axes, values: np.ndarray) -> tuple[float, float]:
-    """Sets the limits for norms (n,); returns where those that are 0 and those that are
-    not finite go, in shaded strips where there are any."""
+    """Set the limits for norms (n,); return where those unlike the others go.
+
+    Norms that are 0 and norms that are not finite get shaded strips, at either end.
+    """
     finite = values[np.isfinite(values) & (values > 0)]
     low, high = (finite.min(), finite.max()) if len(finite) else (1.0, 1.0)
     margin = max(2.0, (high / low) ** 0.05)
     left, right = low / margin, high * margin
-    style: Any = {"color": "#F1F3F4", "zorder": 0}
+    style: files.Style = {"color": "#F1F3F4", "zorder": 0}
     if (values == 0).any():
         axes.axvspan(left / margin**2, left, **style)
         left /= margin**2
@@ -228,8 +234,8 @@ def _draw_part(
     ends: tuple[float, float],
     index: int,
 ) -> None:
-    """One part's norms (rows,); hollow at the ends where they are 0 or not finite."""
-    style: Any = {"marker": MARKERS[index], "linestyle": "", "markersize": 8}
+    """Draw a part's norms (rows,), hollow at the ends where 0 or not finite."""
+    style: files.Style = {"marker": MARKERS[index], "linestyle": "", "markersize": 8}
     colour = COLOURS[index]
     usual = np.isfinite(values) & (values > 0)
     axes.plot(values[usual], rows[usual], color=colour, alpha=0.85, **style)

@@ -2,8 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.ticker import PercentFormatter
@@ -15,11 +14,11 @@ KEYS = ("batch_size", "share", "ratio", "ideal")
 
 @files.styled
 def routing_cost(
-    points: Sequence[Mapping[str, Any]],
+    points: Sequence[files.Point],
     path: str | os.PathLike[str],
     machine: str = "",
 ) -> pathlib.Path:
-    """Draws time relative to the big network on every patch, a line per batch size.
+    """Draw time relative to the big network on every patch, a line per batch size.
 
     Args:
       points: {"batch_size", "share", "ratio", "ideal"}: the share of patches selected,
@@ -38,7 +37,7 @@ def routing_cost(
             raise ValueError(f"a point needs {', '.join(KEYS)}, got {dict(point)}")
     figure, grid = files.new_figure(6.6, 4.6)
     axes = grid[0, 0]
-    style: Any = {"color": files.GREY, "linewidth": 1.3}
+    style: files.Style = {"color": files.GREY, "linewidth": 1.3}
     axes.axhline(1, linestyle=":", label="big network on every patch", **style)
     batch_sizes = sorted({point["batch_size"] for point in points})
     for index, batch_size in enumerate(batch_sizes):
@@ -54,7 +53,7 @@ def routing_cost(
     axes.plot(*_line(points, "ideal"), linestyle="--", label="by FLOPs alone", **style)
     axes.set_title("Routed patches: time by share selected", pad=22 if machine else 8)
     if machine:
-        place: Any = {"ha": "center", "transform": axes.transAxes}
+        place: files.Style = {"ha": "center", "transform": axes.transAxes}
         axes.text(0.5, 1.02, machine, color=files.GREY, fontsize=9.5, **place)
     axes.set(xlabel="share of patches to the big network")
     axes.set_ylabel("time / big network on every patch")
@@ -65,6 +64,6 @@ def routing_cost(
     return files.save(figure, path)
 
 
-def _line(points: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
-    """(2, points) of shares in order and the values at them."""
+def _line(points: Sequence[files.Point], key: str) -> np.ndarray:
+    """Return shares in order and the values at them, (2, points)."""
     return np.array(sorted((point["share"], point[key]) for point in points)).T

@@ -3,7 +3,6 @@
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,11 +27,11 @@ Curves = Mapping[str, np.ndarray]  # (points, 2) of step and value, by key
 
 @files.styled
 def routing_curves(
-    history: Sequence[Mapping[str, Any]],
+    history: Sequence[files.Point],
     path: str | os.PathLike[str],
     target: float | None = None,
 ) -> pathlib.Path:
-    """Draws how many patches are routed, by which threshold, and how well, over steps.
+    """Draw how many patches are routed, by which threshold, and how well.
 
     Args:
       history: rows of metrics.jsonl in any order. Each has "step" and any of
@@ -108,7 +107,7 @@ def _threshold(axes: Axes, curves: Curves) -> None:
             middle = smooth(mean[in_mean, 1], width)
             reach = smooth(spread[in_spread, 1], width)
             low, high = middle - reach, middle + reach
-            style: Any = {"color": SCORES, "alpha": 0.15, "linewidth": 0}
+            style: files.Style = {"color": SCORES, "alpha": 0.15, "linewidth": 0}
             axes.fill_between(steps, low, high, label="± standard deviation", **style)
     threshold = curves["train/threshold"]
     if len(threshold):  # a setting, not a noisy measurement: as it is
@@ -136,7 +135,7 @@ def _recall(axes: Axes, curves: Curves) -> None:
 
 
 def _share_axis(axes: Axes) -> None:
-    """Percent from 0, with room for a line that lies on it."""
+    """Scale in percent from 0, with room for a line that lies on it."""
     top = max(axes.dataLim.y1 * 1.08, LEAST_TOP)
     axes.set_ylim(-0.02 * top, top)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
