@@ -10,6 +10,7 @@ import numpy as np
 
 from tokenjax import data, models
 from tokenjax.data.dataset import make_dataset
+from tokenjax.models.argument_types import Channels, Classes, Side
 from tokenjax.models.routing import Routed, Router, register_router
 from tokenjax.ops.straight_through import straight_through
 
@@ -17,9 +18,9 @@ from tokenjax.ops.straight_through import straight_through
 class MyModel(nn.Module):
     """The mean over patches of what a small network makes of each."""
 
-    num_classes: int = 4
-    img_size: int = 16
-    in_channels: int = 1
+    num_classes: Classes = 4  # these three follow from the data
+    img_size: Side = 16
+    in_channels: Channels = 1
     patch_size: int = 8
     embed_dim: int = 32
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from tokenjax import commands, plugins
+from tokenjax import command_files, plugins
 
 OWN = ("--help", "-help", "-h", "-?", "--helpshort")
 ALL = "--helpfull"
@@ -20,7 +20,7 @@ def is_asked_for(argv: Sequence[str]) -> bool:
     return any(argument in (*OWN, ALL) for argument in given)
 
 
-def describe(command: commands.Command, argv: Sequence[str]) -> str:
+def describe(command: command_files.Command, argv: Sequence[str]) -> str:
     """Return the command's examples and its own flags; with --helpfull all others."""
     values = flags.FlagValues()
     command.define_flags(argv, values)

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from absl import flags, logging
 from ml_collections import config_flags
 
-from tokenjax import allocator, command_help, commands, disk_errors, plugins
+from tokenjax import allocator, command_files, command_help, disk_errors, plugins
 from tokenjax.config_files import BadConfigError, ConfigFileParser, list_keys
 from tokenjax.errors import UserError
 from tokenjax.plain_values import check_plain
@@ -28,7 +28,7 @@ def run(name: str, argv: Sequence[str] | None = None) -> None:
     """Run the command of that name in this process, which it makes its own.
 
     Args:
-      name: one of `commands.names()`.
+      name: one of `command_files.names()`.
       argv: the program and the command's flags; this process's own if None.
 
     Raises: SystemExit with status 2 after a user's mistake, or with the command's own.
@@ -37,8 +37,10 @@ def run(name: str, argv: Sequence[str] | None = None) -> None:
     # Before TensorFlow or jax start. Their notes on oneDNN and absent TPUs help nobody.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    command = command_files.load(name)
     if not command_help.is_asked_for(arguments):
-        allocator.start_again()
+        if command_files.computes(command):
+            allocator.start_again()
         logging.use_absl_handler()
         logging.get_absl_handler().addFilter(_QUIET)
         if flags.FLAGS["verbosity"].using_default_value:
@@ -46,10 +48,10 @@ def run(name: str, argv: Sequence[str] | None = None) -> None:
         sys.unraisablehook = _without_closed_loops
         with contextlib.suppress(Exception):  # a notebook's stderr is no file
             faulthandler.enable()
-    run_here(commands.load(name), arguments)
+    run_here(command, arguments)
 
 
-def run_here(command: commands.Command, argv: Sequence[str]) -> None:
+def run_here(command: command_files.Command, argv: Sequence[str]) -> None:
     """Run a command and leave this process's settings as they are.
 
     Raises: SystemExit, see `run`.
@@ -61,7 +63,7 @@ def run_here(command: commands.Command, argv: Sequence[str]) -> None:
 
 
 def execute(
-    command: commands.Command, argv: Sequence[str], values: flags.FlagValues
+    command: command_files.Command, argv: Sequence[str], values: flags.FlagValues
 ) -> None:
     """Parse the flags into `values`, which holds none yet, and do the command.
 
@@ -161,7 +163,7 @@ _QUIET = _Quiet()
 
 
 def _without_closed_loops(unraisable: Any) -> None:
-    """Prints what no caller can catch, but for the echo of a save that failed.
+    """Print what no caller can catch, but for the echo of a save that failed.
 
     tensorstore's threads call back into an event loop that Orbax has closed when it
     raised the failure itself.
@@ -177,6 +179,9 @@ def _guard(main: Callable[[list[str]], None], argv: list[str]) -> None:
             main(argv)
     except UserError as error:
         fail(str(error))
+    except BrokenPipeError:  # as in `tokenjax settings | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except Exception as error:  # numpy's and the device's have no class in common
         if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(
             error
@@ -189,13 +194,13 @@ def _guard(main: Callable[[list[str]], None], argv: list[str]) -> None:
 
 
 def fail(message: str) -> NoReturn:
-    """One line on stderr, exit status 2."""
+    """Print one line on stderr, and exit with status 2."""
     print(f"error: {message}", file=sys.stderr, flush=True)
     sys.exit(2)
 
 
 def parse(values: flags.FlagValues, argv: list[str]) -> list[str]:
-    """Sets the flags, reads the configuration that they name, and checks its values.
+    """Set the flags, read the configuration that they name, and check its values.
 
     Returns: what is left of argv.
 

@@ -3,7 +3,8 @@
     tokenjax settings                                        # the defaults
     tokenjax settings --config configs/vdpa.py:paper         # a configuration's
     tokenjax settings --config configs/vdpa.py --config.model.name=vit
-    tokenjax settings --match learning_rate                  # some, types in full
+    tokenjax settings --match learning_rate                  # some
+    tokenjax settings --match model.name                     # one: its type in full
     tokenjax settings --match model. --config configs/routing.py
     tokenjax settings --config configs/vdpa.py --changed     # what differs alone
 
@@ -20,7 +21,8 @@ from absl import flags
 from tokenjax import command_line
 from tokenjax.errors import UserError
 
-LONGEST_TYPE = 40  # characters of a table's cell; --match shows all
+COMPUTES = False  # nothing that huge pages would speed up
+LONGEST_TYPE = 40  # characters of a table's cell; one setting alone is shown whole
 
 
 def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
@@ -40,15 +42,16 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
     from tokenjax.configuration import Row, list_settings
 
     del argv
-    matched = values.match
-    rows = [row for row in list_settings(values.config) if matched in row.key]
+    rows = [row for row in list_settings(values.config) if values.match in row.key]
     if values.changed:
         rows = [row for row in rows if row.is_changed]
     if not rows:
-        raise UserError(f"no setting has {matched!r} in its key, or none is changed")
+        raise UserError(
+            f"no setting has {values.match!r} in its key, or none is changed"
+        )
 
     def shorten(row: Row) -> str:
-        whole = bool(matched) or len(row.type) <= LONGEST_TYPE
+        whole = len(rows) == 1 or len(row.type) <= LONGEST_TYPE
         return row.type if whole else f"{row.type[: LONGEST_TYPE - 3]}..."
 
     columns: tuple[tables.Column[Row], ...] = (

@@ -93,7 +93,7 @@ class Checkpoints:
             os.close(self._handle)
             if self._manager is not None:
                 # After a failure, which was told, Orbax's threads tell theirs.
-                echoes = [Exception] * self._failed
+                echoes = (Exception,) if self._failed else ()
                 with contextlib.suppress(*echoes):
                     self._manager.wait_until_finished()
                 with contextlib.suppress(*echoes):

@@ -1,0 +1,42 @@
+"""The commands by name: each is a file in `tokenjax.commands`, which says how."""
+
+import importlib
+import pathlib
+import pkgutil
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+from absl import flags
+
+PACKAGE = "tokenjax.commands"
+FOLDER = pathlib.Path(__file__).parent / "commands"
+
+
+class Command(Protocol):
+    """What a file of this folder holds."""
+
+    __doc__: str | None
+
+    def define_flags(self, argv: Sequence[str], values: flags.FlagValues) -> None:
+        """Define the command's own flags."""
+
+    def main(self, argv: Sequence[str], values: flags.FlagValues) -> None:
+        """Do what the parsed flags ask for.
+
+        Raises: UserError for whatever a user can mend.
+        """
+
+
+def computes(command: Command) -> bool:
+    """Return whether a command does more than list: its `COMPUTES`, True if not said."""
+    return bool(getattr(command, "COMPUTES", True))
+
+
+def names() -> list[str]:
+    """Return every command's name, sorted."""
+    return sorted(module.name for module in pkgutil.iter_modules([str(FOLDER)]))
+
+
+def load(name: str) -> Command:
+    """Import the command of that name, which must be one of `names()`."""
+    return cast(Command, importlib.import_module(f"{PACKAGE}.{name}"))
