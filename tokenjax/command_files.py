@@ -28,7 +28,7 @@ class Command(Protocol):
 
 
 def computes(command: Command) -> bool:
-    """Return whether a command does more than list: its `COMPUTES`, True if not said."""
+    """Return what a command says of itself by `COMPUTES`, or else True."""
     return bool(getattr(command, "COMPUTES", True))
 
 

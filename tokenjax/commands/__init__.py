@@ -6,7 +6,7 @@ examples. Its functions do the rest, and import what is heavy when they are call
     def define_flags(argv, values): ...   # the command's own flags, into `values`
     def main(argv, values): ...           # does it; raises UserError
 
-A command that computes nothing says `COMPUTES = False`: its process is then left with the
+A command that computes nothing says `COMPUTES = False`: its process then keeps the
 allocator as it is. `argv` is the command line as it was given, the program first.
 """
 
