@@ -106,11 +106,10 @@ def define_config(
         flags.mark_flag_as_required("config", values)
 
 
-def define_workdir(
-    values: flags.FlagValues, default: str = "runs/<config name>-<variant>"
-) -> None:
+def define_workdir(values: flags.FlagValues) -> None:
     """Define --workdir; the default is the command's to find."""
-    flags.DEFINE_string("workdir", "", f"default: {default}", flag_values=values)
+    meaning = "default: runs/<config name>-<variant>"
+    flags.DEFINE_string("workdir", "", meaning, flag_values=values)
 
 
 def enable_compilation_cache() -> None:

@@ -149,7 +149,7 @@ def test_the_runs_of_a_study_import_what_it_imports(monkeypatch, tmp_path, name)
     finished = run_in_process(name, *flags)
     assert finished.returncode == 0, finished.stderr
     ((_, root, jobs, only, command),) = calls
-    assert command == [sys.executable, "-m", "tokenjax", name, *map(str, flags)]
+    assert command == [sys.executable, "-m", "tokenjax", "study", *map(str, flags)]
     assert (jobs, only) == (3, "")
     assert str(root).startswith(f"runs/{config.partition(':')[0]}-")
 
