@@ -103,7 +103,11 @@ def test_values_that_fit(name, value, expected):
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("width", 0, "width must be at least 1 and at most 1048576, got 0"),
+        (
+            "width",
+            0,
+            r"width must be at least 1 and at most 1048576, got 0 \(channels of a tok",
+        ),
         ("width", 2.5, "width must be int, got 2.5"),
         ("width", True, "width must be int, got True"),
         ("width", "8", "width must be int, got '8'"),

@@ -179,15 +179,21 @@ class Argument:
             return value
         fitted = _fit(value, self.type)
         if fitted is _MISFIT:
-            raise UserError(f"{where} must be {_wanted(self.type, value)}")
+            raise self._refusal(f"{where} must be {_wanted(self.type, value)}")
         for number in _numbers(fitted):
             if isinstance(number, float) and not math.isfinite(number):
-                raise UserError(f"{where} must be finite, got {value!r}")
+                raise self._refusal(f"{where} must be finite, got {value!r}")
             if self.range is not None and not self.range.holds(number):
-                raise UserError(f"{where} must be {self.range.describe()}, got {value}")
+                bounds = self.range.describe()
+                raise self._refusal(f"{where} must be {bounds}, got {value}")
         if self.names is not None and fitted not in self.names:
-            raise UserError(f"{where} must be {_one_of(self.names.names(), value)}")
+            wanted = _one_of(self.names.names(), value)
+            raise self._refusal(f"{where} must be {wanted}")
         return fitted
+
+    def _refusal(self, sentence: str) -> UserError:
+        """Return the error, with what the argument is for."""
+        return UserError(f"{sentence} ({self.meaning})" if self.meaning else sentence)
 
 
 def describe(target: Any) -> Mapping[str, Argument]:

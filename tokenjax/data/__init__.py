@@ -133,5 +133,9 @@ def load(config: Mapping[str, Any]) -> Dataset:
         raise DatasetError(str(error)) from error
     for argument in describe(loader).values():
         if argument.default is REQUIRED and argument.name not in checked:
-            raise DatasetError(f"data source {source!r} needs {argument.name!r}")
+            name = argument.name
+            raise DatasetError(
+                f"data source {source!r} needs {name!r} ({argument.meaning}): "
+                f"--config.data.{name}={name.upper()}"
+            )
     return loader(**checked)

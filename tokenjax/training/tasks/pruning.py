@@ -53,7 +53,7 @@ class Pruning(Classification):
         if not isinstance(model, contract.Prunes) or not model.learns_to_prune():
             raise UserError(
                 'task "pruning" trains a model with pruning="learned" (dynamic_vit), '
-                f"not {settings.model}"
+                f"not {settings.model['name']} as it is configured"
             )
         self.unpruned = model.unpruned()
 
