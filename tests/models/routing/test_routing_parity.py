@@ -131,6 +131,7 @@ def test_training(assert_close, name):
     well = {
         "xla_backend_optimization_level": 3,
         "xla_llvm_disable_expensive_passes": False,
+        "xla_cpu_use_fusion_emitters": True,
     }
     step = jax.jit(jax.grad(loss, has_aux=True), compiler_options=well)
     gradients, (logits, mask, updated) = step(variables["params"])
