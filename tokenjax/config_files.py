@@ -40,7 +40,10 @@ class ConfigFileParser(flags.ArgumentParser):
         self.config = ConfigDict()
 
     def parse(self, path: str) -> ConfigDict:
-        """Raises: BadConfigError."""
+        """Read the file, complete the configuration and lock it.
+
+        Raises: BadConfigError.
+        """
         from tokenjax.configuration import complete  # jax, which has yet to start
 
         try:
@@ -57,7 +60,7 @@ class ConfigFileParser(flags.ArgumentParser):
 
 
 def load_config(path_and_variant: str) -> ConfigDict:
-    """What get_config() of "configs/vdpa.py:paper" returns.
+    """Return what get_config() of "configs/vdpa.py:paper" does.
 
     Raises: UserError.
     """

@@ -38,7 +38,7 @@ class Experiment:
 
 
 def build(config: Any, teacher: pathlib.Path | None = None) -> Experiment:
-    """Checks the configuration, joins a cluster if asked, loads data, builds the model.
+    """Check the configuration, join a cluster if asked, load data, build the model.
 
     `teacher` is where a task that takes one finds its own, needed to start a run.
 
@@ -66,7 +66,7 @@ def build(config: Any, teacher: pathlib.Path | None = None) -> Experiment:
 def make_task(
     settings: Settings, dataset: data.Dataset, teacher: pathlib.Path | None = None
 ) -> Task:
-    """The task of a configuration, with its model.
+    """Make the task of a configuration, with its model.
 
     Raises: UserError.
     """
@@ -80,7 +80,7 @@ def headline(config: Any, summary: Summary) -> list[str]:
 
 
 def train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
-    """Trains what a configuration describes, from where its workdir stands.
+    """Train what a configuration describes, from where its workdir stands.
 
     A pruning run without a teacher first trains one, in workdir/teacher.
 
@@ -175,7 +175,7 @@ def _find_in_data(what: str, info: data.DatasetInfo, name: str) -> Any:
 def evaluate(
     config: Any, source: pathlib.Path, split_name: str, output: pathlib.Path
 ) -> dict[str, Any]:
-    """Evaluates a run's workdir or a converted checkpoint on one split.
+    """Evaluate a run's workdir or a converted checkpoint on one split.
 
     Writes evaluation.json and figures below `output`.
 

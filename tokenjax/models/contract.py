@@ -48,10 +48,10 @@ class Model(Protocol):
     """A flax.linen module that can be initialised and trained."""
 
     def init(self, rngs: jax.Array, *inputs: Any, **arguments: Any) -> VariableDict:
-        """Flax's own."""
+        """Make the variables, as Flax does."""
 
     def apply(self, variables: VariableDict, *inputs: Any, **arguments: Any) -> Any:
-        """Flax's own."""
+        """Compute the outputs, as Flax does."""
 
     def example_inputs(self, batch_size: int) -> tuple[Any, ...]:
         """Return zeros of the shapes that `__call__` takes."""

@@ -95,23 +95,23 @@ class DynamicViT(Transformer):
         ]
 
     def parameter_groups(self) -> contract.Groups:
-        """See `contract.Model`."""
+        """Return the groups of its parameters, as `contract.Model` says."""
         groups = dict(super().parameter_groups())
         if self.predictor == "linear" or self.steps():
             groups[contract.PREDICTORS] = ("predictors_*/**",)
         return groups
 
     def learns_to_prune(self) -> bool:
-        """See `contract.Prunes`."""
+        """Return whether its predictors learn; see `contract.Prunes`."""
         return self.pruning != "inference"
 
     def unpruned_arguments(self) -> dict[str, object]:
-        """See `contract.Prunes`."""
+        """Return what makes it the unpruned network; see `contract.Prunes`."""
         return {"pruning": "none"}
 
     @nn.nowrap
     def unpruned(self) -> contract.Model:
-        """See `contract.Prunes`."""
+        """Return the same network, which keeps every token."""
         return self.clone(pruning="none")
 
     def patches_left_out(self) -> float:

@@ -234,12 +234,12 @@ class VDPA(CheckedModule):
         return (jnp.zeros(shape, jnp.float32),)
 
     def parameter_groups(self) -> contract.Groups:
-        """See `contract.Model`."""
+        """Return the groups of its parameters, as `contract.Model` says."""
         return {contract.HEAD: ("head/**",)}
 
     @nn.nowrap
     def with_attention(self) -> contract.Model:
-        """See `contract.Drawable`."""
+        """Return the network with what figures show in `aux`."""
         return self.clone(return_attention=True)
 
     @nn.compact

@@ -28,7 +28,7 @@ def with_variables(
 
 
 def check_variables(expected: optax.Params, given: optax.Params) -> None:
-    """Raises: CheckpointError unless both trees have the same paths and shapes."""
+    """Raise CheckpointError unless both trees have the same paths and shapes."""
     wanted = flax.traverse_util.flatten_dict(expected, sep="/")
     found = flax.traverse_util.flatten_dict(given, sep="/")
     problems = [f"missing: {path}" for path in sorted(wanted.keys() - found.keys())]

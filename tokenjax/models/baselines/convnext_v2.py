@@ -166,7 +166,7 @@ class ConvNeXtV2(CheckedModule):
         return self.patch_size * _STEP ** (len(self.dims) - 1)
 
     def parameter_groups(self) -> contract.Groups:
-        """See `contract.Model`."""
+        """Return the groups of its parameters, as `contract.Model` says."""
         return {contract.HEAD: ("head/**",)}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:

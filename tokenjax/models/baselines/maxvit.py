@@ -114,7 +114,7 @@ class MaxViT(CheckedModule):
         return sentences
 
     def parameter_groups(self) -> contract.Groups:
-        """See `contract.Model`."""
+        """Return the groups of its parameters, as `contract.Model` says."""
         return {contract.HEAD: ("head/**",)}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:

@@ -154,7 +154,7 @@ class ResNet(CheckedModule):
         ]
 
     def parameter_groups(self) -> contract.Groups:
-        """See `contract.Model`."""
+        """Return the groups of its parameters, as `contract.Model` says."""
         return {contract.HEAD: ("fc/**",)}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array]:

@@ -107,7 +107,7 @@ class ImageNetViT(CheckedModule):
         )
 
     def parameter_groups(self) -> contract.Groups:
-        """See `contract.Model`."""
+        """Return the groups of its parameters, as `contract.Model` says."""
         return {contract.HEAD: ("head/**",)}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:

@@ -132,7 +132,7 @@ class VMamba(CheckedModule):
         return tuple(self.dims)
 
     def parameter_groups(self) -> contract.Groups:
-        """See `contract.Model`."""
+        """Return the groups of its parameters, as `contract.Model` says."""
         return {contract.HEAD: ("head/**",)}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array]:

@@ -127,7 +127,7 @@ class CameraViT(CheckedModule):
         return rows if rows > 1 else 0
 
     def parameter_groups(self) -> contract.Groups:
-        """See `contract.Model`."""
+        """Return the groups of its parameters, as `contract.Model` says."""
         return {contract.CAMERAS: ("sie_embed",)} if self.embedding_rows else {}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:

@@ -75,7 +75,7 @@ class ClipVisionTransformer(CheckedModule):
         return self.output_dim
 
     def parameter_groups(self) -> contract.Groups:
-        """See `contract.Model`."""
+        """Return the groups of its parameters, as `contract.Model` says."""
         return {}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array]:

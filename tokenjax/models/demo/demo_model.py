@@ -158,7 +158,7 @@ class DeMo(CheckedModule):
         return patch_grid.grid_of(self.image_size, side, self.stride_size)
 
     def parameter_groups(self) -> contract.Groups:
-        """See `contract.Model`."""
+        """Return the groups of its parameters, as `contract.Model` says."""
         groups: dict[str, tuple[str, ...]] = {
             contract.BACKBONE: ("backbone/**",),
             contract.HEAD: ("classifier_*/**",),
@@ -232,11 +232,11 @@ class DeMo(CheckedModule):
         return {name: (scores[name], features[name]) for name in names}
 
     def selects_tokens(self) -> bool:
-        """See `contract.SelectsTokens`."""
+        """Return whether this one selects; see `contract.SelectsTokens`."""
         return self.fusion == "sdtps"
 
     def selection(self, outputs: Mapping[str, Any]) -> dict[str, contract.ByModality]:
-        """See `contract.SelectsTokens`."""
+        """Return what was selected, as `contract.SelectsTokens` says."""
         aux = outputs["aux"]
         weights = {
             name: token_selection.scatter_tokens(

@@ -70,12 +70,12 @@ class AttentionRouting(RoutingArguments):
     """
 
     def parameter_groups(self) -> contract.Groups:
-        """See `contract.Model`."""
+        """Return the groups of its parameters, as `contract.Model` says."""
         return {contract.HEAD: ("task_head/classifier/**",)}
 
     @nn.nowrap
     def with_attention(self) -> contract.Model:
-        """See `contract.Drawable`."""
+        """Return the network with what figures show in `aux`."""
         return self
 
     @nn.compact

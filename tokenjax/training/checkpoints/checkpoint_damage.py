@@ -70,7 +70,7 @@ def set_unlistable_aside(files: CheckpointFiles) -> None:
 
 
 def check(files: CheckpointFiles, step: int) -> None:
-    """Raises: CheckpointError if it is damaged, which tells those that are not."""
+    """Raise CheckpointError if it is damaged, which tells those that are not."""
     try:
         checked = files.check(step)
     except DamagedCheckpointError as error:
