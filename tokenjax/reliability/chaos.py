@@ -25,10 +25,11 @@ import numpy as np
 import tqdm
 from absl import flags
 
-from tokenjax import storage
+from tokenjax import storage, tables
 from tokenjax.errors import UserError
 from tokenjax.reliability import kills
 from tokenjax.reliability.processes import RunningProcesses
+from tokenjax.tables import Column
 
 COMPARED = ("train/loss", "train/gradient_norm")
 
@@ -149,27 +150,33 @@ def run(plan: Plan, root: pathlib.Path) -> dict[str, Any]:
     return report
 
 
+def _statuses(row: dict[str, Any]) -> str:
+    ended = ", ".join(map(str, row["statuses"]))
+    return ended + " (a survivor was ended)" * (row["ended_by"] == "launcher")
+
+
+COLUMNS: tuple[Column[dict[str, Any]], ...] = (
+    Column("kill", lambda row: row["number"], "d"),
+    Column("kind", lambda row: row["kind"]),
+    Column("moment", lambda row: row["moment"]),
+    Column("step", lambda row: row["logged"], "d"),
+    Column("while saving", lambda row: _yes(row["during_save"])),
+    Column("exit", _statuses),
+    Column("after, s", lambda row: row["seconds"], ".1f"),
+    Column(
+        "checkpoints found", lambda row: ", ".join(map(str, row["found"])) or "none"
+    ),
+    Column("half-written left", lambda row: _yes(row["leftover"])),
+    Column("survived", lambda row: _yes(row["survived"])),
+)
+
+
 def table(report: dict[str, Any]) -> str:
     """Return the report as Markdown, the verdict last."""
-    lines = [
-        "| kill | kind | moment | step | while saving | exit | after, s "
-        "| checkpoints found | half-written left | survived |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in report["kills"]:
-        ended = ", ".join(map(str, row["statuses"]))
-        if row["ended_by"] == "launcher":
-            ended += " (a survivor was ended)"
-        found = ", ".join(map(str, row["found"])) or "none"
-        lines.append(
-            f"| {row['number']} | {row['kind']} | {row['moment']} | {row['logged']} "
-            f"| {_yes(row['during_save'])} | {ended} | {row['seconds']:.1f} | {found} "
-            f"| {_yes(row['leftover'])} | {_yes(row['survived'])} |"
-        )
     count = len(report["kills"])
     verdict = "bit-identical" if report["identical"] else "NOT identical"
-    lines += [
-        "",
+    lines = [
+        tables.markdown(report["kills"], COLUMNS),
         f"{report['survived']} of {count} kills survived ({report['hit']} met a run "
         f"at work); the final state is {verdict} to that of the undisturbed run.",
     ]

@@ -30,7 +30,9 @@ from typing import Any
 
 from absl import flags, logging
 
+from tokenjax import tables
 from tokenjax.errors import UserError, unknown_name
+from tokenjax.tables import Column
 
 TARGETS = ("checkpoints", "configs", "images", "state_dicts")
 CPU_SECONDS = 20.0
@@ -51,12 +53,6 @@ class Outcome:
     handled: int = 0
     refused: int = 0
     failures: dict[int, str] = dataclasses.field(default_factory=dict)
-
-    @property
-    def row(self) -> str:
-        """Line of the table."""
-        counts = f"{self.seeds:>6} {self.handled:>8} {self.refused:>8}"
-        return f"{self.target:<12} {counts} {len(self.failures):>9}"
 
 
 def run_seed(target: str, seed: int, directory: pathlib.Path) -> str:
@@ -121,6 +117,15 @@ def run_target(target: str, first: int, seeds: int, directory: pathlib.Path) -> 
     return outcome
 
 
+COLUMNS: tuple[Column[Outcome], ...] = (
+    Column("target", lambda outcome: outcome.target),
+    Column("seeds", lambda outcome: outcome.seeds, "d"),
+    Column("handled", lambda outcome: outcome.handled, "d"),
+    Column("refused", lambda outcome: outcome.refused, "d"),
+    Column("failures", lambda outcome: len(outcome.failures), "d"),
+)
+
+
 def define_flags(values: flags.FlagValues) -> None:
     """Define what is damaged, and how often."""
     options: Any = {"flag_values": values}
@@ -155,11 +160,10 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
             run_target(target, values.first, values.seeds, directory)
             for target in targets
         ]
-    print(f"{'target':<12} {'seeds':>6} {'handled':>8} {'refused':>8} {'failures':>9}")
+    print("\n".join(tables.text_lines(outcomes, COLUMNS)))
     for outcome in outcomes:
-        print(outcome.row)
         for seed, error in outcome.failures.items():
-            print(f"  seed {seed}: {error}")
+            print(f"{outcome.target}, seed {seed}: {error}")
     if values.json:
         text = json.dumps([dataclasses.asdict(o) for o in outcomes], indent=2)
         pathlib.Path(values.json).write_text(text + "\n")
