@@ -91,6 +91,7 @@ def test_nobody_else_comes(tmp_path):
         "--config.cluster.num_processes=2",
         "--config.cluster.process_id=1",
         "--config.cluster.join_seconds=2",
+        own_process=True,  # this one has begun to compute
         timeout=600,
     )
     assert finished.returncode == 2
