@@ -73,9 +73,16 @@ def start_and_signal(workdir: pathlib.Path, step: int, number: signal.Signals) -
     return process.wait(timeout=30)
 
 
-def test_three_sigkills(tmp_path, undisturbed):
+@pytest.mark.parametrize(
+    "moments",
+    [
+        pytest.param([(8, 14)], id="one"),
+        pytest.param([(1, 7), (8, 14), (15, 21)], id="three", marks=pytest.mark.long),
+    ],
+)
+def test_sigkills(tmp_path, undisturbed, moments):
     draws = random.Random(0)
-    for earliest, latest in ((1, 7), (8, 14), (15, 21)):
+    for earliest, latest in moments:
         start_and_signal(tmp_path, draws.randint(earliest, latest), signal.SIGKILL)
     finished = training_runs.train_small(tmp_path)
     assert finished.returncode == 0, finished.stderr
@@ -136,6 +143,8 @@ def test_eval_agrees_with_the_run(undisturbed, tmp_path):
     assert actual["loss"] == pytest.approx(expected["loss"], rel=1e-6)
     assert actual["confusion_matrix"] == expected["confusion_matrix"]
 
-    finished = training_runs.run("eval.py", *arguments, "--split", "validation")
+    more = ["--split", "validation", training_runs.FIGURES]
+    finished = training_runs.run("eval.py", *arguments, *more)
     assert finished.returncode == 0, finished.stderr
     assert (tmp_path / "evaluation-validation.json").exists()
+    assert (tmp_path / "figures-validation" / "confusion_matrix.png").exists()
