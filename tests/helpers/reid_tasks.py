@@ -1,14 +1,10 @@
-"""A tiny re-identification task on a tiny generated set, for tests to import."""
-
-import functools
+"""A tiny re-identification task; training/tasks/conftest.py has it as fixtures."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from tokenjax import data, experiment
-from tokenjax.data.people import synthetic_reid
 from tokenjax.training.settings import Settings
 
 SIZE = {"height": 32, "width": 16}
@@ -23,50 +19,6 @@ MODEL = {
     "drop_path": 0.0,
     "sdtps_use_gumbel": True,
 }
-
-
-# Each is made once for all modules: fixtures that they import are made for each.
-@functools.cache
-def _generate(factory):
-    path = factory.mktemp("reid") / "set"
-    synthetic_reid.generate(path, 8, images_per_camera=2, cameras=3, **SIZE)
-    return path
-
-
-@functools.cache
-def _load(directory):
-    return load(directory)
-
-
-@functools.cache
-def _make(dataset):
-    return make(dataset)
-
-
-@functools.cache
-def _initialise(task):
-    return jax.jit(task.init)(jax.random.key(0))
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    """Eight people by three cameras, twice each; four of the people to train on."""
-    return _generate(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def dataset(directory):
-    return _load(directory)
-
-
-@pytest.fixture(scope="module")
-def task(dataset):
-    return _make(dataset)
-
-
-@pytest.fixture(scope="module")
-def variables(task):
-    return _initialise(task)
 
 
 def load(directory, **more):

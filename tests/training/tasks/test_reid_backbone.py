@@ -3,13 +3,11 @@
 import jax
 import numpy as np
 import pytest
-from helpers.reid_tasks import dataset, directory, make, task
+from helpers.reid_tasks import make
 
 from tokenjax import convert, models, storage
 from tokenjax.errors import CheckpointError
 from tokenjax.training.state import make_init
-
-__all__ = ["dataset", "directory", "task"]  # fixtures
 
 DEVICE = jax.sharding.SingleDeviceSharding(jax.devices()[0])
 CLIP = {

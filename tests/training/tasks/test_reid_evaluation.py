@@ -7,15 +7,13 @@ import json
 import jax
 import numpy as np
 import pytest
-from helpers.reid_tasks import dataset, directory, make, rows, task, variables
+from helpers.reid_tasks import make, rows
 
 from tokenjax import evaluation
 from tokenjax.errors import UserError
 from tokenjax.training import evaluate
 from tokenjax.training.distribution import devices
 from tokenjax.training.tasks import reid_figures
-
-__all__ = ["dataset", "directory", "task", "variables"]  # fixtures
 
 CONDITIONS = {
     "missing_rgb": [0],

@@ -6,15 +6,13 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from helpers.reid_tasks import dataset, directory, load, make, rows, task, variables
+from helpers.reid_tasks import load, make, rows
 
 from tokenjax import data, experiment
 from tokenjax.errors import DatasetError, UserError
 from tokenjax.training.settings import Settings
 from tokenjax.training.state import TrainState, make_init, make_train_step
 from tokenjax.training.tasks import reid_losses
-
-__all__ = ["dataset", "directory", "task", "variables"]  # fixtures
 
 UNCHANGED = {"flip": 0.0, "crop_padding": 0, "random_erasing": 0.0}
 SURE = {"sdtps_use_gumbel": False}
