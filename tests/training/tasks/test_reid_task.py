@@ -201,7 +201,7 @@ def test_augmented_examples_show_all_modalities(task, dataset):
 def test_what_does_not_fit_is_refused(dataset):
     digits = data.load({"source": "digits"})
     with pytest.raises(UserError, match='task "reid" needs a re-identification set'):
-        make(digits, model={"image_size": (32, 16)})
+        make(digits, model={"image_size": (32, 32)})
     square = {"image_size": (16, 16)}
     with pytest.raises(UserError, match=r"model\.image_size is .* but rgbnt201 has"):
         make(dataset, model=square)
