@@ -23,6 +23,8 @@ from tokenjax.config_files import BadConfigError, ConfigFileParser, list_keys
 from tokenjax.errors import UserError
 from tokenjax.plain_values import check_plain
 
+NAMES = {"model": "name", "data": "source"}  # the key that says whose section it is
+
 
 def run(name: str, argv: Sequence[str] | None = None) -> None:
     """Run the command of that name in this process, which it makes its own.
@@ -259,13 +261,17 @@ def _unknown_key(error: Exception, given: dict[str, Any]) -> str:
         known = list_keys(config)
         if key in known:
             continue
-        last = key.rpartition(".")[2]
+        section, _, last = key.rpartition(".")
         same = [each for each in known if each.rpartition(".")[2] == last]
-        nearest = same or difflib.get_close_matches(key, known, n=1, cutoff=0.7)
-        hint = f", did you mean {nearest[0]!r}?" if nearest else ""
+        nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
+        if same and not section:
+            nearest = same
+        hint = f", did you mean {nearest[0]!r}?" if nearest else "."
+        name = f"{section}.{NAMES.get(section)}"
+        whose = f" ({name} is {config[section][NAMES[section]]!r})" * (name in known)
         return (
-            f"no configuration key {key!r}{hint} `python -m tokenjax settings` lists "
-            "them all"
+            f"no configuration key {key!r}{whose}{hint} `python -m tokenjax settings` "
+            "lists them all"
         )
     return str(error)
 

@@ -224,17 +224,23 @@ def test_a_batch_over_four_devices_is_mixed_as_on_one():
     ("config", "message"),
     [
         ({"mixups": 0.2}, "unknown augmentation 'mixups', did you mean 'mixup'"),
-        ({"mixup": -0.2}, "augmentation mixup must be a number from 0, got -0.2"),
-        ({"cutmix": -1}, "augmentation cutmix must be a number from 0, got -1"),
+        ({"mixup": -0.2}, "augmentation mixup must be at least 0, got -0.2"),
+        ({"cutmix": -1}, "augmentation cutmix must be at least 0, got -1"),
         (
             {"mixup_probability": 1.5},
-            "augmentation mixup_probability must be a number from 0 to 1, got 1.5",
+            r"augmentation mixup_probability must be within \[0, 1\], got 1.5",
         ),
-        ({"cutmix_probability": 2}, "cutmix_probability must be a number from 0 to 1"),
-        ({"random_erasing": 1.01}, "random_erasing must be a number from 0 to 1"),
-        ({"rand_augment": 1.5}, "rand_augment must be a whole number from 0"),
-        ({"rand_augment_magnitude": 31}, "must be a number from 0 to 30, got 31"),
-        ({"cutout_holes": -1}, "cutout_holes must be a whole number from 0, got -1"),
+        (
+            {"cutmix_probability": 2},
+            r"cutmix_probability must be within \[0, 1\], got 2",
+        ),
+        ({"random_erasing": 1.01}, r"random_erasing must be within \[0, 1\], got 1.01"),
+        ({"rand_augment": 1.5}, "rand_augment must be int, got 1.5"),
+        (
+            {"rand_augment_magnitude": 31},
+            "magnitude must be at least 0 and at most 30, got 31",
+        ),
+        ({"cutout_holes": -1}, "cutout_holes must be at least 0, got -1"),
     ],
 )
 def test_bad_settings_are_refused(config, message):
