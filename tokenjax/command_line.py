@@ -267,8 +267,10 @@ def _unknown_key(error: Exception, given: dict[str, Any]) -> str:
         if same and not section:
             nearest = same
         hint = f", did you mean {nearest[0]!r}?" if nearest else "."
-        name = f"{section}.{NAMES.get(section)}"
-        whose = f" ({name} is {config[section][NAMES[section]]!r})" * (name in known)
+        whose = ""
+        if section in NAMES and section in known:
+            name = NAMES[section]
+            whose = f" ({section}.{name} is {config[section].get(name)!r})"
         return (
             f"no configuration key {key!r}{whose}{hint} `python -m tokenjax settings` "
             "lists them all"

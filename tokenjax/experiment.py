@@ -163,12 +163,15 @@ def _find_in_data(what: str, info: data.DatasetInfo, name: str) -> Any:
         raise UserError(f"{name} takes square images; {info.name} has {height}x{width}")
     found: dict[str, Any] = {
         "side": height,
-        "size": (height, width),
         "channels": channels,
         "classes": info.num_classes,
     }
     if isinstance(info, data.ReidInfo):
-        found |= {"cameras": info.num_cameras, "modalities": info.modalities}
+        found |= {
+            "size": (height, width),
+            "cameras": info.num_cameras,
+            "modalities": info.modalities,
+        }
     return found.get(what)
 
 

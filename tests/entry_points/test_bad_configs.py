@@ -105,7 +105,10 @@ def test_a_file_that_has_changed_is_read_anew(write):
         ("seed=100000000000000000000", r"seed must be within 2\^53 of 0, got 1e\+20"),
         ("optimizer.lr=3", "no configuration key 'optimizer.lr'"),
         ("learning_rate=3", "did you mean 'optimizer.learning_rate'"),
-        ("model.embed_dmi=3", "'model.embed_dmi', did you mean 'model.embed_dim'"),
+        (
+            "model.embed_dmi=3",
+            r"'model.embed_dmi' \(model.name is 'vdpa'\), did you mean '.*embed_dim'",
+        ),
         ("data.num_thread=3", "no configuration key 'data.num_thread'"),
         ("model.name=vdpq", "model.name: unknown model 'vdpq', did you mean 'vdpa'"),
         ("data.source=digit", "unknown data source 'digit', did you mean 'digits'"),
