@@ -63,6 +63,7 @@ def test_bad_studies():
         plan.plan(broken)
 
 
+@pytest.mark.long  # an ablation goes the same way: test_routing_runs.py
 def test_a_study_from_end_to_end(tmp_path):
     config, root = tmp_path / "small.py", tmp_path / "root"
     config.write_text(SMALL_STUDY)
