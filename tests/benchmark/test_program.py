@@ -12,7 +12,9 @@ TIMING = benchmark.Timing(warmup=1, repeats=5)
 NAMES = {"vdpa": SMALL["vdpa"], "dynamic_vit": SMALL["dynamic_vit"], "demo": DEMO}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", ["vdpa", "demo", pytest.param("dynamic_vit", marks=pytest.mark.long)]
+)
 def test_a_training_step_moves_everything(name):
     model = models.create(name, **NAMES[name])
     made = program.training(model, 2)
@@ -52,6 +54,7 @@ def test_memory_that_is_free():
     assert free is None or 2**20 < free < 2**50
 
 
+@pytest.mark.long  # a real size, traced
 def test_flops_of_a_peer_are_those_published():
     """Of each image, GMACs; the counting rule is papers' own."""
     published = {

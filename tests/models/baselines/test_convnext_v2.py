@@ -60,6 +60,7 @@ def test_a_dead_channel_has_finite_gradients():
     assert np.isfinite(gradient(0 * maps)).all()
 
 
+@pytest.mark.long  # a real size, traced
 def test_the_published_size():
     model = models.create("convnextv2_tiny")
     assert backbone_checks.number_of_parameters(model) == 28_635_496

@@ -113,6 +113,7 @@ def test_other_images_than_the_window_was_made_for(small):
             apply(jnp.zeros(wrong))
 
 
+@pytest.mark.long  # a real size, traced
 @pytest.mark.parametrize(("size", "expected"), [(224, 30_916_528), (512, 31_049_584)])
 def test_published_sizes(size, expected):
     model = models.create("maxvit_tiny", img_size=size)

@@ -97,6 +97,7 @@ def test_training_moves_the_averages_and_gives_finite_gradients(small):
     assert np.abs(again["conv1"]["kernel"] - found["conv1"]["kernel"]).max() > 0
 
 
+@pytest.mark.long  # a real size, traced
 @pytest.mark.parametrize(
     ("layers", "expected"),
     [((3, 4, 6, 3), 25_557_032), ((3, 4, 23, 3), 44_549_160)],  # ResNet-50 and -101

@@ -73,6 +73,7 @@ def test_training_draws_and_its_gradients_are_finite():
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
 
+@pytest.mark.long  # a real size, traced
 def test_the_published_size():
     """VMamba-T[s1l8]: 30.25 million parameters; images need not be of `img_size`."""
     model = models.create("vmamba_tiny")
