@@ -75,7 +75,9 @@ def test_names(document):
 @pytest.mark.parametrize("document", PRESENT)
 def test_imports(document):
     for line in documents.imports(documents.read(document)):
-        exec(line, {})
+        names = {}
+        exec(line, names)
+        assert set(names) > {"__builtins__"}, line
 
 
 def test_programs(registries):
