@@ -122,9 +122,13 @@ class _Mark:
 
 
 FREE = _Mark("FREE")  # a resumed run may have another value
+# Weights mean the same whatever it is: what acts in training alone, a precision.
+NOT_OF_WEIGHTS = _Mark("NOT_OF_WEIGHTS")
 FLOATING = _Mark("FLOATING")  # the name of a floating type, or the type
 
-DType = Annotated[Any, FLOATING, "of the arithmetic: float32, bfloat16, float16"]
+DType = Annotated[
+    Any, FLOATING, NOT_OF_WEIGHTS, "of the arithmetic: float32, bfloat16, float16"
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +145,7 @@ class Argument:
       free: whether a resumed run may have another value.
       from_data: see `FromData`; "" if it does not follow from the data.
       floating: whether it is the type of an array's numbers.
+      of_weights: whether weights mean something else with another value.
     """
 
     name: str
@@ -152,6 +157,7 @@ class Argument:
     free: bool = False
     from_data: str = ""
     floating: bool = False
+    of_weights: bool = True
 
     @property
     def is_section(self) -> bool:
@@ -275,6 +281,8 @@ def _argument(name: str, hint: Any, default: Any) -> Argument:
             found["from_data"] = mark.what
         elif mark is FREE:
             found["free"] = True
+        elif mark is NOT_OF_WEIGHTS:
+            found["of_weights"] = False
         elif mark is FLOATING:
             found["floating"] = True
     return Argument(name, hint, default, **found)

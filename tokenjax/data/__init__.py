@@ -1,11 +1,13 @@
 """Datasets by name, deterministic batches, and augmentation on the device.
 
 `load(config)` reads `source` and that source's own arguments from a mapping (an
-ml_collections ConfigDict will do). Importing this package imports no TensorFlow, no
+ml_collections ConfigDict will do). Every source takes `mean` and `std` besides, which
+stand for those it would measure. Importing this package imports no TensorFlow, no
 TFDS and no scikit-learn: a source imports what it needs when it is asked for.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tokenjax.arguments import REQUIRED, Argument, check_all, describe
@@ -20,6 +22,7 @@ from tokenjax.data.batches import (
     prefetch,
     train_batches,
 )
+from tokenjax.data.classes import match_classes
 from tokenjax.data.dataset import (
     ArraySplit,
     Dataset,
@@ -27,12 +30,15 @@ from tokenjax.data.dataset import (
     LazySplit,
     Split,
     Subset,
+    digest,
+    example_names,
 )
 from tokenjax.data.imbalance import (
     class_counts,
     imbalanced_indices,
     make_imbalanced,
 )
+from tokenjax.data.preprocessing import Mean, Reading, Std, given_statistics
 from tokenjax.data.reid_dataset import ReidInfo, ReidSplit
 from tokenjax.data.samplers import (
     identity_epoch,
@@ -51,6 +57,7 @@ __all__ = [
     "DatasetInfo",
     "LazySplit",
     "Mixed",
+    "Reading",
     "ReidInfo",
     "ReidSplit",
     "Rows",
@@ -60,13 +67,16 @@ __all__ = [
     "augment",
     "augment_modalities",
     "class_counts",
+    "digest",
     "evaluation_batches",
+    "example_names",
     "identity_batches",
     "identity_epoch",
     "identity_indices",
     "imbalanced_indices",
     "load",
     "make_imbalanced",
+    "match_classes",
     "mix",
     "names",
     "normalize",
@@ -76,6 +86,8 @@ __all__ = [
     "train_batches",
     "train_indices",
 ]
+
+STATISTICS = ("mean", "std")  # arguments of every source, see the module
 
 
 def names() -> list[str]:
@@ -88,7 +100,7 @@ def arguments(source: str) -> Mapping[str, Argument]:
 
     Raises: UserError for an unknown one.
     """
-    return describe(SOURCES[source])
+    return {**describe(_take_statistics), **describe(SOURCES[source])}
 
 
 def register_source(name: str, loader: Loader) -> None:
@@ -126,16 +138,36 @@ def load(config: Mapping[str, Any]) -> Dataset:
     try:
         loader = SOURCES[source]
         kind, prefix = f"argument of data source {source!r}", "config: data."
-        checked = check_all(given, loader, kind, prefix)
+        known = describe(loader)
+        common = {name: given.pop(name) for name in STATISTICS if name in given}
+        own = {name: value for name, value in common.items() if name in known}
+        checked = check_all(given | own, loader, kind, prefix)
+        common = check_all(common, _take_statistics, kind, prefix)
     except DatasetError:
         raise
     except UserError as error:
         raise DatasetError(str(error)) from error
-    for argument in describe(loader).values():
+    for argument in known.values():
         if argument.default is REQUIRED and argument.name not in checked:
             name = argument.name
             raise DatasetError(
                 f"data source {source!r} needs {name!r} ({argument.meaning}): "
                 f"--config.data.{name}={name.upper()}"
             )
-    return loader(**checked)
+    return _take_statistics(**common)(loader(**checked))
+
+
+def _take_statistics(
+    mean: Mean = None, std: Std = None
+) -> Callable[[Dataset], Dataset]:
+    """Return what gives a data set this mean and std, if they are given."""
+
+    def take(dataset: Dataset) -> Dataset:
+        channels = dataset.info.image_shape[-1]
+        given = given_statistics(mean, std, channels)
+        if given is None:
+            return dataset
+        info = dataclasses.replace(dataset.info, mean=given[0], std=given[1])
+        return dataclasses.replace(dataset, info=info)
+
+    return take

@@ -15,7 +15,14 @@ from typing import Protocol
 
 import numpy as np
 
+from tokenjax.data.identity import (
+    Identified,
+    Identity,
+    digest_arrays,
+    digest_names,
+)
 from tokenjax.data.partition import generator
+from tokenjax.data.preprocessing import Reading
 from tokenjax.errors import DatasetError, unknown_name
 
 STATISTICS_EXAMPLES = 10_000  # beyond this many, mean and std come from a sample
@@ -51,12 +58,14 @@ class Split(Protocol):
 class ArraySplit:
     """A split held in memory: `images` uint8 (n, h, w, c), `labels` int32 (n,).
 
-    `extras` are further arrays of n rows that `gather` returns under their names.
+    `extras` are further arrays of n rows that `gather` returns under their names;
+    `identity` says what the examples are, where they are more than their pixels.
     """
 
     images: np.ndarray
     labels: np.ndarray
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+    identity: Identity | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 4:
@@ -76,6 +85,14 @@ class ArraySplit:
         batch = {"image": self.images[indices], "label": self.labels[indices]}
         return batch | {name: array[indices] for name, array in self.extras.items()}
 
+    def example_names(self) -> Sequence[str] | None:
+        return None if self.identity is None else self.identity.names
+
+    def digest(self) -> str:
+        if self.identity is not None:
+            return digest_names(self.identity, self.labels)
+        return digest_arrays(self.images, self.labels)
+
 
 @dataclass(frozen=True, eq=False)
 class LazySplit:
@@ -89,6 +106,7 @@ class LazySplit:
     labels: np.ndarray  # (n,) int32
     image_shape: tuple[int, int, int]
     num_threads: int = 0
+    identity: Identity | None = None
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -96,6 +114,14 @@ class LazySplit:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def example_names(self) -> Sequence[str] | None:
+        return None if self.identity is None else self.identity.names
+
+    def digest(self) -> str:
+        if self.identity is not None:
+            return digest_names(self.identity, self.labels)
+        return digest_arrays(self.labels)
 
     def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         labels = self.labels[indices]
@@ -131,6 +157,17 @@ class Subset:
     def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         return self.source.gather(self.indices[indices])
 
+    def example_names(self) -> Sequence[str] | None:
+        names = example_names(self.source)
+        if names is None:
+            return None
+        return [names[int(index)] for index in self.indices]
+
+    def digest(self) -> str:
+        indices = np.asarray(self.indices, np.int64)
+        whole = np.frombuffer(bytes.fromhex(digest(self.source)), np.uint8)
+        return digest_arrays(whole, indices)
+
 
 @dataclass(frozen=True, eq=False)
 class DatasetInfo:
@@ -138,7 +175,7 @@ class DatasetInfo:
 
     `image_shape` is (height, width, channels); `counts` maps a split's name to the
     examples of each class (num_classes,); `mean` and `std` are per channel, of images
-    scaled to 0..1.
+    scaled to 0..1; `reading` says how pictures come to this size.
     """
 
     name: str
@@ -148,6 +185,7 @@ class DatasetInfo:
     counts: dict[str, np.ndarray]
     mean: Channels
     std: Channels
+    reading: Reading = field(default=Reading(), kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +213,7 @@ def make_dataset(
     test: Split,
     statistics: tuple[Channels, Channels] | None = None,
     statistics_examples: int = STATISTICS_EXAMPLES,
+    reading: Reading | None = None,
 ) -> Dataset:
     """Build a `Dataset`: count its classes, measure mean and std unless given.
 
@@ -199,8 +238,24 @@ def make_dataset(
         counts=counts,
         mean=mean,
         std=std,
+        reading=reading or Reading(),
     )
     return Dataset(train, validation, test, info)
+
+
+def example_names(split: Split) -> Sequence[str] | None:
+    """Return a name for every example of a split, None if they have none."""
+    return split.example_names() if isinstance(split, Identified) else None
+
+
+def digest(split: Split) -> str:
+    """Return what changes with any example of a split, or with their order.
+
+    Of a split of a user's own that does not tell: with its labels alone.
+    """
+    if isinstance(split, Identified):
+        return split.digest()
+    return digest_arrays(split.labels, np.array(split.image_shape))
 
 
 def channel_statistics(split: Split, max_examples: int) -> tuple[Channels, Channels]:

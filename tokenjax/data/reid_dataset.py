@@ -10,7 +10,7 @@ Labels are classes 0..num_classes - 1 in the training split, its identities in a
 order, and raw identities in evaluation splits, whose people or vehicles are others.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +19,7 @@ from typing import Protocol
 import numpy as np
 
 from tokenjax.data.dataset import DatasetInfo, thread_count
+from tokenjax.data.identity import Identity, digest_arrays, digest_names
 
 
 class Images(Protocol):
@@ -71,13 +72,15 @@ class ReidSplit:
     """One part of a re-identification set; `gather` returns what the module says.
 
     `columns` holds "camera", "scene", "present" and, in evaluation splits, "query" and
-    "gallery": arrays of n rows, as all of `labels` (n,) int32.
+    "gallery": arrays of n rows, as all of `labels` (n,) int32. `identity` names the
+    samples by their first file.
     """
 
     images: Images
     labels: np.ndarray
     image_shape: tuple[int, int, int]
     columns: Mapping[str, np.ndarray]
+    identity: Identity
 
     def __post_init__(self) -> None:
         if self.labels.dtype != np.int32 or self.labels.ndim != 1:
@@ -88,6 +91,14 @@ class ReidSplit:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def example_names(self) -> Sequence[str]:
+        return self.identity.names
+
+    def digest(self) -> str:
+        named = digest_names(self.identity, self.labels)
+        columns = [self.columns[name] for name in sorted(self.columns)]
+        return digest_arrays(np.frombuffer(named.encode(), np.uint8), *columns)
 
     def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         columns = {name: array[indices] for name, array in self.columns.items()}

@@ -11,6 +11,7 @@ leaves it as it was stored. Of an animation the first frame is taken. What is re
 stands in `image_opening`.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tokenjax.data.images.image_opening import MAX_PIXELS, open_image
+from tokenjax.data.preprocessing import Reading
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,6 +28,7 @@ Resampling = Literal["bilinear", "bicubic"]
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the file
 
 MAX_SIDE = 2**14  # of the arrays handed out
+_WHOLE = Reading()
 
 
 def to_rgb(image: "Image") -> "Image":
@@ -44,12 +47,26 @@ def to_rgb(image: "Image") -> "Image":
     return image.convert("RGB")
 
 
-def fit_square(image: "Image", size: int) -> "Image":
-    """Resize the shorter side to `size`, then cut out the centre (size, size)."""
+def fit_square(image: "Image", size: int, reading: Reading = _WHOLE) -> "Image":
+    """Resize the shorter side to `size`, then cut out the centre (size, size).
+
+    With a crop below 1 the shorter side is resized to size / crop, rounded down, and
+    what is cut off there is looked at by no pixel but the border's (as timm does).
+    """
     from PIL import Image as pillow
     from PIL import ImageOps
 
-    return ImageOps.fit(image, (size, size), pillow.Resampling.BICUBIC)  # in one pass
+    method = pillow.Resampling[reading.interpolation.upper()]
+    if reading.stretch:
+        return image.resize((size, size), method)
+    if reading.crop == 1:
+        return ImageOps.fit(image, (size, size), method)  # in one pass
+    shorter = max(math.floor(size / reading.crop), size)
+    longest = int(shorter * max(image.size) / min(image.size))
+    wide = image.width > image.height
+    image = image.resize((longest, shorter) if wide else (shorter, longest), method)
+    left, top = (round((side - size) / 2) for side in image.size)
+    return image.crop((left, top, left + size, top + size))
 
 
 def _upright(image: "Image") -> "Image":
@@ -87,13 +104,15 @@ def _read(
         return finish(to_rgb(_upright(image)))
 
 
-def read_rgb(path: Path, size: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_rgb(
+    path: Path, size: int, max_pixels: int = MAX_PIXELS, reading: Reading = _WHOLE
+) -> np.ndarray:
     """Read a file as uint8 (size, size, 3), upright; `DatasetError` if broken."""
     return _read(
         path,
-        lambda image: np.asarray(fit_square(image, size)),
+        lambda image: np.asarray(fit_square(image, size, reading)),
         max_pixels,
-        draft=2 * size,
+        draft=math.ceil(2 * size / reading.crop),
     )
 
 
@@ -133,8 +152,13 @@ def check_header(path: Path, max_pixels: int = MAX_PIXELS) -> None:
         pass
 
 
-def fit_array(image: np.ndarray, size: int, channels: int) -> np.ndarray:
-    """Fit an array (h, w, 1 or 3 or 4) to uint8 (size, size, channels of 1 or 3)."""
+def fit_array(
+    image: np.ndarray, size: int, channels: int, reading: Reading = _WHOLE
+) -> np.ndarray:
+    """Fit an array (h, w, 1 or 3 or 4) to uint8 (size, size, channels of 1 or 3).
+
+    One that has this shape is left as it is, whatever the crop.
+    """
     from PIL import Image as pillow
 
     if image.dtype == np.uint16:
@@ -143,4 +167,4 @@ def fit_array(image: np.ndarray, size: int, channels: int) -> np.ndarray:
         return image
     picture = pillow.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     picture = picture.convert("L") if channels == 1 else to_rgb(picture)
-    return np.asarray(fit_square(picture, size)).reshape(size, size, channels)
+    return np.asarray(fit_square(picture, size, reading)).reshape(size, size, channels)

@@ -20,6 +20,7 @@ import numpy as np
 
 from tokenjax.arguments import COUNT, SIZE, at_least
 from tokenjax.data.dataset import Dataset, make_dataset
+from tokenjax.data.identity import digest_arrays
 from tokenjax.data.partition import generator
 from tokenjax.data.sources.digits import CLASS_NAMES, digit_arrays, digit_parts
 from tokenjax.data.sources.source_arguments import (
@@ -55,6 +56,15 @@ class ClutteredSplit:
 
     def __len__(self) -> int:
         return len(self.draws)
+
+    def example_names(self) -> None:
+        return None
+
+    def digest(self) -> str:
+        sizes = np.array([self.canvas, self.fragments, self.fragment_size])
+        return digest_arrays(
+            self.digits, self.digit_labels, self.draws, self.noise_field, sizes
+        )
 
     def _digit(self, draws: np.ndarray) -> np.ndarray:
         return _whole(draws[:, 0], len(self.digits))  # (batch,)

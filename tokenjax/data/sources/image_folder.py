@@ -25,9 +25,18 @@ from tokenjax.data.dataset import (
     Split,
     make_dataset,
 )
+from tokenjax.data.identity import identify_files
 from tokenjax.data.images.image_files import ImageTree, abridged, run_all
 from tokenjax.data.images.image_opening import MAX_PIXELS
 from tokenjax.data.images.image_sizes import check_header, read_rgb
+from tokenjax.data.preprocessing import (
+    Crop,
+    Mean,
+    Reading,
+    Resize,
+    Std,
+    given_statistics,
+)
 from tokenjax.data.sources.class_folders import Files, find_parts
 from tokenjax.data.sources.source_arguments import (
     CacheBytes,
@@ -52,12 +61,15 @@ class _Reading:
     num_threads: int
     broken: str
     max_pixels: int
+    shape: Reading
 
     def read(self, path: Path) -> np.ndarray:
-        return read_rgb(path, self.image_size, self.max_pixels)
+        return read_rgb(path, self.image_size, self.max_pixels, self.shape)
 
 
-def _make_splits(parts: dict[str, Files], reading: _Reading) -> dict[str, Split]:
+def _make_splits(
+    root: Path, parts: dict[str, Files], reading: _Reading
+) -> dict[str, Split]:
     """Decode all if it fits in memory, else check headers and decode on demand.
 
     What is to be skipped is found by decoding everything here.
@@ -92,13 +104,14 @@ def _make_splits(parts: dict[str, Files], reading: _Reading) -> dict[str, Split]
     bounds = np.cumsum([0, *(len(part) for part in parts.values())])
     for part, (start, stop) in zip(parts, itertools.pairwise(bounds), strict=True):
         rows = np.array([i for i in range(start, stop) if i not in broken], np.int64)
+        identity = identify_files(root, [paths[row] for row in rows])
         if images is None:
             threads = reading.num_threads
-            splits[part] = LazySplit(reader(rows), labels[rows], shape, threads)
-        elif len(rows) == stop - start:
-            splits[part] = ArraySplit(images[start:stop], labels[rows])  # no copy
+            split = LazySplit(reader(rows), labels[rows], shape, threads, identity)
+            splits[part] = split
         else:
-            splits[part] = ArraySplit(images[rows], labels[rows])
+            own = images[start:stop] if len(rows) == stop - start else images[rows]
+            splits[part] = ArraySplit(own, labels[rows], identity=identity)
     return splits
 
 
@@ -115,10 +128,15 @@ def image_folder(
     ] = "refuse",
     max_pixels: MaxPixels = MAX_PIXELS,
     outside_links: OutsideLinks = False,
+    crop: Crop = None,
+    interpolation: Resize = None,
+    mean: Mean = None,
+    std: Std = None,
 ) -> Dataset:
     """Load a folder's images at (image_size, image_size, 3), a class per sub-folder.
 
-    The shorter side is resized and the centre kept, upright. The fractions are those of
+    The shorter side is resized and the centre kept, upright (of it the share `crop`,
+    if that is given). The fractions are those of
     the parts that have no folder of their own. A file that holds no whole image, or
     more than `max_pixels`, is refused, all such at once, or with broken="skip" left
     out, and said; the division is as if they were there. In a set too large for
@@ -129,7 +147,8 @@ def image_folder(
     Raises `DatasetError` for these, for files that cannot be opened, for a directory
     without classes or images, and for an empty class.
     """
-    reading = _Reading(image_size, cache_bytes, num_threads, broken, max_pixels)
+    shape = Reading(crop or 1.0, interpolation or "bicubic")
+    reading = _Reading(image_size, cache_bytes, num_threads, broken, max_pixels, shape)
     if not directory:
         raise DatasetError(
             "image_folder needs a directory: --config.data.directory=PATH"
@@ -140,7 +159,7 @@ def image_folder(
     tree = ImageTree(root, outside_links)
     fractions = (validation_fraction, test_fraction)
     class_names, parts = find_parts(tree, fractions, split_seed)
-    splits = _make_splits(parts, reading)
+    splits = _make_splits(root, parts, reading)
     _check_classes(class_names, splits)
     return make_dataset(
         root.resolve().name,
@@ -148,7 +167,9 @@ def image_folder(
         splits["train"],
         splits["validation"],
         splits["test"],
+        statistics=given_statistics(mean, std, 3),
         statistics_examples=1000,
+        reading=shape,
     )
 
 

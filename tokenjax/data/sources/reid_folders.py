@@ -23,6 +23,7 @@ from typing import Annotated
 import numpy as np
 
 from tokenjax.arguments import at_least
+from tokenjax.data import preprocessing
 from tokenjax.data.dataset import Dataset
 from tokenjax.data.images.image_opening import MAX_PIXELS
 from tokenjax.data.partition import generator
@@ -53,6 +54,7 @@ from tokenjax.data.sources.source_arguments import (
 )
 from tokenjax.errors import DatasetError
 
+EVALUATED = preprocessing.Reading(interpolation="bilinear", stretch=True)
 HALF = (0.5, 0.5, 0.5)  # mean and std of every set, for CLIP's weights too
 
 
@@ -216,6 +218,7 @@ def _load(
         modalities=reading.modalities,
         num_cameras=len(layout.cameras),
         same=layout.same,
+        reading=EVALUATED,
     )
     return Dataset(train, validation, test, info)
 

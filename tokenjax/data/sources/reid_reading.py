@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tokenjax.data.identity import Identity
 from tokenjax.data.images.image_files import run_all
 from tokenjax.data.images.image_opening import MAX_PIXELS
 from tokenjax.data.images.image_sizes import (
@@ -26,6 +27,8 @@ from tokenjax.data.reid_dataset import (
     StoredImages,
 )
 from tokenjax.data.sources.reid_layouts import MODALITIES, Sample
+
+FOLDERS = 3  # of a file's path that all layouts have for themselves, its name included
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,13 @@ class Plan:
         """List the files of a sample, each once."""
         return [path for path in dict.fromkeys(self.samples[row].files) if path]
 
+    def identity(self) -> Identity:
+        """Return the samples by their first file, as the set's own folders name it."""
+        files = [self.files(row) for row in range(len(self.samples))]
+        names = ["/".join(paths[0].parts[-FOLDERS:]) for paths in files]
+        sizes = [sum(path.stat().st_size for path in paths) for paths in files]
+        return Identity(names, np.array(sizes, np.int64))
+
     def read(self, row: int, path: Path, reading: Reading) -> dict[int, np.ndarray]:
         """Read the images of `row` that lie in `path`, by number of the modality."""
         height, width, _ = reading.shape
@@ -85,7 +95,9 @@ def make_splits(plans: dict[str, Plan], reading: Reading) -> dict[str, ReidSplit
     make_images = _decode if size <= reading.cache_bytes else _check
     images = make_images(plans, reading)
     return {
-        name: ReidSplit(images[name], plan.labels, reading.shape, plan.columns())
+        name: ReidSplit(
+            images[name], plan.labels, reading.shape, plan.columns(), plan.identity()
+        )
         for name, plan in plans.items()
     }
 

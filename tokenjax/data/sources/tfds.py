@@ -19,7 +19,9 @@ from tokenjax.data.dataset import (
     Split,
     make_dataset,
 )
+from tokenjax.data.identity import Identity
 from tokenjax.data.partition import stratified_split
+from tokenjax.data.preprocessing import Crop, Reading, Resize
 from tokenjax.data.sources.source_arguments import (
     CacheBytes,
     DataDirectory,
@@ -42,13 +44,17 @@ CIFAR100_STATISTICS = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
 
 
 def _subset(split: ArraySplit | LazySplit, indices: np.ndarray) -> Split:
+    labels = split.labels[indices]
+    names = split.example_names() or ()
+    identity = Identity([names[int(index)] for index in indices])
     if isinstance(split, ArraySplit):
-        return ArraySplit(split.images[indices], split.labels[indices])
+        return ArraySplit(split.images[indices], labels, identity=identity)
     read = split.read
     return LazySplit(
         lambda index: read(int(indices[index])),
-        split.labels[indices],
+        labels,
         split.image_shape,
+        identity=identity,
     )
 
 
@@ -97,6 +103,7 @@ def _divide(
         _subset(train, held_back),
         test,
         statistics_examples=STATISTICS_EXAMPLES if fits else LAZY_STATISTICS_EXAMPLES,
+        reading=readers[0].reading,
     )
 
 
@@ -112,10 +119,13 @@ def tfds(
     image_key: Annotated[str, "TFDS's name of the images"] = "image",
     label_key: Annotated[str, "and of the class labels"] = "label",
     cache_bytes: CacheBytes = 4 * 2**30,
+    crop: Crop = None,
+    interpolation: Resize = None,
 ) -> Dataset:
     """Load a TFDS set with class labels, at (image_size, image_size, 1 or 3).
 
-    Images of other sizes have their shorter side resized and the centre kept. The
+    Images of other sizes have their shorter side resized and the centre kept (of it the
+    share `crop`, if that is given). The
     validation split is taken from `train_split`, by class; an empty `data_dir` is
     TFDS's own. A set whose pixels exceed `cache_bytes` is decoded on demand. Raises
     `DatasetError` when it is not prepared (and `download` is off, or there is no
@@ -123,8 +133,9 @@ def tfds(
     """
     builder = open_builder(name, data_dir, download)
     _check_features(builder, image_key, label_key)
+    reading = Reading(crop or 1.0, interpolation or "bicubic")
     train, test = (
-        Reader(builder, split, image_size, image_key, label_key)
+        Reader(builder, split, image_size, image_key, label_key, reading)
         for split in (train_split, test_split)
     )
     return _divide(builder, (train, test), validation_fraction, split_seed, cache_bytes)

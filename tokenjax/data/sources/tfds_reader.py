@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tokenjax.data.dataset import ArraySplit, LazySplit
+from tokenjax.data.identity import Identity
 from tokenjax.data.images.image_sizes import fit_array
+from tokenjax.data.preprocessing import Reading
 from tokenjax.errors import DatasetError, first_line, unknown_name
 
 if TYPE_CHECKING:
@@ -24,9 +26,10 @@ class Reader:
         image_size: int,
         image_key: str,
         label_key: str,
+        reading: Reading,
     ) -> None:
         self.builder, self.split, self.size = builder, split, image_size
-        self.image_key, self.label_key = image_key, label_key
+        self.image_key, self.label_key, self.reading = image_key, label_key, reading
         available = builder.info.splits
         for part in split.split("+"):  # TFDS's own syntax: "train[:90%]+extra"
             if part.split("[")[0].strip() not in available:
@@ -122,7 +125,7 @@ class Reader:
 
     def fit(self, image: np.ndarray) -> np.ndarray:
         """Fit one image to the split's size and channels."""
-        return fit_array(image, self.size, self.channels)
+        return fit_array(image, self.size, self.channels, self.reading)
 
     def in_memory(self) -> ArraySplit:
         """Read the whole split into memory."""
@@ -136,7 +139,7 @@ class Reader:
         for row, example in enumerate(bar):
             images[row] = self.fit(example[self.image_key])
             labels[row] = example[self.label_key]
-        return ArraySplit(images, self.checked(labels))
+        return ArraySplit(images, self.checked(labels), identity=self.identity())
 
     def on_demand(self) -> LazySplit:
         """Read the labels now, and each image when it is asked for."""
@@ -153,4 +156,10 @@ class Reader:
             lambda index: self.fit(read_image(index)[self.image_key]),
             labels,
             self.image_shape,
+            identity=self.identity(),
         )
+
+    def identity(self) -> Identity:
+        """Return what TFDS calls the examples: the set, its version, their number."""
+        prefix = f"{self.builder.info.full_name} {self.split}"
+        return Identity([f"{prefix}[{index}]" for index in range(self.count)])
