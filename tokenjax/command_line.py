@@ -136,14 +136,18 @@ def config_name_and_variant(values: flags.FlagValues) -> tuple[str, str]:
     return pathlib.Path(path).stem, variant or "default"
 
 
-def print_summary(headline: list[str], split: str, workdir: pathlib.Path) -> None:
+def print_summary(
+    headline: list[str], split: str, workdir: pathlib.Path, of: str = ""
+) -> None:
     """Print what a user wants to know first of an evaluation, and where the rest is."""
     import jax
 
     if jax.process_index() > 0:  # one of several says it
         return
     print("\n".join(headline))
-    suffix = "" if split == "test" else f"-{split}"
+    from tokenjax.training.evaluate import report_suffix
+
+    suffix = report_suffix(split, of)
     figures = workdir / f"figures{suffix}"
     drawn = f" and {figures}" if figures.is_dir() else ""
     print(f"{workdir}/evaluation{suffix}.json{drawn}: the rest")

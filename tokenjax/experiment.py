@@ -5,21 +5,24 @@ Only here do models and training meet.
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 
-from tokenjax import configuration, data, models, storage
+from tokenjax import card as cards
+from tokenjax import configuration, data, models, provenance, storage
+from tokenjax.card import Card
 from tokenjax.errors import UserError
 from tokenjax.models import contract
+from tokenjax.provenance import SPLITS
 from tokenjax.training import loop
-from tokenjax.training.checkpoints import load_initial_variables
+from tokenjax.training.checkpoints import load_weights, read_card
 from tokenjax.training.distribution import cluster, devices
 from tokenjax.training.evaluate import final_evaluation
 from tokenjax.training.initialize import check_variables
-from tokenjax.training.observation.progress import say
+from tokenjax.training.observation.progress import say, warn
 from tokenjax.training.settings import Distillation, Settings
 from tokenjax.training.settings.choices import TASKS
 from tokenjax.training.tasks.task import Summary, Task
@@ -37,10 +40,19 @@ class Experiment:
     task: Task
 
 
-def build(config: Any, teacher: pathlib.Path | None = None) -> Experiment:
+def build(
+    config: Any,
+    teacher: pathlib.Path | None = None,
+    classes: Sequence[str] | None = None,
+    splits: Sequence[str] = SPLITS,
+) -> Experiment:
     """Check the configuration, join a cluster if asked, load data, build the model.
 
-    `teacher` is where a task that takes one finds its own, needed to start a run.
+    Args:
+      config: of a run.
+      teacher: where a task that takes one finds its own, needed to start a run.
+      classes: in the order of the network's scores; None: in the data's own.
+      splits: that must hold examples.
 
     Raises: UserError.
     """
@@ -50,13 +62,15 @@ def build(config: Any, teacher: pathlib.Path | None = None) -> Experiment:
     models.argument_names(settings.model["name"])
     devices.make_mesh(settings)
     dataset = data.load(settings.data)
-    for name in ("train", "validation", "test"):
+    if classes is not None:
+        dataset = data.match_classes(dataset, classes)
+    for name in splits:
         if not len(dataset.split(name)):
             raise UserError(
                 f"the {name} split of {dataset.info.name} holds no examples"
             )
     thinning = settings.imbalance
-    if thinning.profile != "none":
+    if thinning.profile != "none" and len(dataset.train):
         dataset = data.make_imbalanced(
             dataset, thinning.profile, thinning.ratio, thinning.seed
         )
@@ -93,14 +107,19 @@ def train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
 
 
 def _train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
-    settings = Settings.from_config(config)
     hyperparameters = configuration.completed(config.to_dict())
-    given = settings.distillation.teacher
+    given = config.distillation.teacher
     if given and not pathlib.Path(given).is_dir():
         raise UserError(f"config: distillation.teacher: no directory {given}")
     teacher = pathlib.Path(given or workdir / TEACHER)
+    begun, config = _with_preprocessing(config, workdir)
     built = build(config, teacher)
+    card = provenance.describe(hyperparameters, built.dataset, built.task.model)
+    if begun is not None:
+        _refuse_other_data(workdir, begun, built.dataset)
     open_workdir(workdir, hyperparameters, configuration.completed)
+    if jax.process_index() == 0:
+        cards.write(workdir, card)
     if built.task.takes_teacher and not given:
         if not (teacher / "evaluation.json").exists():
             say(f"first its teacher, the same network unpruned, in {teacher}")
@@ -108,12 +127,44 @@ def _train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
                 return None
         say(f"now the network that prunes, in {workdir}")
     summary = loop.train(
-        built.settings, built.task, built.dataset, workdir, hyperparameters
+        built.settings, built.task, built.dataset, workdir, hyperparameters, card
     )
     measured = teacher / "evaluation.json"
     if summary is not None and built.task.takes_teacher and measured.exists():
         return {**summary, "teacher_top1": storage.read_json(measured)["top1"]}
     return summary
+
+
+def _with_preprocessing(config: Any, workdir: pathlib.Path) -> tuple[Card | None, Any]:
+    """Return the card of a run that was begun, and the configuration completed by it.
+
+    What `data` leaves open is as in the run so far; in a new run that starts from given
+    weights, as these have it.
+
+    Raises: UserError.
+    """
+    begun = cards.read(workdir)
+    if begun is not None:
+        return begun, provenance.adopt(config, begun)
+    if config.init_from:
+        source = pathlib.Path(config.init_from).expanduser()
+        card = read_card(source, config.checkpoint.evaluate)
+        if card is not None:
+            return None, provenance.adopt(config, card)
+    return None, config
+
+
+def _refuse_other_data(
+    workdir: pathlib.Path, begun: Card, dataset: data.Dataset
+) -> None:
+    """Raise UserError unless a run that goes on finds the data it was begun on."""
+    differences = provenance.data_differences(begun, dataset)
+    if differences:
+        raise UserError(
+            f"{workdir} holds a run on other data ({'; '.join(differences)}): images "
+            "that it was trained on could turn up in its test; give it the data it "
+            "was begun on, or name another --workdir"
+        )
 
 
 def teacher_config(config: Any, model: contract.Model) -> Any:
@@ -180,9 +231,13 @@ def evaluate(
 ) -> dict[str, Any]:
     """Evaluate a run's workdir or a converted checkpoint on one split.
 
-    Writes evaluation.json and figures below `output`.
+    Its card says what the network is, how images are prepared and what the classes are
+    called; the configuration must agree, but may name other data.
 
-    Raises: UserError.
+    Writes evaluation.json and figures below `output`; of other data than the run's own
+    into files of their name.
+
+    Raises: UserError, with what differs.
     """
     with cluster.member(Settings.from_config(config)):
         return _evaluate(config, source, split_name, output)
@@ -191,15 +246,28 @@ def evaluate(
 def _evaluate(
     config: Any, source: pathlib.Path, split_name: str, output: pathlib.Path
 ) -> dict[str, Any]:
-    settings = Settings.from_config(config)
-    which = settings.checkpoint.evaluate
-    variables = load_initial_variables(source, which)
-    built = build(config)
+    which = config.checkpoint.evaluate
+    weights = load_weights(source, which)
+    card, classes, name = weights.card, None, ""
+    if card is None:
+        warn(
+            f"{source} has no card, as before there were any: whether the model's "
+            "settings, the classes and the images are those of its training is not "
+            "checked"
+        )
+    else:
+        config, classes = provenance.adopt(config, card), card.classes
+    built = build(config, classes=classes, splits=(split_name,))
+    if card is not None:
+        _refuse_other_use(source, card, built)
+        if not provenance.is_own_split(card, built.dataset, split_name):
+            name = built.dataset.info.name
+    settings = built.settings
     split = built.dataset.split(split_name)
     mesh = devices.make_mesh(settings)
     expected = jax.eval_shape(built.task.init, jax.random.key(0))
-    check_variables(expected, variables)
-    variables = jax.device_put(variables, devices.replicated(mesh))
+    check_variables(expected, weights.variables)
+    variables = jax.device_put(weights.variables, devices.replicated(mesh))
     output.mkdir(parents=True, exist_ok=True)
     return final_evaluation(
         built.task,
@@ -210,5 +278,23 @@ def _evaluate(
         mesh,
         output,
         settings.figures,
+        of=name,
+        step=weights.step,
         checkpoint=which,
     )
+
+
+def _refuse_other_use(source: pathlib.Path, card: Card, built: Experiment) -> None:
+    """Raise UserError, with what differs, unless weights are used as they were made."""
+    settings = built.settings
+    differences = provenance.model_differences(card, built.task.model)
+    if card.task is not None and card.task != settings.task:
+        differences.append(f"task {card.task!r}, not {settings.task!r}")
+    differences += provenance.image_differences(
+        card, built.dataset.info, settings.data["source"]
+    )
+    if differences:
+        raise UserError(
+            f"{source} was trained otherwise than it is to be evaluated: "
+            f"{'; '.join(differences)}"
+        )

@@ -23,6 +23,7 @@ from tokenjax.errors import UserError, shown
 
 FLAG = "import"
 GROUP = "tokenjax"
+_IMPORTED: list[str] = []  # what --import has named, in this process
 
 
 def define_flag(values: flags.FlagValues) -> None:
@@ -60,6 +61,13 @@ def import_modules(names: Iterable[str]) -> None:
             _import_file(name)
         else:
             _import_module(name)
+        if name not in _IMPORTED:
+            _IMPORTED.append(name)
+
+
+def imported() -> tuple[str, ...]:
+    """Return what --import has named in this process."""
+    return tuple(_IMPORTED)
 
 
 @functools.cache

@@ -62,7 +62,7 @@ def read_json(path: pathlib.Path) -> Any:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
-def check_format(number: object, where: pathlib.Path, newest: int = FORMAT) -> None:
+def check_format(number: object, where: object, newest: int = FORMAT) -> None:
     """Raise an error unless this library reads checkpoints of format `number`.
 
     `newest` is the latest format of this kind of checkpoint.

@@ -23,6 +23,7 @@ from tokenjax.models.registry import (
     names,
     register,
     register_alias,
+    values,
 )
 from tokenjax.models.routing.attention_routing import AttentionRouting
 from tokenjax.models.routing.routing_baselines import (
@@ -42,6 +43,7 @@ __all__ = [
     "names",
     "register",
     "register_alias",
+    "values",
 ]
 
 

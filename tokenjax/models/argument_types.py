@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from tokenjax.arguments import (
     LARGEST_SIZE,
+    NOT_OF_WEIGHTS,
     RATE,
     SIZE,
     FromData,
@@ -46,25 +47,31 @@ Heads = Annotated[int, SIZE, "attention heads of a block; they share the channel
 MlpRatio = Annotated[
     float, RATIO, "hidden channels of a block's MLP, as a multiple of a token's"
 ]
-Dropout = Annotated[float, RATE, "share of activations set to 0 in training"]
+Dropout = Annotated[
+    float, RATE, NOT_OF_WEIGHTS, "share of activations set to 0 in training"
+]
 AttentionDropout = Annotated[
-    float, RATE, "share of attention weights set to 0 in training"
+    float, RATE, NOT_OF_WEIGHTS, "share of attention weights set to 0 in training"
 ]
 HeadDropout = Annotated[
-    float, RATE, "share of the classifier's inputs set to 0 in training"
+    float, RATE, NOT_OF_WEIGHTS, "share of the classifier's inputs set to 0 in training"
 ]
 DropPath = Annotated[
     float,
     RATE,
+    NOT_OF_WEIGHTS,
     "chance that the last block is left out in training; less for those before it",
 ]
 Epsilon = Annotated[float, at_least(0), "added to the variance in LayerNorm"]
 Remat = Annotated[
-    bool, "compute blocks again for the gradients: less memory, more time"
+    bool,
+    NOT_OF_WEIGHTS,
+    "compute blocks again for the gradients: less memory, more time",
 ]
-ReturnAttention = Annotated[bool, "give the attention weights in aux"]
-ReturnIntermediate = Annotated[bool, "give every block's output in aux"]
+ReturnAttention = Annotated[bool, NOT_OF_WEIGHTS, "give the attention weights in aux"]
+ReturnIntermediate = Annotated[bool, NOT_OF_WEIGHTS, "give every block's output in aux"]
 Execution = Annotated[
     Literal["gathered", "masked"],
+    NOT_OF_WEIGHTS,
     "at inference: compute what is selected alone, or everything under a mask",
 ]

@@ -21,7 +21,12 @@ from typing import Annotated, Literal
 import flax.linen as nn
 import jax.numpy as jnp
 
-from tokenjax.arguments import LARGEST_SIZE, NOT_NEGATIVE, at_least
+from tokenjax.arguments import (
+    LARGEST_SIZE,
+    NOT_NEGATIVE,
+    NOT_OF_WEIGHTS,
+    at_least,
+)
 from tokenjax.models import contract, reduction
 from tokenjax.models.argument_types import PART, Execution
 from tokenjax.models.layers import Aux
@@ -63,7 +68,7 @@ class DynamicViT(Transformer):
         float, PART, "what each stage leaves of the patches of the stage before"
     ] = 0.7
     ratio_weight: Annotated[
-        float, NOT_NEGATIVE, "of the loss that holds to keep_ratio"
+        float, NOT_NEGATIVE, NOT_OF_WEIGHTS, "of the loss that holds to keep_ratio"
     ] = 2.0
     execution: Execution = "gathered"
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from tokenjax.arguments import REQUIRED, Argument, check_all, describe
 from tokenjax.errors import UserError
@@ -108,6 +109,15 @@ def defaults(name: str) -> dict[str, Any]:
     Raises: UserError for an unknown name, listing the valid ones.
     """
     return {key: argument.default for key, argument in arguments(name).items()}
+
+
+def values(module: Any) -> dict[str, Any]:
+    """Return every constructor argument of a network as JSON would have it."""
+    found = {}
+    for key, argument in describe(type(module)).items():
+        value = getattr(module, key)
+        found[key] = jnp.dtype(value).name if argument.floating else value
+    return found
 
 
 def create(name: str, **kwargs: Any) -> nn.Module:

@@ -24,7 +24,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tokenjax.arguments import RATE, DType
+from tokenjax.arguments import NOT_OF_WEIGHTS, RATE, DType
 from tokenjax.models import contract, layers
 from tokenjax.models.argument_types import (
     Channels,
@@ -126,10 +126,14 @@ class Transformer(CheckedModule):
     dtype: DType = "float32"
     initialization: Annotated[
         Literal["recorded", "xavier"],
+        NOT_OF_WEIGHTS,
         "of linear layers: the original's, or one that learns faster at small widths",
     ] = "recorded"
     patch_dropout: Annotated[
-        float, RATE, "share of patches left out at random in training"
+        float,
+        RATE,
+        NOT_OF_WEIGHTS,
+        "share of patches left out at random in training",
     ] = 0.0
     remat: Remat = False
     return_attention: ReturnAttention = True

@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import re
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
@@ -73,12 +74,14 @@ def final_evaluation(
     mesh: Mesh,
     workdir: pathlib.Path,
     draw: bool = True,
+    of: str = "",
     **about: str | int | None,
 ) -> Summary:
     """Evaluate a split, write evaluation.json and the figures, return the summary.
 
-    A split other than "test" goes to evaluation-<split>.json and figures-<split>/.
-    With several processes the first one writes, the others return less.
+    A split other than "test" goes to evaluation-<split>.json and figures-<split>/, one
+    of other data than the run's own to evaluation-<of>[-<split>].json, `of` being its
+    name. With several processes the first one writes, the others return less.
     """
     outputs = run_split(make_predict(task, mesh), variables, split, batch_size, mesh)
     report = task.summarize(outputs)
@@ -87,6 +90,8 @@ def final_evaluation(
         found = run_split(predict, variables, split, batch_size, mesh)
         report.setdefault("conditions", {})[name] = other.scalars(found)
     summary: Summary = {"split": split_name, **about, **report}
+    if of:
+        summary["data"] = of
     own = devices.own_mesh()
     variables = devices.on_own_devices(variables, mesh, own)
     if jax.process_index() > 0:  # looking and drawing are for one process
@@ -95,10 +100,17 @@ def final_evaluation(
     with jax.set_mesh(own):
         looks = task.inspect(variables, batches, split)
     summary["model"] = plots.average_blocks(looks)
-    suffix = "" if split_name == "test" else f"-{split_name}"
+    suffix = report_suffix(split_name, of)
     storage.write_json(workdir / f"evaluation{suffix}.json", summary)
     if draw:
         figures = workdir / f"figures{suffix}"
         figures.mkdir(parents=True, exist_ok=True)
         task.figures(figures, report, looks, outputs, split)
     return summary
+
+
+def report_suffix(split_name: str, of: str = "") -> str:
+    """Return what the names of an evaluation's files end in, see `final_evaluation`."""
+    parts = [re.sub(r"[^\w.-]+", "_", of)] if of else []
+    parts += [] if split_name == "test" else [split_name]
+    return "".join(f"-{part}" for part in parts)

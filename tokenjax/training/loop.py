@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from tokenjax import data, disk_errors
+from tokenjax.card import Card
 from tokenjax.errors import UserError
 from tokenjax.training import evaluate
 from tokenjax.training.checkpoints import (
@@ -121,6 +122,7 @@ def train(
     dataset: data.Dataset,
     workdir: pathlib.Path,
     config: dict[str, Any],
+    card: Card | None = None,
 ) -> Summary | None:
     """Train to the end, or until a signal asks to stop.
 
@@ -130,6 +132,7 @@ def train(
       dataset: with "train", "validation" and "test".
       workdir: made by `open_workdir`; gets checkpoints, logs, evaluation and figures.
       config: nested dict of hyperparameters, for the log.
+      card: of the run, for its checkpoints.
 
     Returns: the final evaluation, or None if a signal stopped the run.
 
@@ -138,7 +141,7 @@ def train(
     with (
         disk_errors.said(workdir),
         StopRequest() as stop,
-        Checkpoints(workdir, settings.checkpoint) as checkpoints,
+        Checkpoints(workdir, settings.checkpoint, card=card) as checkpoints,
         cluster.ending_with_its_peers(),
     ):
         run = Run(settings, task, dataset, checkpoints)

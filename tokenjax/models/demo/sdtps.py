@@ -39,7 +39,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tokenjax.arguments import COUNT, LARGEST_SIZE, SIZE, DType, FromData, at_least
+from tokenjax.arguments import (
+    COUNT,
+    LARGEST_SIZE,
+    NOT_OF_WEIGHTS,
+    SIZE,
+    DType,
+    FromData,
+    at_least,
+)
 from tokenjax.models import layers
 from tokenjax.models.argument_types import PART, POSITIVE, RATIO, Width
 from tokenjax.models.checked_module import CheckedModule
@@ -55,6 +63,7 @@ MaskAggregation = Annotated[
 ]
 ScoreGradient = Annotated[
     Literal["all", "self", "none"],
+    NOT_OF_WEIGHTS,
     "which of SDTPS's similarities have a gradient: all, those to the modality itself, "
     "or none",
 ]

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from tokenjax.arguments import (
     COUNT,
     NOT_NEGATIVE,
+    NOT_OF_WEIGHTS,
     SHARE,
     SIZE,
     DType,
@@ -86,13 +87,17 @@ class RoutingArguments(CheckedModule):
     dropout: Dropout = 0.1
     mask_gradient: Annotated[
         Literal["dense", "executed"],
+        NOT_OF_WEIGHTS,
         "in training: both networks on every patch, or each patch through its own",
     ] = "dense"
     target_ratio: Annotated[
         float, SHARE, "share of patches to the big network that the loss asks for"
     ] = 0.25
     budget_weight: Annotated[
-        float, NOT_NEGATIVE, "of the loss that asks for target_ratio; 0: none"
+        float,
+        NOT_NEGATIVE,
+        NOT_OF_WEIGHTS,
+        "of the loss that asks for target_ratio; 0: none",
     ] = 0.0
     execution: Execution = "gathered"
     dtype: DType = jnp.float32

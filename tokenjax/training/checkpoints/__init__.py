@@ -3,7 +3,17 @@
 from tokenjax.training.checkpoints.run_checkpoints import (
     FOLDER,
     Checkpoints,
+    Weights,
     load_initial_variables,
+    load_weights,
+    read_card,
 )
 
-__all__ = ["FOLDER", "Checkpoints", "load_initial_variables"]
+__all__ = [
+    "FOLDER",
+    "Checkpoints",
+    "Weights",
+    "load_initial_variables",
+    "load_weights",
+    "read_card",
+]

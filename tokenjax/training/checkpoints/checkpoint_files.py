@@ -2,7 +2,7 @@
 
     <step>/state/                Orbax: the arrays
     <step>/metrics/metrics       {"best_metric": what "best" is judged by}, if any
-    <step>/_CHECKPOINT_METADATA  Orbax's, and the number of our format
+    <step>/_CHECKPOINT_METADATA  Orbax's, the number of our format, and the run's card
     checksums/<step>.json        sha256 of every file of state/ and metrics/
     damaged-<step>/              set aside, with its checksums.json; never deleted here
     <step>.orbax-checkpoint-tmp  being written: a leftover when a run starts
@@ -24,7 +24,8 @@ import shutil
 
 import orbax.checkpoint as ocp
 
-from tokenjax import storage
+from tokenjax import card, storage
+from tokenjax.card import Card
 from tokenjax.errors import CheckpointError, DamagedCheckpointError, first_line
 
 METRIC = "best_metric"
@@ -33,6 +34,7 @@ WITHOUT_METRIC = 2  # the first format in which a checkpoint may have none
 NOT_EVALUATED = -1.0  # the mark of the formats before
 METRIC_FILE = "metrics/metrics"
 FORMAT_KEY = "tokenjax_format"
+CARD_KEY = "tokenjax_card"
 DELETED = "deleted"
 _TEMPORARY = ".orbax-checkpoint-tmp"
 
@@ -84,11 +86,27 @@ class CheckpointFiles:
             return None
         return value
 
+    def card(self, step: int) -> Card | None:
+        """Return the card of the run as it was then; None in those of before cards.
+
+        Raises: CheckpointError if it was edited, or is of a format to come.
+        """
+        where = self.directory(step)
+        value = self._custom(step).get(CARD_KEY)
+        if value is None:
+            return None
+        return card.from_json(value, where / "_CHECKPOINT_METADATA")
+
+    def _custom(self, step: int) -> dict:
+        """Raises: DamagedCheckpointError."""
+        where = self.directory(step)
+        custom = _read(where / "_CHECKPOINT_METADATA", where).get("custom_metadata")
+        return custom if isinstance(custom, dict) else {}
+
     def _format(self, step: int) -> int:
         """Raises: DamagedCheckpointError, or CheckpointError for a format to come."""
         where = self.directory(step)
-        custom = _read(where / "_CHECKPOINT_METADATA", where).get("custom_metadata")
-        number = custom.get(FORMAT_KEY, 0) if isinstance(custom, dict) else 0
+        number = self._custom(step).get(FORMAT_KEY, 0)
         storage.check_format(number, where, FORMAT)
         return number
 

@@ -15,7 +15,7 @@ import contextlib
 import os
 import pathlib
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -23,10 +23,13 @@ import orbax.checkpoint as ocp
 from flax.typing import VariableDict
 from jax.sharding import Sharding
 
+from tokenjax import card as cards
 from tokenjax import disk_errors, storage
+from tokenjax.card import Card
 from tokenjax.errors import CheckpointError, first_line
 from tokenjax.training.checkpoints import checkpoint_damage, retention
 from tokenjax.training.checkpoints.checkpoint_files import (
+    CARD_KEY,
     DELETED,
     FORMAT,
     FORMAT_KEY,
@@ -57,11 +60,15 @@ class Checkpoints:
         workdir: pathlib.Path,
         settings: Checkpoint | None = None,
         writable: bool = True,
+        card: Card | None = None,
     ):
-        """Open them; `settings` say what is kept."""
+        """Open them; `settings` say what is kept, `card` is written into each."""
         self.root = workdir.absolute() / FOLDER
         self._files = CheckpointFiles(self.root)
         self._settings = settings or Checkpoint()
+        self._custom: dict[str, Any] = {FORMAT_KEY: FORMAT}
+        if card is not None:
+            self._custom[CARD_KEY] = card.to_json()
         self._manager: ocp.CheckpointManager | None = None
         self._failed = False
         self._saving: int | None = None  # the step that is on its way to the disk
@@ -98,6 +105,13 @@ class Checkpoints:
                     self._manager.wait_until_finished()
                 with contextlib.suppress(*echoes):
                     self._manager.close()
+
+    def card(self, step: int) -> Card | None:
+        """Return the card in a checkpoint; None in those of before cards.
+
+        Raises: CheckpointError if it was edited, or is of a format to come.
+        """
+        return self._files.card(step)
 
     def steps(self) -> list[int]:
         """Return the steps on disk, ascending."""
@@ -137,7 +151,7 @@ class Checkpoints:
                 step,
                 args=args,
                 metrics=None if metric is None else {METRIC: float(metric)},
-                custom_metadata={FORMAT_KEY: FORMAT},
+                custom_metadata=self._custom,
             )
         except Exception as error:
             self._give_up(error)
@@ -310,20 +324,58 @@ def _to_save(state: State) -> State:
     return jax.tree.map(np.array, state)
 
 
-def load_initial_variables(
-    directory: pathlib.Path, which: str = "best"
-) -> VariableDict:
-    """Return variables from a converted checkpoint or from another run's workdir.
+class Weights(NamedTuple):
+    """Weights as they were read, and what they are of.
 
-    Returns: {"params": ..., ...} as numpy arrays; averaged parameters where a run kept
-    them.
+    Attributes:
+      variables: {"params": ..., ...} as numpy arrays; averaged parameters where a run
+        kept them.
+      card: None where there is none, as before there were any.
+      where: the directory that was read.
+      step: of a run, the updates done.
+    """
+
+    variables: VariableDict
+    card: Card | None
+    where: pathlib.Path
+    step: int | None = None
+
+
+def load_weights(directory: pathlib.Path, which: str = "best") -> Weights:
+    """Return weights of a converted checkpoint or of a run's workdir.
+
+    `which` is "best" or "last", of a run.
 
     Raises: CheckpointError.
     """
     if not (directory / FOLDER).is_dir():
-        return storage.load_variables(directory)[0]
+        converted, _ = storage.load_variables(directory)
+        return Weights(converted, cards.read(directory), directory)
+    beside = cards.read(directory)
     with Checkpoints(directory, writable=False) as checkpoints:
         step = checkpoints.pick(which)
         if step is None:
             raise CheckpointError(f"{directory / FOLDER} holds no checkpoint")
-        return checkpoints.restore_variables(step)
+        variables = checkpoints.restore_variables(step)
+        card = checkpoints.card(step) or beside
+        return Weights(variables, card, directory, step)
+
+
+def read_card(directory: pathlib.Path, which: str = "best") -> Card | None:
+    """Return the card of what `load_weights` would read, without reading arrays.
+
+    Raises: CheckpointError.
+    """
+    beside = cards.read(directory)
+    if not (directory / FOLDER).is_dir():
+        return beside
+    with Checkpoints(directory, writable=False) as checkpoints:
+        step = checkpoints.pick(which)
+        return (None if step is None else checkpoints.card(step)) or beside
+
+
+def load_initial_variables(
+    directory: pathlib.Path, which: str = "best"
+) -> VariableDict:
+    """Return the variables that `load_weights` reads."""
+    return load_weights(directory, which).variables
