@@ -10,6 +10,7 @@ attribute, a parameter or an argument of one model by its name.
     Prunes          learns to drop tokens; the same network without that
     Retrieves       features to search by, from several modalities
     SelectsTokens   tokens chosen in each modality, to be drawn
+    KnowsPlaces     arrays that have a row for every place of a grid
 
 Groups of parameters go by the names below. A model gives those that its arguments make
 it have, each as patterns over "/"-joined paths of its "params": "*" stands for anything
@@ -25,6 +26,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 from flax.typing import VariableDict
+
+from tokenjax.models.position_embedding import Places
 
 HEAD = "head"  # what makes the classes' scores of features
 BACKBONE = "backbone"  # a network whose weights may come converted: "name/**" alone
@@ -131,3 +134,14 @@ class SelectsTokens(Model, Protocol):
         Weights are the share of every patch in each of a aggregated tokens. For a model
         that selects.
         """
+
+
+@runtime_checkable
+class KnowsPlaces(Model, Protocol):
+    """A model with arrays that are laid out on a grid: weights of another grid differ.
+
+    As many places do not make a grid the same: 16 x 4 is not 8 x 8.
+    """
+
+    def places(self) -> Mapping[str, Places]:
+        """Return those arrays' layouts, by "/"-joined path in the variables."""

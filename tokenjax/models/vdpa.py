@@ -48,6 +48,7 @@ from tokenjax.models.argument_types import (
     Width,
 )
 from tokenjax.models.checked_module import CheckedModule
+from tokenjax.models.position_embedding import Places
 from tokenjax.ops import modulated_attention, neighborhood, soft_topk
 
 ALPHA_RANGE = (0.31, 0.89)
@@ -236,6 +237,19 @@ class VDPA(CheckedModule):
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
         return {contract.HEAD: ("head/**",)}
+
+    def places(self) -> dict[str, Places]:
+        """Return the layout of its positions, as `contract.KnowsPlaces` says."""
+        side = self.img_size // self.patch_size
+        places = Places(side, side, before=0, method="bicubic_antialias")
+        weights = places._replace(after=1)
+        return {
+            "params/pos_embed": places,
+            **{
+                f"params/blocks_{index}/lga/pos_weight": weights
+                for index in range(self.depth)
+            },
+        }
 
     @nn.nowrap
     def with_attention(self) -> contract.Model:
