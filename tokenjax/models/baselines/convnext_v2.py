@@ -167,7 +167,10 @@ class ConvNeXtV2(CheckedModule):
 
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
-        return {contract.HEAD: ("head/**",)}
+        return {
+            contract.HEAD: ("head/**",),
+            contract.INPUT: ("stem/kernel",),
+        }
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
         """Return zeros of the shapes that the model takes."""

@@ -155,7 +155,7 @@ class ResNet(CheckedModule):
 
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
-        return {contract.HEAD: ("fc/**",)}
+        return {contract.HEAD: ("fc/**",), contract.INPUT: ("conv1/kernel",)}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
         """Return zeros of a shape that the model takes."""

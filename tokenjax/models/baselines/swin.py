@@ -178,7 +178,10 @@ class SwinTransformer(CheckedModule):
 
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
-        return {contract.HEAD: ("head/**",)}
+        return {
+            contract.HEAD: ("head/**",),
+            contract.INPUT: ("patch_embed/kernel",),
+        }
 
     def places(self) -> dict[str, Places]:
         """Return the layout of its tables, as `contract.KnowsPlaces` says.

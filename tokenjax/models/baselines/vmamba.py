@@ -133,7 +133,10 @@ class VMamba(CheckedModule):
 
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
-        return {contract.HEAD: ("head/**",)}
+        return {
+            contract.HEAD: ("head/**",),
+            contract.INPUT: ("stem1/conv/kernel",),
+        }
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
         """Return zeros of a shape that the model takes."""
