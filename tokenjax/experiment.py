@@ -4,6 +4,7 @@ Only here do models and training meet.
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from tokenjax.card import Card
 from tokenjax.errors import UserError
 from tokenjax.models import contract
 from tokenjax.provenance import SPLITS
+from tokenjax.starting_weights import start_from
 from tokenjax.training import loop
 from tokenjax.training.checkpoints import load_weights, read_card
 from tokenjax.training.distribution import cluster, devices
@@ -126,8 +128,22 @@ def _train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
             if _train(teacher_config(config, built.task.model), teacher) is None:
                 return None
         say(f"now the network that prunes, in {workdir}")
+    initial = None
+    if built.settings.init_from:
+        initial = functools.partial(
+            start_from,
+            settings=built.settings,
+            model=built.task.model,
+            info=built.dataset.info,
+        )
     summary = loop.train(
-        built.settings, built.task, built.dataset, workdir, hyperparameters, card
+        built.settings,
+        built.task,
+        built.dataset,
+        workdir,
+        hyperparameters,
+        card,
+        initial,
     )
     measured = teacher / "evaluation.json"
     if summary is not None and built.task.takes_teacher and measured.exists():

@@ -9,20 +9,18 @@ import functools
 import itertools
 import pathlib
 import threading
-from collections.abc import Generator, Mapping
-from typing import Any
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
+from flax.typing import VariableDict
 
 from tokenjax import data, disk_errors
 from tokenjax.card import Card
 from tokenjax.errors import UserError
 from tokenjax.training import evaluate
-from tokenjax.training.checkpoints import (
-    Checkpoints,
-    load_initial_variables,
-)
+from tokenjax.training.checkpoints import Checkpoints
 from tokenjax.training.distribution import cluster, devices
 from tokenjax.training.distribution.agreement import agreed
 from tokenjax.training.distribution.signals import StopRequest
@@ -40,6 +38,8 @@ from tokenjax.training.state import (
 )
 from tokenjax.training.tasks.task import Summary, Task
 
+Initial: TypeAlias = Callable[[VariableDict], VariableDict]
+
 
 class Run:
     """One run: everything compiled, and the state where it stands."""
@@ -50,6 +50,7 @@ class Run:
         task: Task,
         dataset: data.Dataset,
         checkpoints: Checkpoints,
+        initial: Initial | None = None,
     ):
         self.settings, self.task, self.dataset = settings, task, dataset
         self.checkpoints = checkpoints
@@ -72,23 +73,21 @@ class Run:
         )
         self.train_step = devices.under_mesh(self.mesh, step)
         self.predict = evaluate.make_predict(task, self.mesh)
-        self.state = self._restore_or_start()
+        self.state = self._restore_or_start(initial)
 
     @property
     def step(self) -> int:
         """Return how many updates are done."""
         return int(self.state.step)
 
-    def _restore_or_start(self) -> TrainState:
+    def _restore_or_start(self, initial: Initial | None) -> TrainState:
         state = self.checkpoints.restore_last(self._like, self.sharding)
         if state is not None:
             return state
         key = jax.random.key(self.settings.seed)
         state = jax.jit(self._init, out_shardings=self.sharding)(key)
-        if self.settings.init_from:
-            source = pathlib.Path(self.settings.init_from)
-            which = self.settings.checkpoint.evaluate
-            variables = load_initial_variables(source, which)
+        if initial is not None:
+            variables = initial({"params": state.params, **state.model_state})
             state = with_variables(state, variables, self.everywhere)
         state = self.task.start(state, self.everywhere)
         return devices.place(state, self.sharding) if self.settings.fsdp else state
@@ -123,6 +122,7 @@ def train(
     workdir: pathlib.Path,
     config: dict[str, Any],
     card: Card | None = None,
+    initial: Initial | None = None,
 ) -> Summary | None:
     """Train to the end, or until a signal asks to stop.
 
@@ -133,6 +133,8 @@ def train(
       workdir: made by `open_workdir`; gets checkpoints, logs, evaluation and figures.
       config: nested dict of hyperparameters, for the log.
       card: of the run, for its checkpoints.
+      initial: makes the variables that a new run starts from of its own; None: it
+        starts from its own.
 
     Returns: the final evaluation, or None if a signal stopped the run.
 
@@ -144,7 +146,7 @@ def train(
         Checkpoints(workdir, settings.checkpoint, card=card) as checkpoints,
         cluster.ending_with_its_peers(),
     ):
-        run = Run(settings, task, dataset, checkpoints)
+        run = Run(settings, task, dataset, checkpoints, initial)
         log = MetricLog(workdir, run.step)
         try:
             if run.step < run.total_steps:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tokenjax.arguments import (
     FREE,
@@ -58,6 +58,13 @@ class Fields:
         bool, FREE, "parameters and optimiser state split over the devices"
     ] = False
     init_from: Annotated[str, "a converted checkpoint or another run's workdir"] = ""
+    init_head: Annotated[
+        Literal["auto", "new", "keep"],
+        "of init_from's classifier; auto: kept if the classes have the same names",
+    ] = "auto"
+    init_changes: Annotated[
+        tuple[str, ...], "arguments of the model that may differ from init_from's"
+    ] = ()
     log_every_steps: Annotated[int, FREE, at_least(1, LARGEST_COUNT), "log rows"] = 20
     profile: Annotated[bool, FREE, "trace some steps into workdir/profile"] = False
     figures: Annotated[bool, FREE, "drawn after the final evaluation"] = True

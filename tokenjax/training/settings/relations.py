@@ -26,6 +26,8 @@ def find_contradictions(settings: Fields) -> Iterator[str]:
         )
     if not s.distributed and s.cluster != sections.Cluster():
         yield "cluster is read with distributed=True alone"
+    if not s.init_from and (s.init_head != "auto" or s.init_changes):
+        yield "init_head and init_changes are read with init_from alone"
     if s.epochs <= 0 and s.steps <= 0:
         yield "epochs or steps must be above 0"
     name = s.model.get("name")

@@ -1,0 +1,79 @@
+"""The weights that a new run starts from, held against what they are to be.
+
+Only what follows from the data is adapted (`training.adaptation`). An argument of the
+model that has no shape, and is not as the weights' card has it, is refused: the same
+numbers would be another network.
+"""
+
+import pathlib
+
+from flax.typing import VariableDict
+
+from tokenjax import models, provenance
+from tokenjax.data import DatasetInfo
+from tokenjax.errors import CheckpointError, UserError, unknown_name
+from tokenjax.models import contract
+from tokenjax.training.adaptation import Origin, adapt
+from tokenjax.training.checkpoints import Weights, load_weights
+from tokenjax.training.observation.progress import say, warn
+from tokenjax.training.settings import Settings
+
+
+def start_from(
+    own: VariableDict, settings: Settings, model: contract.Model, info: DatasetInfo
+) -> VariableDict:
+    """Return the weights of `init_from` as a new run takes them, saying what changed.
+
+    Args:
+      own: variables of the new run.
+      settings: its own.
+      model: its network.
+      info: of its data.
+
+    Raises: UserError for weights of another network, naming what differs.
+    """
+    where = f"init_from {settings.init_from}"
+    source = pathlib.Path(settings.init_from).expanduser()
+    weights = load_weights(source, settings.checkpoint.evaluate)
+    origin = find_origin(weights, model, settings, where)
+    try:
+        variables, sentences = adapt(
+            own, weights.variables, model, info.class_names, origin, settings.init_head
+        )
+    except CheckpointError as error:
+        raise CheckpointError(f"{where}: {error}") from error
+    if sentences:
+        say(f"{where}: {'; '.join(sentences)}")
+    return variables
+
+
+def find_origin(
+    weights: Weights, model: contract.Model, settings: Settings, where: str
+) -> Origin | None:
+    """Return what weights are of; None if they have no card, which is said.
+
+    Raises: UserError if they are of another network.
+    """
+    card = weights.card
+    if card is None:
+        warn(
+            f"{where} has no card, as before there were any: whether the model's "
+            "settings and the classes are those of its training is not checked"
+        )
+        return None
+    known = models.arguments(settings.model["name"])
+    for name in settings.init_changes:
+        if name not in known:
+            kind = f"init_changes: argument of {settings.model['name']}"
+            raise UserError(f"config: {unknown_name(kind, name, known)}")
+    differences = provenance.model_differences(
+        card, model, sizes=False, meant=settings.init_changes
+    )
+    if differences:
+        raise UserError(
+            f"{where} was trained as another network than the run's: "
+            f"{'; '.join(differences)}; what may differ is named in init_changes"
+        )
+    source = provenance.create_model(card)
+    assert isinstance(source, contract.Model)
+    return Origin(source, card.classes)
