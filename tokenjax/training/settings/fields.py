@@ -27,6 +27,7 @@ from tokenjax.training.settings.sections import (
 )
 
 LARGEST_COUNT = 2**31 - 1  # of steps, which are counted in int32
+FROM_WEIGHTS = "from_weights"  # as model.name: the model of what init_from names
 Section = Mapping[str, Any]
 
 
