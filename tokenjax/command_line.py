@@ -75,13 +75,15 @@ def execute(
     """
     plugins.load_installed()
     plugins.import_modules(plugins.named_in(argv))
+    argv = command_files.complete(command, argv)
     command.define_flags(argv, values)
     plugins.define_flag(values)
     _add_library_flags(values)
     rest = parse(values, list(argv))
     if len(rest) > 1:
         raise UserError(f"unexpected argument {rest[1]!r}: every option is a flag")
-    allocator.say_if_started_again()
+    if not command_files.is_brief(command):
+        allocator.say_if_started_again()
     command.main(argv, values)
 
 
@@ -106,6 +108,26 @@ def define_config(
     )
     if required:
         flags.mark_flag_as_required("config", values)
+
+
+def config_of_directory(argv: Sequence[str], *names: str) -> list[str]:
+    """Return the command line; where it has no --config, with one of a directory.
+
+    A run and a converted checkpoint know their configuration: `names` are the flags
+    that may name one, the first that is given counts.
+    """
+    if any(re.fullmatch(r"--?config(=.*)?", word, re.DOTALL) for word in argv):
+        return list(argv)
+    values = flags.FlagValues()
+    values.set_gnu_getopt(True)
+    for name in names:
+        flags.DEFINE_string(name, "", "", flag_values=values)
+    with contextlib.suppress(flags.Error):  # said when all flags are parsed
+        values(list(argv), known_only=True)
+        found = [values[name].value for name in names if values[name].value]
+        if found:
+            return [argv[0], f"--config={found[0]}", *argv[1:]]
+    return list(argv)
 
 
 def define_workdir(values: flags.FlagValues) -> None:

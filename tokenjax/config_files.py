@@ -62,13 +62,17 @@ class ConfigFileParser(flags.ArgumentParser):
 def load_config(path_and_variant: str) -> ConfigDict:
     """Return what get_config() of "configs/vdpa.py:paper" does.
 
+    Of a run's directory, or a converted checkpoint's, its own.
+
     Raises: UserError.
     """
+    if pathlib.Path(path_and_variant).is_dir():
+        from tokenjax.configuration import read_directory
+
+        return read_directory(pathlib.Path(path_and_variant))
     name, separator, variant = path_and_variant.partition(":")
     path = _find(name)
     if not name or not path.is_file():
-        if name and path.is_dir():
-            raise UserError(f"--config: {shown(name)} is a directory, not a file")
         raise UserError(f"--config: no file {shown(name)}")
     try:
         config = _run(path, [variant] if separator else [])

@@ -262,6 +262,10 @@ def _evaluate(
         _refuse_other_use(source, card, built)
         if not provenance.is_own_split(card, built.dataset, split_name):
             name = built.dataset.info.name
+            warn(
+                f"the {split_name} images of {name} are not those that {source} keeps "
+                "for this: some may be among those that it was trained on"
+            )
     settings = built.settings
     split = built.dataset.split(split_name)
     mesh = devices.make_mesh(settings)
@@ -293,6 +297,7 @@ def _refuse_other_use(source: pathlib.Path, card: Card, built: Experiment) -> No
     differences += provenance.image_differences(
         card, built.dataset.info, settings.data["source"]
     )
+    differences += provenance.division_differences(card, settings.data)
     if differences:
         raise UserError(
             f"{source} was trained otherwise than it is to be evaluated: "

@@ -1,13 +1,20 @@
 """Evaluate a run or a converted checkpoint on a split.
 
-    tokenjax eval --config configs/vdpa.py                    # the default workdir
-    tokenjax eval --config configs/vdpa.py --workdir runs/mine --split validation
+    tokenjax eval --workdir runs/mine                 # on its own test images
+    tokenjax eval --workdir runs/mine --split validation
+    tokenjax eval --workdir runs/mine --config.data.directory=OTHER_IMAGES
+    tokenjax eval --config configs/vdpa.py            # the default workdir
     tokenjax eval --config configs/vdpa.py:paper --checkpoint converted/
     tokenjax eval --config configs/routing.py --eval_all      # a table of four runs
 
+A run and a converted checkpoint say themselves what their network is, how images are
+prepared and what the classes are called; what is given besides must agree. Other data
+may be named: its classes are matched by name.
+
 Writes evaluation.json and figures/ (evaluation-<split>.json and figures-<split>/ for
-another split than test) into the workdir, or into the checkpoint's directory.
-In a checkout `python eval.py` does the same.
+another split than test, with the data's name for other data than the run's own) into
+the workdir, or into the checkpoint's directory. In a checkout `python eval.py` does
+the same.
 """
 
 import pathlib
@@ -17,6 +24,13 @@ from typing import Any
 from absl import flags
 
 from tokenjax import command_line
+
+BRIEF = True
+
+
+def complete_arguments(argv: Sequence[str]) -> list[str]:
+    """Return the command line, with the configuration of the run that it names."""
+    return command_line.config_of_directory(argv, "checkpoint", "workdir")
 
 
 def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
@@ -62,7 +76,8 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
     output = pathlib.Path(workdir) if workdir else source
     summary = experiment.evaluate(values.config, source, values.split, output)
     lines = experiment.headline(values.config, summary)
-    command_line.print_summary(lines, values.split, output)
+    of = summary.get("data", "")
+    command_line.print_summary(lines, values.split, output, of)
 
 
 if __name__ == "__main__":
