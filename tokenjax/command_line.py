@@ -18,9 +18,9 @@ from typing import Any, NoReturn
 from absl import flags, logging
 from ml_collections import config_flags
 
-from tokenjax import allocator, command_files, command_help, disk_errors, plugins
-from tokenjax.config_files import BadConfigError, ConfigFileParser, list_keys
-from tokenjax.errors import UserError
+from tokenjax import allocator, command_files, command_help, disk_errors, path_flags, plugins
+from tokenjax.config_files import ConfigFileParser, list_keys
+from tokenjax.errors import BadFlagError, UserError
 from tokenjax.plain_values import check_plain
 
 NAMES = {"model": "name", "data": "source"}  # the key that says whose section it is
@@ -111,7 +111,7 @@ def define_config(
 def define_workdir(values: flags.FlagValues) -> None:
     """Define --workdir; the default is the command's to find."""
     meaning = "default: runs/<config name>-<variant>"
-    flags.DEFINE_string("workdir", "", meaning, flag_values=values)
+    path_flags.define("workdir", "", meaning, values)
 
 
 def enable_compilation_cache() -> None:
@@ -222,7 +222,7 @@ def parse(values: flags.FlagValues, argv: list[str]) -> list[str]:
         return rest
     except UserError:
         raise
-    except BadConfigError as error:
+    except BadFlagError as error:
         raise UserError(str(error)) from error
     except flags.UnrecognizedFlagError as error:
         nearest = difflib.get_close_matches(error.flagname, list(values), n=1)

@@ -19,6 +19,7 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
+from tokenjax import paths
 from tokenjax.errors import CheckpointError, DamagedCheckpointError, first_line
 
 FORMAT = 1
@@ -134,7 +135,7 @@ def save_variables(
     """
     import orbax.checkpoint as ocp
 
-    directory = directory.absolute()
+    directory = paths.resolve(directory, "checkpoint")
     ours = (directory / CHECKSUMS).exists()
     if directory.exists() and not ours and any(directory.iterdir()):
         raise CheckpointError(f"{directory} exists and is no checkpoint of ours")
@@ -167,7 +168,7 @@ def load_variables(directory: pathlib.Path) -> tuple[ArrayTree, dict[str, Any]]:
 
     Raises: CheckpointError if it is missing, damaged, newer or something else.
     """
-    directory = directory.absolute()
+    directory = paths.resolve(directory, "checkpoint")
     if not (directory / CHECKSUMS).is_file():
         raise CheckpointError(
             f"{directory} is no checkpoint: it has no {CHECKSUMS}; "

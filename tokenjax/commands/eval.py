@@ -16,7 +16,7 @@ from typing import Any
 
 from absl import flags
 
-from tokenjax import command_line
+from tokenjax import command_line, path_flags
 
 
 def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
@@ -24,10 +24,8 @@ def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
     command_line.define_config(argv, values)
     command_line.define_workdir(values)
     options: Any = {"flag_values": values}
-    flags.DEFINE_string(
-        *("checkpoint", "", "a converted checkpoint or another workdir, read instead"),
-        **options,
-    )
+    text = "a converted checkpoint or another workdir, read instead"
+    path_flags.define("checkpoint", "", text, values)
     flags.DEFINE_string("split", "test", "train, validation or test", **options)
     flags.DEFINE_bool(
         *("eval_all", False, "all runs of config.compare; --workdir holds them (runs)"),

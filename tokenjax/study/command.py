@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import ConfigDict
 
-from tokenjax import command_line
+from tokenjax import command_line, path_flags
 from tokenjax.errors import UserError
 from tokenjax.study import grid, plan
 
@@ -28,7 +28,7 @@ def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
     text = (
         "default: runs/<name>-<variant>, of an ablation runs/<name>-<variant>-ablation"
     )
-    flags.DEFINE_string("workdir", "", text, flag_values=values)
+    path_flags.define("workdir", "", text, values)
     text = (
         f"runs at a time, each on its share of the cores; default: {STUDY_JOBS}, of an "
         f"ablation {ABLATION_JOBS}"

@@ -23,7 +23,7 @@ import orbax.checkpoint as ocp
 from flax.typing import VariableDict
 from jax.sharding import Sharding
 
-from tokenjax import disk_errors, storage
+from tokenjax import disk_errors, paths, storage
 from tokenjax.errors import CheckpointError, first_line
 from tokenjax.training.checkpoints import checkpoint_damage, retention
 from tokenjax.training.checkpoints.checkpoint_files import (
@@ -59,7 +59,7 @@ class Checkpoints:
         writable: bool = True,
     ):
         """Open them; `settings` say what is kept."""
-        self.root = workdir.absolute() / FOLDER
+        self.root = paths.resolve(workdir, "workdir") / FOLDER
         self._files = CheckpointFiles(self.root)
         self._settings = settings or Checkpoint()
         self._manager: ocp.CheckpointManager | None = None
@@ -320,6 +320,7 @@ def load_initial_variables(
 
     Raises: CheckpointError.
     """
+    directory = paths.resolve(directory, "checkpoint")
     if not (directory / FOLDER).is_dir():
         return storage.load_variables(directory)[0]
     with Checkpoints(directory, writable=False) as checkpoints:
