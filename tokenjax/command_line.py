@@ -18,7 +18,14 @@ from typing import Any, NoReturn
 from absl import flags, logging
 from ml_collections import config_flags
 
-from tokenjax import allocator, command_files, command_help, disk_errors, path_flags, plugins
+from tokenjax import (
+    allocator,
+    command_files,
+    command_help,
+    disk_errors,
+    path_flags,
+    plugins,
+)
 from tokenjax.config_files import ConfigFileParser, list_keys
 from tokenjax.errors import BadFlagError, UserError
 from tokenjax.plain_values import check_plain

@@ -11,11 +11,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from tokenjax import configuration, data, models, storage
+from tokenjax import configuration, data, models, paths, storage
 from tokenjax.errors import UserError
 from tokenjax.models import contract
-from tokenjax.training import loop
-from tokenjax.training.checkpoints import load_initial_variables
+from tokenjax.training import going_on, loop
+from tokenjax.training.checkpoints import has_begun, load_initial_variables
 from tokenjax.training.distribution import cluster, devices
 from tokenjax.training.evaluate import final_evaluation
 from tokenjax.training.initialize import check_variables
@@ -23,7 +23,7 @@ from tokenjax.training.observation.progress import say
 from tokenjax.training.settings import Distillation, Settings
 from tokenjax.training.settings.choices import TASKS
 from tokenjax.training.tasks.task import Summary, Task
-from tokenjax.training.workdir import open_workdir
+from tokenjax.training.workdir import claim_workdir, compare_workdir, held
 
 TEACHER = "teacher"  # below the workdir of a pruning run
 
@@ -88,32 +88,69 @@ def train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
 
     Raises: UserError.
     """
+    workdir = paths.resolve(workdir, "workdir")
     with cluster.member(Settings.from_config(config)):
         return _train(config, workdir)
 
 
 def _train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
+    with held(workdir):
+        return _train_alone(config, workdir)
+
+
+def _train_alone(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
     settings = Settings.from_config(config)
     hyperparameters = configuration.completed(config.to_dict())
+    earlier = compare_workdir(workdir, hyperparameters, configuration.completed)
+    begun = has_begun(workdir)
     given = settings.distillation.teacher
-    if given and not pathlib.Path(given).is_dir():
+    teacher = paths.resolve(given or workdir / TEACHER, "config: distillation.teacher")
+    if given and not begun and not teacher.is_dir():
         raise UserError(f"config: distillation.teacher: no directory {given}")
-    teacher = pathlib.Path(given or workdir / TEACHER)
     built = build(config, teacher)
-    open_workdir(workdir, hyperparameters, configuration.completed)
-    if built.task.takes_teacher and not given:
+
+    def claim(step: int) -> None:
+        _check_going_on(built, earlier, hyperparameters, step)
+        claim_workdir(workdir, hyperparameters)
+
+    if built.task.takes_teacher and not given and not begun:
         if not (teacher / "evaluation.json").exists():
             say(f"first its teacher, the same network unpruned, in {teacher}")
             if _train(teacher_config(config, built.task.model), teacher) is None:
                 return None
         say(f"now the network that prunes, in {workdir}")
     summary = loop.train(
-        built.settings, built.task, built.dataset, workdir, hyperparameters
+        built.settings, built.task, built.dataset, workdir, hyperparameters, claim
     )
     measured = teacher / "evaluation.json"
     if summary is not None and built.task.takes_teacher and measured.exists():
         return {**summary, "teacher_top1": storage.read_json(measured)["top1"]}
     return summary
+
+
+def _check_going_on(
+    built: Experiment,
+    earlier: Mapping[str, Any] | None,
+    config: Mapping[str, Any],
+    step: int,
+) -> None:
+    """Say what is new to a run that goes on from a step.
+
+    Raises: UserError if it would be shorter than it is already.
+    """
+    settings, dataset = built.settings, built.dataset
+    examples = len(dataset.train)
+    going_on.check_length(settings, step, examples)
+    if earlier is None or step == 0:
+        return
+    for sentence in going_on.describe_unread(earlier, config):
+        say(sentence)
+    before = going_on.had_length(settings, earlier)
+    lengths = [each.total_steps(examples) for each in (before, settings)]
+    if lengths[0] != lengths[1]:
+        earlier_task = make_task(before, dataset, built.task.teacher)
+        rates = [task.optimizer()[1] for task in (earlier_task, built.task)]
+        say(going_on.describe_length(step, lengths, rates))
 
 
 def teacher_config(config: Any, model: contract.Model) -> Any:
@@ -184,6 +221,7 @@ def evaluate(
 
     Raises: UserError.
     """
+    source, output = paths.resolve(source, "source"), paths.resolve(output, "output")
     with cluster.member(Settings.from_config(config)):
         return _evaluate(config, source, split_name, output)
 

@@ -33,7 +33,9 @@ def resolve(given: str | os.PathLike[str], what: str) -> pathlib.Path:
             reason = "it is relative, and the current directory is gone"
         except RuntimeError as error:  # pathlib's, of links and of homes
             circle = "symlink" in str(error).lower()
-            reason = "the links lead in a circle" if circle else "no such home directory"
+            reason = (
+                "the links lead in a circle" if circle else "no such home directory"
+            )
         except OSError as error:
             reason = str(error.strerror)
     raise UserError(f"{what} {shown(text)}: {reason}")

@@ -171,8 +171,7 @@ def load_variables(directory: pathlib.Path) -> tuple[ArrayTree, dict[str, Any]]:
     directory = paths.resolve(directory, "checkpoint")
     if not (directory / CHECKSUMS).is_file():
         raise CheckpointError(
-            f"{directory} is no checkpoint: it has no {CHECKSUMS}; "
-            "`python -m tokenjax.convert` writes one"
+            f"{directory} holds no converted checkpoint (`tokenjax convert` writes one)"
         )
     verify_directory(directory, read_json(directory / CHECKSUMS))
     metadata = read_json(directory / METADATA)

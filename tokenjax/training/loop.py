@@ -9,7 +9,7 @@ import functools
 import itertools
 import pathlib
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import jax
@@ -121,6 +121,7 @@ def train(
     dataset: data.Dataset,
     workdir: pathlib.Path,
     config: dict[str, Any],
+    claim: Callable[[int], None],
 ) -> Summary | None:
     """Train to the end, or until a signal asks to stop.
 
@@ -128,8 +129,10 @@ def train(
       settings: of the run.
       task: what is learned, with its model.
       dataset: with "train", "validation" and "test".
-      workdir: made by `open_workdir`; gets checkpoints, logs, evaluation and figures.
+      workdir: gets checkpoints, logs, evaluation and figures.
       config: nested dict of hyperparameters, for the log.
+      claim: called with the step where the run stands, once it can go on from there
+        and before anything but its directories is written.
 
     Returns: the final evaluation, or None if a signal stopped the run.
 
@@ -142,6 +145,7 @@ def train(
         cluster.ending_with_its_peers(),
     ):
         run = Run(settings, task, dataset, checkpoints)
+        claim(run.step)
         log = MetricLog(workdir, run.step)
         try:
             if run.step < run.total_steps:

@@ -3,7 +3,8 @@
 from tokenjax.training.checkpoints.run_checkpoints import (
     FOLDER,
     Checkpoints,
+    has_begun,
     load_initial_variables,
 )
 
-__all__ = ["FOLDER", "Checkpoints", "load_initial_variables"]
+__all__ = ["FOLDER", "Checkpoints", "has_begun", "load_initial_variables"]

@@ -310,6 +310,11 @@ def _to_save(state: State) -> State:
     return jax.tree.map(np.array, state)
 
 
+def has_begun(workdir: pathlib.Path) -> bool:
+    """Return whether a workdir holds a checkpoint to go on from."""
+    return bool(CheckpointFiles(workdir / FOLDER).steps())
+
+
 def load_initial_variables(
     directory: pathlib.Path, which: str = "best"
 ) -> VariableDict:
@@ -321,6 +326,10 @@ def load_initial_variables(
     Raises: CheckpointError.
     """
     directory = paths.resolve(directory, "checkpoint")
+    if not directory.is_dir():
+        raise CheckpointError(f"no directory {directory}")
+    if not any((directory / name).exists() for name in (FOLDER, storage.CHECKSUMS)):
+        raise CheckpointError(f"{directory} holds no run and no converted checkpoint")
     if not (directory / FOLDER).is_dir():
         return storage.load_variables(directory)[0]
     with Checkpoints(directory, writable=False) as checkpoints:
