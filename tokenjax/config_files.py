@@ -81,6 +81,20 @@ def load_config(path_and_variant: str) -> ConfigDict:
     return config
 
 
+def names() -> list[str]:
+    """Return the names of our own configurations, sorted."""
+    folder = next((each for each in SHIPPED if each.is_dir()), None)
+    return sorted(path.stem for path in folder.glob("*.py")) if folder else []
+
+
+def missing_config() -> str:
+    """Return the sentence for a command that was not given its --config."""
+    return (
+        "--config must be given: a file of your own, or one of ours "
+        f"({', '.join(names())}); NAME:VARIANT chooses of its variants"
+    )
+
+
 def _find(name: str) -> pathlib.Path:
     """Return the file of that path or, where there is none, ours of that name.
 

@@ -52,7 +52,7 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
         output = evaluate_all(
             values.config, name, variant, runs, values.split, values.batch_size
         )
-        print((output / "table.md").read_text())
+        print((output / "table.md").read_text(encoding="utf-8"))
         print(f"{output}: table.md, results.json and figures")
         return
     workdir = values.workdir

@@ -147,7 +147,7 @@ def run(plan: Plan, root: pathlib.Path) -> dict[str, Any]:
     }
     storage.write_json(root / "chaos.json", report)
     with storage.replacing(root / "chaos.md") as temporary:
-        temporary.write_text(table(report))
+        temporary.write_text(table(report), encoding="utf-8")
     return report
 
 
@@ -215,7 +215,7 @@ def _fingerprints(workdir: pathlib.Path) -> dict[int, tuple[float, ...]]:
     """Return loss and gradient norm by step, as metrics.jsonl has them."""
     found = {}
     path = workdir / "metrics.jsonl"
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             row = json.loads(line)
         except ValueError:  # a kill cut it short

@@ -165,7 +165,7 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
             print(f"{outcome.target}, seed {seed}: {error}")
     if values.json:
         text = json.dumps([dataclasses.asdict(o) for o in outcomes], indent=2)
-        pathlib.Path(values.json).write_text(text + "\n")
+        pathlib.Path(values.json).write_text(text + "\n", encoding="utf-8")
     sys.exit(1 if any(outcome.failures for outcome in outcomes) else 0)
 
 

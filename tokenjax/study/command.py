@@ -79,6 +79,7 @@ def run_study(
     Raises: UserError.
     """
     from tokenjax.study import runner, summary  # jax, which --help does without
+    from tokenjax.training.run_lock import RunLock
 
     runs = plan.plan(study)
     if only:
@@ -87,9 +88,10 @@ def run_study(
             raise UserError(f"no run {only!r} in this study")
         _run_one(study, chosen[0], root)
         return
-    runner.run_all(runs, command, root, jobs)
-    summary.summarize(study, runs, root)
-    print((root / "table.md").read_text())
+    with RunLock(root):
+        runner.run_all(runs, command, root, jobs)
+        summary.summarize(study, runs, root)
+    print((root / "table.md").read_text(encoding="utf-8"))
     print(f"{root}/table.md, results.json and the figures beside them hold this")
 
 

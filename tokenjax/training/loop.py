@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from tokenjax import data, disk_errors
+from tokenjax import data, disk_errors, paths
 from tokenjax.errors import UserError
 from tokenjax.training import evaluate
 from tokenjax.training.checkpoints import (
@@ -85,7 +85,7 @@ class Run:
         key = jax.random.key(self.settings.seed)
         state = jax.jit(self._init, out_shardings=self.sharding)(key)
         if self.settings.init_from:
-            source = pathlib.Path(self.settings.init_from)
+            source = paths.resolve(self.settings.init_from, "config: init_from")
             which = self.settings.checkpoint.evaluate
             variables = load_initial_variables(source, which)
             state = with_variables(state, variables, self.everywhere)
