@@ -23,7 +23,7 @@ from typing import Any
 
 from absl import flags
 
-from tokenjax import command_line
+from tokenjax import command_line, path_flags
 
 BRIEF = True
 
@@ -38,10 +38,8 @@ def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
     command_line.define_config(argv, values)
     command_line.define_workdir(values)
     options: Any = {"flag_values": values}
-    flags.DEFINE_string(
-        *("checkpoint", "", "a converted checkpoint or another workdir, read instead"),
-        **options,
-    )
+    text = "a converted checkpoint or another workdir, read instead"
+    path_flags.define("checkpoint", "", text, values)
     flags.DEFINE_string("split", "test", "train, validation or test", **options)
     flags.DEFINE_bool(
         *("eval_all", False, "all runs of config.compare; --workdir holds them (runs)"),
@@ -68,7 +66,7 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
         output = evaluate_all(
             values.config, name, variant, runs, values.split, values.batch_size
         )
-        print((output / "table.md").read_text())
+        print((output / "table.md").read_text(encoding="utf-8"))
         print(f"{output}: table.md, results.json and figures")
         return
     workdir = values.workdir

@@ -9,13 +9,13 @@ import functools
 import itertools
 import pathlib
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from tokenjax import data, disk_errors
+from tokenjax import data, disk_errors, paths
 from tokenjax.card import Card
 from tokenjax.errors import UserError
 from tokenjax.training import evaluate
@@ -86,7 +86,7 @@ class Run:
         key = jax.random.key(self.settings.seed)
         state = jax.jit(self._init, out_shardings=self.sharding)(key)
         if self.settings.init_from:
-            source = pathlib.Path(self.settings.init_from)
+            source = paths.resolve(self.settings.init_from, "config: init_from")
             which = self.settings.checkpoint.evaluate
             variables = load_initial_variables(source, which)
             state = with_variables(state, variables, self.everywhere)
@@ -122,6 +122,7 @@ def train(
     dataset: data.Dataset,
     workdir: pathlib.Path,
     config: dict[str, Any],
+    claim: Callable[[int], None],
     card: Card | None = None,
 ) -> Summary | None:
     """Train to the end, or until a signal asks to stop.
@@ -130,9 +131,11 @@ def train(
       settings: of the run.
       task: what is learned, with its model.
       dataset: with "train", "validation" and "test".
-      workdir: made by `open_workdir`; gets checkpoints, logs, evaluation and figures.
+      workdir: gets checkpoints, logs, evaluation and figures.
       config: nested dict of hyperparameters, for the log.
       card: of the run, for its checkpoints.
+      claim: called with the step where the run stands, once it can go on from there
+        and before anything but its directories is written.
 
     Returns: the final evaluation, or None if a signal stopped the run.
 
@@ -145,6 +148,7 @@ def train(
         cluster.ending_with_its_peers(),
     ):
         run = Run(settings, task, dataset, checkpoints)
+        claim(run.step)
         log = MetricLog(workdir, run.step)
         try:
             if run.step < run.total_steps:

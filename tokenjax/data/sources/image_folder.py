@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 import numpy as np
 from absl import logging
 
+from tokenjax.arguments import FREE
 from tokenjax.data.dataset import (
     ArraySplit,
     Dataset,
@@ -124,7 +125,9 @@ def image_folder(
     cache_bytes: CacheBytes = 2**30,
     num_threads: NumThreads = 0,
     broken: Annotated[
-        Literal["refuse", "skip"], "what becomes of a file that holds no whole image"
+        Literal["refuse", "skip"],
+        FREE,
+        "what becomes of a file that holds no whole image",
     ] = "refuse",
     max_pixels: MaxPixels = MAX_PIXELS,
     outside_links: OutsideLinks = False,

@@ -24,7 +24,7 @@ from flax.typing import VariableDict
 from jax.sharding import Sharding
 
 from tokenjax import card as cards
-from tokenjax import disk_errors, storage
+from tokenjax import disk_errors, paths, storage
 from tokenjax.card import Card
 from tokenjax.errors import CheckpointError, first_line
 from tokenjax.training.checkpoints import checkpoint_damage, retention
@@ -63,7 +63,7 @@ class Checkpoints:
         card: Card | None = None,
     ):
         """Open them; `settings` say what is kept, `card` is written into each."""
-        self.root = workdir.absolute() / FOLDER
+        self.root = paths.resolve(workdir, "workdir") / FOLDER
         self._files = CheckpointFiles(self.root)
         self._settings = settings or Checkpoint()
         self._custom: dict[str, Any] = {FORMAT_KEY: FORMAT}
@@ -324,6 +324,11 @@ def _to_save(state: State) -> State:
     return jax.tree.map(np.array, state)
 
 
+def has_begun(workdir: pathlib.Path) -> bool:
+    """Return whether a workdir holds a checkpoint to go on from."""
+    return bool(CheckpointFiles(workdir / FOLDER).steps())
+
+
 class Weights(NamedTuple):
     """Weights as they were read, and what they are of.
 
@@ -348,6 +353,11 @@ def load_weights(directory: pathlib.Path, which: str = "best") -> Weights:
 
     Raises: CheckpointError.
     """
+    directory = paths.resolve(directory, "checkpoint")
+    if not directory.is_dir():
+        raise CheckpointError(f"no directory {directory}")
+    if not any((directory / name).exists() for name in (FOLDER, storage.CHECKSUMS)):
+        raise CheckpointError(f"{directory} holds no run and no converted checkpoint")
     if not (directory / FOLDER).is_dir():
         converted, _ = storage.load_variables(directory)
         return Weights(converted, cards.read(directory), directory)

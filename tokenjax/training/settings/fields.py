@@ -8,6 +8,7 @@ from tokenjax.arguments import (
     FREE,
     NOT_NEGATIVE,
     RATE,
+    READ_AT_START,
     OneOf,
     above,
     at_least,
@@ -57,7 +58,9 @@ class Fields:
     fsdp: Annotated[
         bool, FREE, "parameters and optimiser state split over the devices"
     ] = False
-    init_from: Annotated[str, "a converted checkpoint or another run's workdir"] = ""
+    init_from: Annotated[
+        str, READ_AT_START, "a converted checkpoint or another run's workdir"
+    ] = ""
     log_every_steps: Annotated[int, FREE, at_least(1, LARGEST_COUNT), "log rows"] = 20
     profile: Annotated[bool, FREE, "trace some steps into workdir/profile"] = False
     figures: Annotated[bool, FREE, "drawn after the final evaluation"] = True
