@@ -16,7 +16,8 @@ from typing import Any
 from tokenjax.data.dataset import thread_count
 from tokenjax.errors import BrokenImageError, DatasetError, shown
 
-EXTENSIONS = {".jpg", ".jpeg", ".png"}
+EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+ENDINGS = ".jpg, .jpeg, .png, .webp, .bmp, .tif, .tiff or .gif"  # in a sentence
 JUNK = {"__MACOSX", "@eaDir", "lost+found", "Thumbs.db", "desktop.ini"}
 ERRORS_NAMED = 10
 MOST_THREADS = 1024

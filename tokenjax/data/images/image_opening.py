@@ -1,10 +1,11 @@
 """Opening an image file that may be anything: an image, or one sentence.
 
-What a file is, its content decides, whatever its name: JPEG, PNG, WebP, GIF or BMP and
-nothing else, for Pillow would hand PostScript to Ghostscript. Refused are truncated
-files, PNG files whose checksums do not hold (Pillow alone reads on), more pixels than
-`max_pixels`, and what is no regular file: opening a pipe would wait for ever. Damage in
-the pixels of a JPEG, GIF or BMP file shows in the picture alone: they have no checksum.
+What a file is, its content decides, whatever its name: JPEG, PNG, WebP, BMP, TIFF or
+GIF and nothing else, for Pillow would hand PostScript to Ghostscript. Refused are
+truncated files, PNG files whose checksums do not hold (Pillow alone reads on), more
+pixels than `max_pixels`, TIFF files whose numbers have no known black and white, and
+what is no regular file: opening a pipe would wait for ever. Damage in the pixels of a
+JPEG, GIF, BMP or TIFF file shows in the picture alone: they have no checksum.
 """
 
 import functools
@@ -20,7 +21,8 @@ from tokenjax.errors import BrokenImageError, DatasetError, shown
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+_FORMATS_NAMED = "JPEG, PNG, WebP, BMP, TIFF or GIF"
 MAX_PIXELS = 2**30 // 12  # Pillow's own: a quarter of a GiB at three bytes each
 
 
@@ -48,6 +50,7 @@ def open_image(path: Path, max_pixels: int, whole: bool) -> Iterator["Image"]:
                     raise ValueError(
                         f"{width}x{height} pixels, {_too_many(max_pixels)}"
                     )
+                _check_scale(image)
                 png = image.format == "PNG"
                 if whole and png:
                     image.verify()  # after which it has to be opened anew
@@ -61,6 +64,28 @@ def open_image(path: Path, max_pixels: int, whole: bool) -> Iterator["Image"]:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ...
         raise _in_a_sentence(error, path, max_pixels) from error
+
+
+def _check_scale(image: "Image") -> None:
+    """Refuse a TIFF file of numbers of which Pillow leaves open what is black and white.
+
+    Measurements are stored so: fractions, signed numbers, 32 bits, 12 bits in 16, and
+    16 bits that count down from white.
+    """
+    from PIL.TiffImagePlugin import (
+        BITSPERSAMPLE,
+        PHOTOMETRIC_INTERPRETATION,
+        TiffImageFile,
+    )
+
+    if not isinstance(image, TiffImageFile) or image.mode[0] not in "IF":
+        return
+    tags = image.tag_v2
+    from_black = tags.get(PHOTOMETRIC_INTERPRETATION) == 1
+    if image.mode in ("I", "F") or tags.get(BITSPERSAMPLE) != (16,) or not from_black:
+        raise ValueError(
+            "its numbers are no shades of grey from black, of 8 or 16 bits"
+        )
 
 
 def _set_pillows_limit(max_pixels: int) -> None:
@@ -89,7 +114,7 @@ def _in_a_sentence(error: Exception, path: Path, max_pixels: int) -> DatasetErro
     reason = str(error) or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
         content = "what it holds" if path.stat().st_size else "an empty file"
-        reason = f"{content} is no JPEG, PNG, WebP, GIF or BMP"
+        reason = f"{content} is no {_FORMATS_NAMED}"
     if isinstance(error, pillow.DecompressionBombError):
         reason = _too_many(max_pixels)
     return BrokenImageError(f"{shown(path)} is not a readable image: {reason}")
