@@ -50,7 +50,7 @@ def open_image(path: Path, max_pixels: int, whole: bool) -> Iterator["Image"]:
                     raise ValueError(
                         f"{width}x{height} pixels, {_too_many(max_pixels)}"
                     )
-                _check_scale(image)
+                _check_tiff(image, max_pixels)
                 png = image.format == "PNG"
                 if whole and png:
                     image.verify()  # after which it has to be opened anew
@@ -66,21 +66,28 @@ def open_image(path: Path, max_pixels: int, whole: bool) -> Iterator["Image"]:
         raise _in_a_sentence(error, path, max_pixels) from error
 
 
-def _check_scale(image: "Image") -> None:
-    """Refuse a TIFF file of numbers of which Pillow leaves open what is black and white.
+def _check_tiff(image: "Image", max_pixels: int) -> None:
+    """Refuse a TIFF file whose numbers have no black and white that Pillow knows.
 
     Measurements are stored so: fractions, signed numbers, 32 bits, 12 bits in 16, and
-    16 bits that count down from white.
+    16 bits that count down from white. Refuse tiles far larger than the image, too:
+    they are decoded whole.
     """
     from PIL.TiffImagePlugin import (
         BITSPERSAMPLE,
         PHOTOMETRIC_INTERPRETATION,
+        TILELENGTH,
+        TILEWIDTH,
         TiffImageFile,
     )
 
-    if not isinstance(image, TiffImageFile) or image.mode[0] not in "IF":
+    if not isinstance(image, TiffImageFile):
         return
     tags = image.tag_v2
+    if tags.get(TILEWIDTH, 0) * tags.get(TILELENGTH, 0) > max_pixels:
+        raise ValueError(f"its tiles have {_too_many(max_pixels)}")
+    if image.mode[0] not in "IF":
+        return
     from_black = tags.get(PHOTOMETRIC_INTERPRETATION) == 1
     if image.mode in ("I", "F") or tags.get(BITSPERSAMPLE) != (16,) or not from_black:
         raise ValueError(
