@@ -99,17 +99,22 @@ def _set_pillows_limit(max_pixels: int) -> None:
     """Raise Pillow's limit for the process to a user's larger one."""
     from PIL import Image as pillow
 
-    _ignore_its_warning()
+    _ignore_its_warnings()
     if pillow.MAX_IMAGE_PIXELS and max_pixels > pillow.MAX_IMAGE_PIXELS:
         pillow.MAX_IMAGE_PIXELS = max_pixels
 
 
 @functools.cache
-def _ignore_its_warning() -> None:
-    """Silence Pillow's warning of what is refused here a moment later."""
+def _ignore_its_warnings() -> None:
+    """Silence Pillow's warnings: what matters of them is refused a moment later.
+
+    The others are of tags beside the picture, a line for each file.
+    """
     from PIL import Image as pillow
 
     warnings.filterwarnings("ignore", category=pillow.DecompressionBombWarning)
+    tags = r"PIL\.TiffImagePlugin"
+    warnings.filterwarnings("ignore", category=UserWarning, module=tags)
 
 
 def _in_a_sentence(error: Exception, path: Path, max_pixels: int) -> DatasetError:

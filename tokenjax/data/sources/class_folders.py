@@ -64,7 +64,7 @@ def _class_folders(tree: ImageTree, folder: Path) -> dict[str, Path]:
     for path in tree.folders(folder):
         name = unicodedata.normalize("NFC", path.name)
         if not name.isprintable():
-            raise _not_plain(path)
+            raise not_plain("the class folder", path, path.name)
         if name in found:
             raise DatasetError(
                 f"{SOURCE}: {shown(folder)} has two folders {name!r}, written in two "
@@ -74,14 +74,14 @@ def _class_folders(tree: ImageTree, folder: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def _not_plain(folder: Path) -> DatasetError:
-    """Return the error of a class name that no report can show."""
-    said = f"{SOURCE}: the class folder {shown(folder)} is not named in plain text"
+def not_plain(what: str, path: Path, name: str) -> DatasetError:
+    """Return the error of a `name`, in `path`, that no report can show."""
+    said = f"{SOURCE}: {what} {shown(path)} is not named in plain text"
     try:
-        name = os.fsencode(folder.name).decode()
+        written = os.fsencode(name).decode()
     except UnicodeDecodeError:
-        name = folder.name
-    if name != folder.name and name.isprintable():
+        written = name
+    if written != name and written.isprintable():
         return DatasetError(
             f"{said} for this process, whose encoding of names is "
             f"{sys.getfilesystemencoding()}: set PYTHONUTF8=1, or a locale of UTF-8"

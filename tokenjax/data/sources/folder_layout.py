@@ -59,7 +59,8 @@ def find_layout(tree: ImageTree, wanted: Wanted) -> FolderLayout:
     if wanted == "auto":
         return _read(tree, tree.root, 0)
     folders = _list(tree, tree.root)
-    found = PartFolders.among([path for path in folders if holds_images(path)])
+    holding = [path for path in folders if holds_images(path)]
+    found = PartFolders.among(holding, certain=True)
     if not found.with_classes:
         raise DatasetError(
             f"{SOURCE}: data.layout=parts, but {shown(tree.root)} has no folder called "

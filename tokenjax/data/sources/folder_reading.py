@@ -49,7 +49,8 @@ def _part(root: Path, layout: FolderLayout, part: str, share: float) -> str:
         return "train: none" if layout.parts else ""
     said = f"{part}: none"
     if part in layout.unlabelled:
-        said = f"{part}: {_below(root, layout.unlabelled[part])} has no classes"
+        folder = _below(root, layout.unlabelled[part])
+        said = f"{part}: {folder} has no classes and is not read"
     if share and (not layout.parts or "train" in layout.parts):
         of = "train" if layout.parts else "all"
         said += f", held out {share * 100:g} % of {of}"

@@ -31,7 +31,7 @@ from tokenjax.data.images.image_files import ImageTree, abridged, run_all
 from tokenjax.data.images.image_opening import MAX_PIXELS
 from tokenjax.data.images.image_sizes import check_header, read_rgb
 from tokenjax.data.sources import folder_reading
-from tokenjax.data.sources.class_folders import Files, find_parts
+from tokenjax.data.sources.class_folders import Files, find_parts, not_plain
 from tokenjax.data.sources.folder_layout import find_layout
 from tokenjax.data.sources.source_arguments import (
     CacheBytes,
@@ -143,6 +143,10 @@ def image_folder(
             "image_folder needs a directory: --config.data.directory=PATH"
         )
     root = Path(directory).expanduser()
+    try:
+        directory.encode()
+    except UnicodeEncodeError as error:  # TensorFlow's files would fail, much later
+        raise not_plain("the directory", root, directory) from error
     if not root.is_dir():
         raise DatasetError(f"image_folder: {shown(root)} is not a directory")
     tree = ImageTree(root, outside_links)

@@ -26,23 +26,23 @@ class PartFolders:
     sure: frozenset[Path]  # whose names leave no doubt
 
     @classmethod
-    def among(cls, folders: list[Path]) -> "PartFolders":
-        """Find them among folders that hold images."""
+    def among(cls, folders: list[Path], certain: bool = False) -> "PartFolders":
+        """Find them among folders that hold images; `certain`: they are there."""
         named = [(path, recognise(path.name)) for path in folders]
         found = [(path, name) for path, name in named if name is not None]
         found.sort(key=lambda pair: -pair[1].certainty)  # the surest first
         sure = frozenset(path for path, name in found if name.certainty)
         kinds = {path: holds_classes(path) for path, _ in found}
-        several = sum(kind != "no" for kind in kinds.values()) > 1
+        alone = len(folders) == 1
         rank = {path: name.certainty for path, name in found}
         with_classes: dict[str, Path] = {}
         without: dict[str, Path] = {}
         twice = []
         for path, name in found:
-            # With images beside its folders it is a class, unless it is a part by name
-            # and by its neighbours.
-            some = path in sure and (several or len(folders) == 1)
-            full = kinds[path] == "yes" or (kinds[path] == "some" and some)
+            # With images beside its folders it is a class, unless its name and its
+            # neighbours say that it is a part.
+            part = certain or (path in sure and (len(sure) > 1 or alone))
+            full = kinds[path] == "yes" or (kinds[path] == "some" and part)
             if not full or name.part not in PARTS:
                 without.setdefault(name.part, path)
             elif name.part not in with_classes:
