@@ -262,21 +262,21 @@ def test_files_and_labels_are_in_the_order_of_their_paths(tmp_path):
 def test_the_reading_is_one_line(tmp_path, capsys):
     draw_classes(tmp_path / "photos")
     load(tmp_path / "photos", validation_fraction=0.25)
-    assert capsys.readouterr().out == (
+    assert capsys.readouterr().err == (
         "image_folder photos: 2 classes (cat, dog) from its folders; validation: none, "
         "held out 25 % of all; test: none\n"
     )
     draw_classes(tmp_path / "parts/data/train")
     draw_classes(tmp_path / "parts/data/val", {"cat": (1,)})
     load(tmp_path / "parts", test_fraction=0.25)
-    assert capsys.readouterr().out == (
+    assert capsys.readouterr().err == (
         "image_folder parts: 2 classes (cat, dog); train from data/train/; validation "
         "from data/val/; test: none, held out 25 % of train\n"
     )
     draw_tree(tmp_path / "many", " ".join(f"{i:02}/0.png" for i in range(12)))
     load(tmp_path / "many")
     assert ": 12 classes (00, 01, 02, 03, 04, 05, 06, 07, 08, 09, ...) from" in (
-        capsys.readouterr().out
+        capsys.readouterr().err
     )
 
 
@@ -290,7 +290,7 @@ def test_what_is_not_read_is_said(tmp_path, capsys, caplog):
     assert len(load(tmp_path, test_fraction=0.25).test) == 2
     assert (
         "test: data/test/ has no classes and is not read, held out 25 % of train"
-        in capsys.readouterr().out
+        in capsys.readouterr().err
     )
     for sentence in (
         "beside the parts train, not read: data/train/labels; notes",
@@ -375,7 +375,7 @@ def test_names_in_a_process_that_knows_ascii_alone(tmp_path, directory, names, d
 def test_the_line_is_printed_where_the_terminal_lacks_a_letter(tmp_path, monkeypatch):
     draw_classes(tmp_path, {"caf\u00e9": (1,), "dog": (2,)})
     output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setattr(sys, "stderr", output)
     load(tmp_path)
     output.flush()
     assert b"2 classes (caf\\xe9, dog)" in output.buffer.getvalue()

@@ -64,17 +64,18 @@ def _below(root: Path, folder: Path) -> str:
 
 
 def say(sentence: str) -> None:
-    """Print a line on stdout, from the first process of several.
+    """Print a line on stderr, from the first process of several.
 
-    Characters that the terminal's encoding lacks are escaped: no reason to stop.
+    What a command prints on stdout stays its result. Characters that the terminal's
+    encoding lacks are escaped: no reason to stop.
     """
     # Asked for the process alone, jax would start its devices.
     if jax.distributed.is_initialized() and jax.process_index() > 0:
         return
-    encoding = sys.stdout.encoding or "utf-8"
+    encoding = sys.stderr.encoding or "utf-8"
     line = sentence.encode(encoding, "backslashreplace").decode(encoding)
-    tqdm.tqdm.write(line, file=sys.stdout)
-    sys.stdout.flush()
+    tqdm.tqdm.write(line, file=sys.stderr)
+    sys.stderr.flush()
 
 
 def warn_of_unread(root: Path, layout: FolderLayout) -> None:
