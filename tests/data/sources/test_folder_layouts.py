@@ -118,6 +118,7 @@ def test_parts_under_many_names(tmp_path, around, train, validation, test):
         ("dog/a/0.png dog/b/1.png cat/0.png", "cat dog", 3, 0, 0),
         ("dog/images/0.png cat/images/0.png", "cat dog", 2, 0, 0),
         ("dog/0.png", "dog", 1, 0, 0),
+        ("class_1/a/0.png class_2/a/0.png", "class_1 class_2", 2, 0, 0),
         ("n01440764/0.png n01443537/0.png", "n01440764 n01443537", 2, 0, 0),
         ("CUB/images/001.Auk/0.png CUB/images/002.Owl/0.png CUB/parts/", "001.Auk "
          "002.Owl", 2, 0, 0),
@@ -177,6 +178,9 @@ CLASSES, PARTS = "data.layout=classes takes", "data.layout=parts the second"
          [CLASSES, PARTS]),
         ("cat/male/0.png cat/female/0.png dog/male/0.png dog/female/0.png",
          "the classes cat, dog", "parts of a set with the classes female, male",
+         [CLASSES]),
+        ("trainA/0.png trainB/0.png testA/0.png testB/0.png",
+         "the classes testA, testB, trainA, trainB", "parts without classes",
          [CLASSES]),
         ("val/a/0.png val/b/0.png train/1.png train/2.png", "the classes train, val",
          "val of the classes a, b", [CLASSES]),

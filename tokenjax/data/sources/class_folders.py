@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
+from tokenjax.data.images.folder_contents import has_images
 from tokenjax.data.images.image_files import ENDINGS, ImageTree, abridged
 from tokenjax.data.partition import stratified_split
 from tokenjax.data.sources.folder_layout import SOURCE, FolderLayout
@@ -39,8 +40,9 @@ def find_parts(
     naming = [classes["train"]] if "train" in classes else [*classes.values()]
     class_names = sorted({name for found in naming for name in found})
     if not class_names:
+        loose = "; the images right in it have none" if has_images(layout.base) else ""
         raise DatasetError(
-            f"{SOURCE}: {shown(layout.base)} has no sub-folder, one per class"
+            f"{SOURCE}: {shown(layout.base)} has no sub-folder, one per class{loose}"
         )
     _warn_of_case(class_names)
     parts = {

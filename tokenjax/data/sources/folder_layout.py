@@ -114,7 +114,8 @@ def _are_parts(root: Path, base: Path, found: PartFolders, folders: list[Path]) 
         answer = _is_one(found, others, num_flat)
     else:
         sure = found.sure.intersection(found.without.values())
-        suspect = len(found.without) > 1 and (len(sure) > 1 or not others)
+        all_named = found.named.issuperset(folders)
+        suspect = len(found.without) > 1 and (len(sure) > 1 or all_named)
         answer = None if suspect else False
     if answer is None:
         raise folder_doubts.parts_or_classes(root, base, found, folders)

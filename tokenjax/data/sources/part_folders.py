@@ -24,6 +24,7 @@ class PartFolders:
     without: dict[str, Path]
     twice: tuple[tuple[Path, Path], ...]
     sure: frozenset[Path]  # whose names leave no doubt
+    named: frozenset[Path]  # whose names speak of any part
 
     @classmethod
     def among(cls, folders: list[Path], certain: bool = False) -> "PartFolders":
@@ -56,7 +57,7 @@ class PartFolders:
             for part, path in without.items()
             if part not in ordered and (path in sure or not surely)
         }
-        return cls(ordered, remaining, tuple(twice), sure)
+        return cls(ordered, remaining, tuple(twice), sure, frozenset(kinds))
 
     def folders(self) -> list[Path]:
         """Return all folders that look like parts."""

@@ -18,7 +18,7 @@ _WORDS = {
         *("val", "valid", "validation", "validate"),
         *("dev", "devel", "development", "eval", "evaluation"),
     ),
-    "test": ("test", "testing", "tst"),
+    "test": ("test", "testing", "tst", "holdout"),
     "unlabelled": (
         *("unlabelled", "unlabeled", "unknown", "inference"),
         *("pred", "predict", "prediction", "predictions"),
@@ -62,9 +62,13 @@ def recognise(name: str) -> PartName | None:
 
 
 def is_around(name: str) -> bool:
-    """Return whether a folder of this name is usually around the classes."""
+    """Return whether a folder of this name is usually around the classes.
+
+    A number is no such name: class_1 stands beside class_2.
+    """
     words = _words(name)
-    return bool(words) and not set(words) - _AROUND
+    counted = any(letter.isdigit() for letter in name)
+    return bool(words) and not counted and not set(words) - _AROUND
 
 
 def _words(name: str) -> list[str]:
