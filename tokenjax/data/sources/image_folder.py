@@ -1,12 +1,14 @@
-"""A folder of JPEG and PNG files, one sub-folder per class.
+"""A folder of image files, one sub-folder per class.
 
-    directory/<class>/**/*.jpg                      divided here, by class
-    directory/{train,val|validation|test}/<class>/  divided as it lies
+    directory/<class>/**/*.jpg               divided here, by class
+    directory/{train,val,test}/<class>/**    divided as it lies
 
-A part that is not there is taken from the training one. What fits into `cache_bytes`
-is decoded at once; a larger set is decoded when it is asked for. How files are listed
-and links followed stands in `tokenjax.data.images.image_files`, what becomes of
-pictures of all kinds in `tokenjax.data.images.image_sizes`.
+A part that is not there is taken from the training one, if that is there. What fits
+into `cache_bytes` is decoded at once; a larger set is decoded when it is asked for.
+Which folders are parts and classes, other names and folders around them included,
+stands in `folder_layout`; how files are listed and links followed in
+`tokenjax.data.images.image_files`, what becomes of pictures of all kinds in
+`tokenjax.data.images.image_sizes`.
 """
 
 import itertools
@@ -38,7 +40,9 @@ from tokenjax.data.preprocessing import (
     Std,
     given_statistics,
 )
-from tokenjax.data.sources.class_folders import Files, find_parts
+from tokenjax.data.sources import folder_reading
+from tokenjax.data.sources.class_folders import Files, find_parts, not_plain
+from tokenjax.data.sources.folder_layout import find_layout
 from tokenjax.data.sources.source_arguments import (
     CacheBytes,
     Directory,
@@ -135,6 +139,10 @@ def image_folder(
     interpolation: Resize = None,
     mean: Mean = None,
     std: Std = None,
+    layout: Annotated[
+        Literal["auto", "classes", "parts"],
+        "what the directory's own folders are; auto: what lies in them tells",
+    ] = "auto",
 ) -> Dataset:
     """Load a folder's images at (image_size, image_size, 3), a class per sub-folder.
 
@@ -157,15 +165,22 @@ def image_folder(
             "image_folder needs a directory: --config.data.directory=PATH"
         )
     root = Path(directory).expanduser()
+    try:
+        directory.encode()
+    except UnicodeEncodeError as error:  # TensorFlow's files would fail, much later
+        raise not_plain("the directory", root, directory) from error
     if not root.is_dir():
         raise DatasetError(f"image_folder: {shown(root)} is not a directory")
     tree = ImageTree(root, outside_links)
     fractions = (validation_fraction, test_fraction)
-    class_names, parts = find_parts(tree, fractions, split_seed)
+    found = find_layout(tree, layout)
+    class_names, parts = find_parts(tree, found, fractions, split_seed)
+    folder_reading.say(folder_reading.describe(root, found, class_names, fractions))
+    folder_reading.warn_of_unread(root, found)
     splits = _make_splits(root, parts, reading)
-    _check_classes(class_names, splits)
+    _check_classes(class_names, splits, bool(parts["train"]))
     return make_dataset(
-        root.resolve().name,
+        shown(root.resolve().name),
         class_names,
         splits["train"],
         splits["validation"],
@@ -176,12 +191,16 @@ def image_folder(
     )
 
 
-def _check_classes(class_names: list[str], splits: dict[str, Split]) -> None:
+def _check_classes(
+    class_names: list[str], splits: dict[str, Split], trains: bool
+) -> None:
     """Refuse a class without training images; say what else a part lacks."""
+    if not any(map(len, splits.values())):
+        raise DatasetError("image_folder: no readable image in any class")
     for part, split in splits.items():
         counts = np.bincount(split.labels, minlength=len(class_names))
         lacking = [class_names[index] for index in np.flatnonzero(counts == 0)]
-        if lacking and part == "train":
+        if lacking and part == "train" and trains:
             raise DatasetError(
                 f"image_folder: no readable image to train on in {abridged(lacking)}"
             )
