@@ -118,6 +118,15 @@ def test_other_training_pictures_change_nothing(home, tmp_path):
     assert json.loads((tmp_path / "evaluation.json").read_text()) == own
 
 
+def test_a_folder_of_test_images_alone_will_do(home, tmp_path):
+    shutil.copytree(home / "shop" / "test", tmp_path / "shop" / "test")
+    option = f"--config.data.directory={tmp_path / 'shop'}"
+    found = evaluate(home, option, output=tmp_path)
+    assert found.returncode == 0, found.stderr
+    own = json.loads((home / "run" / "evaluation.json").read_text())
+    assert json.loads((tmp_path / "evaluation.json").read_text()) == own
+
+
 def test_a_renamed_class_is_refused(home, tmp_path):
     found = evaluate(home, copy(home, tmp_path, ant="zebra"))
     assert found.returncode == 2
@@ -160,3 +169,16 @@ def test_a_run_that_goes_on_refuses_other_pictures(home, tmp_path):
     found = run_in_process("train", *arguments, option)
     assert found.returncode == 2
     assert "train: 48 examples, now 49" in found.stderr
+
+
+def test_a_run_of_before_cards_is_read_and_said_to_be_unchecked(home, tmp_path):
+    shutil.copytree(home / "run", tmp_path / "run")
+    (tmp_path / "run" / "card.json").unlink()
+    for path in (tmp_path / "run" / "checkpoints").glob("*/_CHECKPOINT_METADATA"):
+        metadata = json.loads(path.read_text())
+        del metadata["custom_metadata"]["tokenjax_card"]
+        path.write_text(json.dumps(metadata))
+    found = run_in_process("eval", f"--workdir={tmp_path / 'run'}")
+    assert found.returncode == 0, found.stderr
+    assert "has no card, as before there were any" in found.stderr
+    assert "top-1 100.00%" in found.stdout

@@ -141,19 +141,20 @@ def image_folder(
     std: Std = None,
     layout: Annotated[
         Literal["auto", "classes", "parts"],
+        FREE,
         "what the directory's own folders are; auto: what lies in them tells",
     ] = "auto",
 ) -> Dataset:
     """Load a folder's images at (image_size, image_size, 3), a class per sub-folder.
 
     The shorter side is resized and the centre kept, upright (of it the share `crop`,
-    if that is given). The fractions are those of
-    the parts that have no folder of their own. A file that holds no whole image, or
-    more than `max_pixels`, is refused, all such at once, or with broken="skip" left
-    out, and said; the division is as if they were there. In a set too large for
-    `cache_bytes` a bad header is refused at once and other damage when it is met, while
-    "skip" decodes all once at the start. A link that leaves `directory` is refused
-    unless `outside_links`.
+    if that is given). The fractions are those of the parts that have no folder of their
+    own; a folder of validation or test images alone has no training split, and needs
+    `mean` and `std`. A file that holds no whole image, or more than `max_pixels`, is
+    refused, all such at once, or with broken="skip" left out, and said; the division is
+    as if they were there. In a set too large for `cache_bytes` a bad header is refused
+    at once and other damage when it is met, while "skip" decodes all once at the start.
+    A link that leaves `directory` is refused unless `outside_links`.
 
     Raises `DatasetError` for these, for files that cannot be opened, for a directory
     without classes or images, and for an empty class.
