@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 
 import pytest
 from helpers import training_runs
@@ -72,9 +71,7 @@ def test_any_spelling_is_one_place(trained, tmp_path, monkeypatch):
 def test_an_address_is_no_directory(tmp_path, monkeypatch, command, arguments):
     monkeypatch.chdir(tmp_path)
     finished = run_in_process(command, *arguments)
-    assert_refused(
-        finished, "://", "is an address, where a path on this machine is due"
-    )
+    assert_refused(finished, "://", "an address, where a path on this machine is due")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -112,7 +109,7 @@ def test_a_run_holds_its_lock(tmp_path, monkeypatch):
     [
         (["--config.init_from={run}/nowhere"], "no directory"),
         (["--config.init_from={run}/checkpoints"], "holds no run and no converted"),
-        (["--config.init_from=gs://bucket/run"], "is an address"),
+        (["--config.init_from=gs://bucket/run"], "an address, where a path"),
         (["--config.init_from={run}", "--config.model.depth=2"], "does not fit"),
     ],
 )
@@ -139,25 +136,19 @@ def test_a_run_grows_and_does_not_shrink(tmp_path):
     assert first.returncode == 0, first.stderr
     longer = training_runs.train_small(tmp_path, *flags, "--config.steps=8")
     assert longer.returncode == 0, longer.stderr
-    rate = 0.5 * float(
-        storage.read_json(tmp_path / "config.json")["optimizer"]["learning_rate"]
-    )
+    optimizer = storage.read_json(tmp_path / "config.json")["optimizer"]
+    rate = 0.5 * optimizer["learning_rate"]
     said = [line for line in longer.stdout.splitlines() if "laid anew" in line]
     assert len(said) == 1
     assert "is 8 steps long, was 4" in said[0]
     assert f"learning rate at step 4 is {rate:.3g}, was 0" in said[0]
-    rows = [
-        json.loads(line)
-        for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
-    ]
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
     assert [row["step"] for row in rows if "train/loss" in row] == list(range(1, 9))
     assert storage.read_json(tmp_path / "config.json")["steps"] == 8
     shorter = training_runs.train_small(tmp_path, *flags, "--config.steps=6")
     assert_refused(shorter, "steps=6 is 6 steps, but 8 are done", "at least 8")
     assert storage.read_json(tmp_path / "config.json")["steps"] == 8
-    epochs = ["--config.steps=0", "--config.epochs=0.01"]
-    shorter = training_runs.train_small(tmp_path, *flags, *epochs)
-    assert_refused(shorter, "epochs=0.01 is 1 steps, but 8 are done")
 
 
 def test_weights_that_were_read_are_not_asked_for_again(trained, tmp_path):
@@ -182,7 +173,7 @@ def test_pictures_that_moved(tmp_path, monkeypatch):
         Image.fromarray(pixels).save(place)
     monkeypatch.chdir(tmp_path)
 
-    def train(directory: pathlib.Path | str, *more: str):
+    def train(directory, *more):
         flags = ["--config", "configs/vdpa.py:image_folder", *CONFIG[2:]]
         flags += [f"--config.data.directory={directory}", "--config.batch_size=8"]
         flags += ["--workdir", tmp_path / "run", "--config.steps=2", *more]
@@ -192,10 +183,9 @@ def test_pictures_that_moved(tmp_path, monkeypatch):
     assert first.returncode == 0, first.stderr
     pictures.rename(tmp_path / "moved")
     for directory, more in [
-        ("moved", ""),
-        ("./moved/", "--config.data.cache_bytes=0"),
-        (tmp_path / "run" / ".." / "moved", "--config.data.max_pixels=1000"),
+        ("moved", "--config.data.cache_bytes=0"),
+        (f"{tmp_path}/run/.././moved/", "--config.data.max_pixels=1000"),
     ]:
-        again = train(directory, *([more] if more else []))
+        again = train(directory, more)
         assert again.returncode == 0, again.stderr
         assert "complete at step 2" in again.stdout

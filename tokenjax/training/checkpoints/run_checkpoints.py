@@ -12,8 +12,10 @@ process 0 alone looks, renames and deletes, and all follow it.
 """
 
 import contextlib
+import logging
 import os
 import pathlib
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
@@ -147,12 +149,13 @@ class Checkpoints:
             self._manager = self._open_manager()
         self._saving = step
         try:
-            self._manager.save(
-                step,
-                args=args,
-                metrics=None if metric is None else {METRIC: float(metric)},
-                custom_metadata=self._custom,
-            )
+            with _unsaid("did not provide metrics"):  # not every one is evaluated
+                self._manager.save(
+                    step,
+                    args=args,
+                    metrics=None if metric is None else {METRIC: float(metric)},
+                    custom_metadata=self._custom,
+                )
         except Exception as error:
             self._give_up(error)
             raise
@@ -305,6 +308,21 @@ class Checkpoints:
             return not os.path.samestat(os.fstat(self._handle), os.stat(self.root))
         except FileNotFoundError:
             return True
+
+
+@contextlib.contextmanager
+def _unsaid(words: str) -> Iterator[None]:
+    """Keep Orbax from logging lines with these words, which are no news."""
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return words not in record.getMessage()
+
+    logger = logging.getLogger("absl")
+    logger.addFilter(is_news)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_news)
 
 
 def _metric(metrics: dict[str, float]) -> float:
