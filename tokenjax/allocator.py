@@ -1,8 +1,13 @@
-"""glibc's allocator, set for the large arrays of training on CPU (docs/allocator.md).
+"""What is set before a process starts: glibc's allocator, and how Python reads names.
 
-glibc reads its settings at the start of a process alone, so that a program starts
-itself again with them. That is done only where nothing but our own program is lost:
-where this process was started as one of our commands, on a machine whose CPU computes.
+glibc reads its settings at the start alone, and so does Python the encoding of files'
+names; so a program starts itself again with them. That is done only where nothing but
+our own program is lost: where this process was started as one of our commands.
+
+The allocator is set for the large arrays of training on a machine whose CPU computes
+(docs/allocator.md). UTF-8 mode is set where the locale knows fewer letters than files
+and classes are named with; those would be other names to Python than to the C++
+libraries, and to the run on another machine.
 """
 
 import contextlib
@@ -20,6 +25,7 @@ ALLOCATOR = (
     "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.arena_max=1:"
     "glibc.malloc.trim_threshold=1099511627776"
 )
+UTF8 = "PYTHONUTF8"
 STARTED = "TOKENJAX_STARTED_AGAIN"  # the process that was, by its number
 DEVICES = (
     *("/dev/nvidia[0-9]*", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd"),
@@ -31,15 +37,20 @@ _WITH_VALUE = ("-W", "-X", "--check-hash-based-pycs")  # options of Python's own
 
 
 def start_again() -> None:
-    """Start this program again with `ALLOCATOR`, where that is right.
+    """Start this program again with `ALLOCATOR` and UTF-8 mode, where that is right.
 
     A user's own GLIBC_TUNABLES are kept.
     """
-    if VARIABLE in os.environ or not has_glibc() or has_accelerator():
+    if os.environ.get(STARTED) == str(os.getpid()):
         return
-    if not is_our_program():
+    missing = {}
+    if VARIABLE not in os.environ and has_glibc() and not has_accelerator():
+        missing[VARIABLE] = ALLOCATOR
+    if sys.getfilesystemencoding() != "utf-8":
+        missing[UTF8] = "1"
+    if not missing or not is_our_program():
         return
-    os.environ[VARIABLE] = ALLOCATOR
+    os.environ.update(missing)
     os.environ[STARTED] = str(os.getpid())  # which the new program keeps
     sys.stdout.flush()
     os.execv(sys.executable, sys.orig_argv)
@@ -47,13 +58,14 @@ def start_again() -> None:
 
 def say_if_started_again() -> None:
     """Print, once, that this program was started again."""
-    if os.environ.pop(STARTED, None) == str(os.getpid()):
-        print(
-            "started again with glibc's allocator set for large arrays "
-            f"({VARIABLE}; see docs/allocator.md)",
-            file=sys.stderr,
-            flush=True,
-        )
+    if os.environ.pop(STARTED, None) != str(os.getpid()):
+        return
+    if os.environ.get(VARIABLE) == ALLOCATOR:
+        what = "glibc's allocator set for large arrays"
+        where = f"{VARIABLE}; see docs/allocator.md"
+    else:
+        what, where = "names of files read as UTF-8", UTF8
+    print(f"started again with {what} ({where})", file=sys.stderr, flush=True)
 
 
 def has_glibc() -> bool:

@@ -8,8 +8,8 @@ says what it takes in its annotation:
     name: Annotated[str, OneOf(SCHEDULES), "how the rate goes on"] = "cosine"
 
 that is its type, a `Range` for its numbers, a `OneOf` for names that may be registered,
-what it means, `FREE` if a resumed run may have another value, `FromData` if its value
-follows from the data unless it is given.
+what it means, `FromData` if its value follows from the data unless it is given; and
+whether a resumed run may have another value: `FREE`, `READ_AT_START`, `Unread`.
 """
 
 import dataclasses
@@ -111,6 +111,21 @@ class FromData:
     what: str
 
 
+@dataclasses.dataclass(frozen=True, init=False)
+class Unread:
+    """Nobody reads the setting where another, `key`, has one of these values.
+
+    It lists who does not read it, since others may be registered that do.
+    """
+
+    key: str
+    values: tuple[Any, ...]
+
+    def __init__(self, key: str, *values: Any):
+        object.__setattr__(self, "key", key)
+        object.__setattr__(self, "values", values)
+
+
 class _Mark:
     """A mark in an annotation."""
 
@@ -124,6 +139,7 @@ class _Mark:
 FREE = _Mark("FREE")  # a resumed run may have another value
 # Weights mean the same whatever it is: what acts in training alone, a precision.
 NOT_OF_WEIGHTS = _Mark("NOT_OF_WEIGHTS")
+READ_AT_START = _Mark("READ_AT_START")  # likewise, for it is not read again
 FLOATING = _Mark("FLOATING")  # the name of a floating type, or the type
 
 DType = Annotated[
@@ -143,6 +159,8 @@ class Argument:
       range: of its numbers, or None.
       names: where its names are registered, or None.
       free: whether a resumed run may have another value.
+      read_at_start: whether a resumed run does not read it again.
+      unread: where nobody reads it.
       from_data: see `FromData`; "" if it does not follow from the data.
       floating: whether it is the type of an array's numbers.
       of_weights: whether weights mean something else with another value.
@@ -155,6 +173,8 @@ class Argument:
     range: Range | None = None
     names: Registry | None = None
     free: bool = False
+    read_at_start: bool = False
+    unread: tuple[Unread, ...] = ()
     from_data: str = ""
     floating: bool = False
     of_weights: bool = True
@@ -163,6 +183,10 @@ class Argument:
     def is_section(self) -> bool:
         """Whether it is a dataclass with arguments of its own."""
         return isinstance(self.type, type) and dataclasses.is_dataclass(self.type)
+
+    def is_unread(self, config: Mapping[str, Any]) -> bool:
+        """Return whether nobody reads it under a configuration, given by whole keys."""
+        return any(config.get(each.key) in each.values for each in self.unread)
 
     def describe_type(self) -> str:
         """Return what it takes, in words: "int, at least 1", "cosine | step"."""
@@ -279,10 +303,14 @@ def _argument(name: str, hint: Any, default: Any) -> Argument:
             found["names"] = mark.registry
         elif isinstance(mark, FromData):
             found["from_data"] = mark.what
+        elif isinstance(mark, Unread):
+            found["unread"] = (*found.get("unread", ()), mark)
         elif mark is FREE:
             found["free"] = True
         elif mark is NOT_OF_WEIGHTS:
             found["of_weights"] = False
+        elif mark is READ_AT_START:
+            found["read_at_start"] = True
         elif mark is FLOATING:
             found["floating"] = True
     return Argument(name, hint, default, **found)

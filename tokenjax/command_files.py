@@ -32,6 +32,20 @@ def computes(command: Command) -> bool:
     return bool(getattr(command, "COMPUTES", True))
 
 
+def is_brief(command: Command) -> bool:
+    """Return what a command says of itself by `BRIEF`, or else False.
+
+    Of a brief one the first line is the result.
+    """
+    return bool(getattr(command, "BRIEF", False))
+
+
+def complete(command: Command, argv: Sequence[str]) -> list[str]:
+    """Return a command line with what the command's `complete_arguments` adds to it."""
+    add = getattr(command, "complete_arguments", list)
+    return list(add(argv))
+
+
 def names() -> list[str]:
     """Return every command's name, sorted."""
     return sorted(module.name for module in pkgutil.iter_modules([str(FOLDER)]))

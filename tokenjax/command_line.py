@@ -18,9 +18,17 @@ from typing import Any, NoReturn
 from absl import flags, logging
 from ml_collections import config_flags
 
-from tokenjax import allocator, command_files, command_help, disk_errors, plugins
-from tokenjax.config_files import BadConfigError, ConfigFileParser, list_keys
-from tokenjax.errors import UserError
+from tokenjax import (
+    allocator,
+    caches,
+    command_files,
+    command_help,
+    disk_errors,
+    path_flags,
+    plugins,
+)
+from tokenjax.config_files import ConfigFileParser, list_keys, missing_config
+from tokenjax.errors import BadFlagError, UserError
 from tokenjax.plain_values import check_plain
 
 NAMES = {"model": "name", "data": "source"}  # the key that says whose section it is
@@ -39,6 +47,10 @@ def run(name: str, argv: Sequence[str] | None = None) -> None:
     # Before TensorFlow or jax start. Their notes on oneDNN and absent TPUs help nobody.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):  # a notebook's is another thing
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    caches.settle()
     command = command_files.load(name)
     if not command_help.is_asked_for(arguments):
         if command_files.computes(command):
@@ -75,13 +87,15 @@ def execute(
     """
     plugins.load_installed()
     plugins.import_modules(plugins.named_in(argv))
+    argv = command_files.complete(command, argv)
     command.define_flags(argv, values)
     plugins.define_flag(values)
     _add_library_flags(values)
     rest = parse(values, list(argv))
     if len(rest) > 1:
         raise UserError(f"unexpected argument {rest[1]!r}: every option is a flag")
-    allocator.say_if_started_again()
+    if not command_files.is_brief(command):
+        allocator.say_if_started_again()
     command.main(argv, values)
 
 
@@ -108,24 +122,39 @@ def define_config(
         flags.mark_flag_as_required("config", values)
 
 
+def config_of_directory(argv: Sequence[str], *names: str) -> list[str]:
+    """Return the command line; where it has no --config, with one of a directory.
+
+    A run and a converted checkpoint know their configuration: `names` are the flags
+    that may name one, the first that is given counts.
+    """
+    if any(re.fullmatch(r"--?config(=.*)?", word, re.DOTALL) for word in argv):
+        return list(argv)
+    values = flags.FlagValues()
+    values.set_gnu_getopt(True)
+    for name in names:
+        flags.DEFINE_string(name, "", "", flag_values=values)
+    with contextlib.suppress(flags.Error):  # said when all flags are parsed
+        values(list(argv), known_only=True)
+        found = [values[name].value for name in names if values[name].value]
+        if found:
+            return [argv[0], f"--config={found[0]}", *argv[1:]]
+    return list(argv)
+
+
 def define_workdir(values: flags.FlagValues) -> None:
     """Define --workdir; the default is the command's to find."""
     meaning = "default: runs/<config name>-<variant>"
-    flags.DEFINE_string("workdir", "", meaning, flag_values=values)
+    path_flags.define("workdir", "", meaning, values)
 
 
 def enable_compilation_cache() -> None:
     """Keep compiled programs over runs, in JAX_COMPILATION_CACHE_DIR or ~/.cache."""
     import jax
 
-    if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
-        base = os.environ.get("XDG_CACHE_HOME")
-        try:
-            cache = pathlib.Path(base or pathlib.Path.home() / ".cache")
-        except RuntimeError:  # a user without a home, as in a container
-            return
-        cache = cache / "tokenjax" / "jax"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
+    given = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    cache = caches.find_compilation_cache(given)
+    jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
@@ -226,7 +255,7 @@ def parse(values: flags.FlagValues, argv: list[str]) -> list[str]:
         return rest
     except UserError:
         raise
-    except BadConfigError as error:
+    except BadFlagError as error:
         raise UserError(str(error)) from error
     except flags.UnrecognizedFlagError as error:
         nearest = difflib.get_close_matches(error.flagname, list(values), n=1)
@@ -284,11 +313,11 @@ def _unknown_key(error: Exception, given: dict[str, Any]) -> str:
 
 def _without_class(message: str) -> str:
     """The line that says what is wrong, without an exception's class in front."""
-    missing = re.fullmatch(
-        r"flag --(\w+)=None: Flag --\w+ must have a value .*", message
-    )
+    missing = re.findall(r"flag --(\w+)=None: Flag --\1 must have a value ", message)
+    if "config" in missing:
+        return missing_config()
     if missing:
-        return f"--{missing[1]} must be given"
+        return f"{' and '.join(f'--{name}' for name in missing)} must be given"
     boolean = r"\('Non-boolean argument to boolean flag', (.*)\)"
     message = re.sub(boolean, r"must be True or False, got \1", message)
     lines = [line.strip() for line in message.splitlines() if line.strip()]

@@ -17,15 +17,11 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from tokenjax import user_code
-from tokenjax.errors import UserError, shown
+from tokenjax.errors import BadFlagError, UserError, shown
 
 # Ours: in a wheel within the package, in a checkout beside it.
 SHIPPED = tuple(pathlib.Path(__file__).parents[n] / "configs" for n in (0, 1))
 _MODULE = "tokenjax_config"  # its name while it runs: dataclasses look it up
-
-
-class BadConfigError(Exception):
-    """Carries a sentence through absl, which wraps every ValueError in its own."""
 
 
 class ConfigFileParser(flags.ArgumentParser):
@@ -42,7 +38,7 @@ class ConfigFileParser(flags.ArgumentParser):
     def parse(self, path: str) -> ConfigDict:
         """Read the file, complete the configuration and lock it.
 
-        Raises: BadConfigError.
+        Raises: BadFlagError.
         """
         from tokenjax.configuration import complete  # jax, which has yet to start
 
@@ -50,7 +46,7 @@ class ConfigFileParser(flags.ArgumentParser):
             config = load_config(path)
             complete(config, self._chosen)
         except UserError as error:
-            raise BadConfigError(str(error)) from error
+            raise BadFlagError(str(error)) from error
         config.lock()
         self.config = config
         return config
@@ -62,13 +58,17 @@ class ConfigFileParser(flags.ArgumentParser):
 def load_config(path_and_variant: str) -> ConfigDict:
     """Return what get_config() of "configs/vdpa.py:paper" does.
 
+    Of a run's directory, or a converted checkpoint's, its own.
+
     Raises: UserError.
     """
+    if pathlib.Path(path_and_variant).is_dir():
+        from tokenjax.configuration import read_directory
+
+        return read_directory(pathlib.Path(path_and_variant))
     name, separator, variant = path_and_variant.partition(":")
     path = _find(name)
     if not name or not path.is_file():
-        if name and path.is_dir():
-            raise UserError(f"--config: {shown(name)} is a directory, not a file")
         raise UserError(f"--config: no file {shown(name)}")
     try:
         config = _run(path, [variant] if separator else [])
@@ -83,6 +83,20 @@ def load_config(path_and_variant: str) -> ConfigDict:
             "where an ml_collections.ConfigDict is due"
         )
     return config
+
+
+def names() -> list[str]:
+    """Return the names of our own configurations, sorted."""
+    folder = next((each for each in SHIPPED if each.is_dir()), None)
+    return sorted(path.stem for path in folder.glob("*.py")) if folder else []
+
+
+def missing_config() -> str:
+    """Return the sentence for a command that was not given its --config."""
+    return (
+        "--config must be given: a file of your own, or one of ours "
+        f"({', '.join(names())}); NAME:VARIANT chooses of its variants"
+    )
 
 
 def _find(name: str) -> pathlib.Path:

@@ -9,6 +9,7 @@ Choosing another model or source by its name alone brings that one's arguments: 
 that both take are kept, what the other does not know is dropped.
 """
 
+import pathlib
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -17,7 +18,8 @@ from typing import Any, Literal, NamedTuple
 import jax.numpy as jnp
 from ml_collections import ConfigDict, config_dict
 
-from tokenjax import data, models
+from tokenjax import card as cards
+from tokenjax import data, models, storage
 from tokenjax.arguments import REQUIRED, Argument
 from tokenjax.errors import UserError
 from tokenjax.model_of_weights import take_model_of_weights
@@ -83,6 +85,49 @@ def completed(config: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(config.get(section), Mapping):
             whole[section], _ = _complete(section, dict(config[section]), None)
     return whole
+
+
+def read_directory(directory: pathlib.Path) -> ConfigDict:
+    """Return the configuration of a run or, without its data, a converted checkpoint.
+
+    Raises: UserError if the directory is neither, or its files are not whole.
+    """
+    card = cards.read(directory)
+    path = directory / "config.json"
+    config = default_config()
+    known: Any
+    if card is not None and card.config is None:
+        known = {"model": card.model, "task": card.task or config.task}
+        with config.unlocked():
+            config.data = ConfigDict({"source": config_dict.placeholder(str)})
+    elif card is not None or path.exists():
+        known = card.config if card is not None else storage.read_json(path)
+    else:
+        raise UserError(
+            f"{directory} holds no run and no converted checkpoint: neither "
+            f"{cards.FILE} nor {path.name} is there"
+        )
+    if not isinstance(known, Mapping):
+        raise UserError(f"{path} holds no configuration")
+    _overlay(config, known)
+    return config
+
+
+def _overlay(config: ConfigDict, values: Mapping[str, Any]) -> None:
+    """Put a configuration's values, as JSON has them, over one that has defaults."""
+    with config.unlocked():
+        for key, value in values.items():
+            if key in SECTIONS or not isinstance(config.get(key), ConfigDict):
+                config[key] = _from_json(value)
+            else:
+                _overlay(config[key], value)
+
+
+def _from_json(value: Any) -> Any:
+    """Return a value as a configuration file would write it."""
+    if isinstance(value, Mapping):
+        return ConfigDict({key: _from_json(each) for key, each in value.items()})
+    return tuple(map(_from_json, value)) if isinstance(value, list | tuple) else value
 
 
 def change_name(section: str, values: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -33,6 +33,10 @@ class ConversionError(UserError):
     """Error of a state_dict that does not fit the model; names every key at fault."""
 
 
+class BadFlagError(Exception):
+    """Carries a sentence through absl, which wraps every ValueError in its own."""
+
+
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
     """Return the sentence for a name that is not there, with the nearest that is."""
     options = sorted(valid)

@@ -13,14 +13,14 @@ import flax.linen as nn
 import jax
 
 from tokenjax import card as cards
-from tokenjax import configuration, data, models, provenance, storage
+from tokenjax import configuration, data, models, paths, provenance, storage
 from tokenjax.card import Card
 from tokenjax.errors import UserError
 from tokenjax.models import contract
 from tokenjax.provenance import SPLITS
 from tokenjax.starting_weights import start_from
-from tokenjax.training import loop
-from tokenjax.training.checkpoints import load_weights, read_card
+from tokenjax.training import going_on, loop
+from tokenjax.training.checkpoints import has_begun, load_weights, read_card
 from tokenjax.training.distribution import cluster, devices
 from tokenjax.training.evaluate import final_evaluation
 from tokenjax.training.initialize import check_variables
@@ -28,7 +28,12 @@ from tokenjax.training.observation.progress import say, warn
 from tokenjax.training.settings import Distillation, Settings
 from tokenjax.training.settings.choices import TASKS
 from tokenjax.training.tasks.task import Summary, Task
-from tokenjax.training.workdir import open_workdir
+from tokenjax.training.workdir import (
+    changed_free_data_keys,
+    claim_workdir,
+    compare_workdir,
+    held,
+)
 
 TEACHER = "teacher"  # below the workdir of a pruning run
 
@@ -104,25 +109,36 @@ def train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
 
     Raises: UserError.
     """
+    workdir = paths.resolve(workdir, "workdir")
     with cluster.member(Settings.from_config(config)):
         return _train(config, workdir)
 
 
 def _train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
+    with held(workdir):
+        return _train_alone(config, workdir)
+
+
+def _train_alone(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
+    settings = Settings.from_config(config)
     hyperparameters = configuration.completed(config.to_dict())
-    given = config.distillation.teacher
-    if given and not pathlib.Path(given).is_dir():
+    earlier = compare_workdir(workdir, hyperparameters, configuration.completed)
+    begun = has_begun(workdir)
+    given = settings.distillation.teacher
+    teacher = paths.resolve(given or workdir / TEACHER, "config: distillation.teacher")
+    if given and not begun and not teacher.is_dir():
         raise UserError(f"config: distillation.teacher: no directory {given}")
-    teacher = pathlib.Path(given or workdir / TEACHER)
-    begun, config = _with_preprocessing(config, workdir)
+    described, config = _with_preprocessing(config, workdir)
     built = build(config, teacher)
+    if described is not None and begun:
+        _refuse_other_data(workdir, described, built.dataset, hyperparameters)
     card = provenance.describe(hyperparameters, built.dataset, built.task.model)
-    if begun is not None:
-        _refuse_other_data(workdir, begun, built.dataset)
-    open_workdir(workdir, hyperparameters, configuration.completed)
-    if jax.process_index() == 0:
-        cards.write(workdir, card)
-    if built.task.takes_teacher and not given:
+
+    def claim(step: int) -> None:
+        _check_going_on(built, earlier, hyperparameters, step)
+        claim_workdir(workdir, hyperparameters, card)
+
+    if built.task.takes_teacher and not given and not begun:
         if not (teacher / "evaluation.json").exists():
             say(f"first its teacher, the same network unpruned, in {teacher}")
             if _train(teacher_config(config, built.task.model), teacher) is None:
@@ -142,6 +158,7 @@ def _train(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
         built.dataset,
         workdir,
         hyperparameters,
+        claim,
         card,
         initial,
     )
@@ -171,16 +188,45 @@ def _with_preprocessing(config: Any, workdir: pathlib.Path) -> tuple[Card | None
 
 
 def _refuse_other_data(
-    workdir: pathlib.Path, begun: Card, dataset: data.Dataset
+    workdir: pathlib.Path,
+    begun: Card,
+    dataset: data.Dataset,
+    config: Mapping[str, Any],
 ) -> None:
     """Raise UserError unless a run that goes on finds the data it was begun on."""
     differences = provenance.data_differences(begun, dataset)
     if differences:
+        differences += changed_free_data_keys(begun.config or {}, config)
         raise UserError(
             f"{workdir} holds a run on other data ({'; '.join(differences)}): images "
             "that it was trained on could turn up in its test; give it the data it "
             "was begun on, or name another --workdir"
         )
+
+
+def _check_going_on(
+    built: Experiment,
+    earlier: Mapping[str, Any] | None,
+    config: Mapping[str, Any],
+    step: int,
+) -> None:
+    """Say what is new to a run that goes on from a step.
+
+    Raises: UserError if it would be shorter than it is already.
+    """
+    settings, dataset = built.settings, built.dataset
+    examples = len(dataset.train)
+    going_on.check_length(settings, step, examples)
+    if earlier is None or step == 0:
+        return
+    for sentence in going_on.describe_unread(earlier, config):
+        say(sentence)
+    before = going_on.had_length(settings, earlier)
+    lengths = [each.total_steps(examples) for each in (before, settings)]
+    if lengths[0] != lengths[1]:
+        earlier_task = make_task(before, dataset, built.task.teacher)
+        rates = [task.optimizer()[1] for task in (earlier_task, built.task)]
+        say(going_on.describe_length(step, lengths, rates))
 
 
 def teacher_config(config: Any, model: contract.Model) -> Any:
@@ -255,6 +301,7 @@ def evaluate(
 
     Raises: UserError, with what differs.
     """
+    source, output = paths.resolve(source, "source"), paths.resolve(output, "output")
     with cluster.member(Settings.from_config(config)):
         return _evaluate(config, source, split_name, output)
 
@@ -278,6 +325,10 @@ def _evaluate(
         _refuse_other_use(source, card, built)
         if not provenance.is_own_split(card, built.dataset, split_name):
             name = built.dataset.info.name
+            warn(
+                f"the {split_name} images of {name} are not those that {source} keeps "
+                "for this: some may be among those that it was trained on"
+            )
     settings = built.settings
     split = built.dataset.split(split_name)
     mesh = devices.make_mesh(settings)
@@ -309,6 +360,7 @@ def _refuse_other_use(source: pathlib.Path, card: Card, built: Experiment) -> No
     differences += provenance.image_differences(
         card, built.dataset.info, settings.data["source"]
     )
+    differences += provenance.division_differences(card, settings.data)
     if differences:
         raise UserError(
             f"{source} was trained otherwise than it is to be evaluated: "

@@ -7,13 +7,12 @@ is left to the new data, but for the image size, which is the weights' own unles
 another is given.
 """
 
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from tokenjax import data, models, provenance
+from tokenjax import data, models, paths, provenance
 from tokenjax.card import Card
 from tokenjax.errors import UserError
 from tokenjax.training.settings import FROM_WEIGHTS
@@ -58,7 +57,7 @@ def _is_open(config: ConfigDict, chosen: Mapping[str, str]) -> bool:
 def _read_card(given: str, which: str) -> Card:
     from tokenjax.training.checkpoints import read_card  # Orbax, seldom needed here
 
-    source = pathlib.Path(given).expanduser()
+    source = paths.resolve(given, "config: init_from")
     if not source.is_dir():
         raise UserError(f"init_from: no directory {given}")
     card = read_card(source, which)

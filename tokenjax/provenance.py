@@ -19,6 +19,12 @@ from tokenjax.models import contract
 
 SPLITS = ("train", "validation", "test")
 OPEN = ("mean", "std", "crop", "interpolation")  # of data: None is the weights' own
+DIVISION = (  # arguments of sources that say which examples are training
+    "split_seed",
+    "validation_fraction",
+    "test_fraction",
+    "validation_identities",
+)
 _CLOSE = 1e-6  # numbers of a JSON file, and their float32
 
 
@@ -151,6 +157,22 @@ def image_differences(card: Card, info: data.DatasetInfo, source: str) -> list[s
         if theirs is not None and not _same(theirs, ours):
             differences.append(f"{key} {_told(theirs)}, not {_told(ours)}")
     return differences
+
+
+def division_differences(card: Card, section: Mapping[str, Any]) -> list[str]:
+    """Return how `data` divides the same source otherwise than for the weights.
+
+    What was training would become test.
+    """
+    before = (card.config or {}).get("data", {})
+    if before.get("source") != section.get("source"):
+        return []
+    return [
+        f"data.{key} {_told(before[key])}, not {_told(section[key])} (what it was "
+        "trained on would be among the others)"
+        for key in DIVISION
+        if key in before and key in section and not _same(before[key], section[key])
+    ]
 
 
 def data_differences(card: Card, dataset: data.Dataset) -> list[str]:

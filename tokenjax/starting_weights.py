@@ -5,11 +5,9 @@ model that has no shape, and is not as the weights' card has it, is refused: the
 numbers would be another network.
 """
 
-import pathlib
-
 from flax.typing import VariableDict
 
-from tokenjax import models, provenance
+from tokenjax import models, paths, provenance
 from tokenjax.data import DatasetInfo
 from tokenjax.errors import CheckpointError, UserError, unknown_name
 from tokenjax.models import contract
@@ -33,7 +31,7 @@ def start_from(
     Raises: UserError for weights of another network, naming what differs.
     """
     where = f"init_from {settings.init_from}"
-    source = pathlib.Path(settings.init_from).expanduser()
+    source = paths.resolve(settings.init_from, "config: init_from")
     weights = load_weights(source, settings.checkpoint.evaluate)
     origin = find_origin(weights, model, settings, where)
     try:

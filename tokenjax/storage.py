@@ -19,6 +19,7 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
+from tokenjax import paths
 from tokenjax.errors import CheckpointError, DamagedCheckpointError, first_line
 
 FORMAT = 1
@@ -42,7 +43,7 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def write_json(path: pathlib.Path, value: object) -> None:
     """Write JSON, indented, whole and on the disk, or not at all."""
-    with replacing(path) as temporary, open(temporary, "w") as file:
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         json.dump(value, file, indent=2)
         file.write("\n")
         file.flush()
@@ -55,7 +56,7 @@ def read_json(path: pathlib.Path) -> Any:
     Raises: CheckpointError if the file is missing or not JSON.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing") from error
     except (ValueError, OSError, RecursionError) as error:
@@ -134,7 +135,7 @@ def save_variables(
     """
     import orbax.checkpoint as ocp
 
-    directory = directory.absolute()
+    directory = paths.resolve(directory, "checkpoint")
     ours = (directory / CHECKSUMS).exists()
     if directory.exists() and not ours and any(directory.iterdir()):
         raise CheckpointError(f"{directory} exists and is no checkpoint of ours")
@@ -167,11 +168,10 @@ def load_variables(directory: pathlib.Path) -> tuple[ArrayTree, dict[str, Any]]:
 
     Raises: CheckpointError if it is missing, damaged, newer or something else.
     """
-    directory = directory.absolute()
+    directory = paths.resolve(directory, "checkpoint")
     if not (directory / CHECKSUMS).is_file():
         raise CheckpointError(
-            f"{directory} is no checkpoint: it has no {CHECKSUMS}; "
-            "`python -m tokenjax.convert` writes one"
+            f"{directory} holds no converted checkpoint (`tokenjax convert` writes one)"
         )
     verify_directory(directory, read_json(directory / CHECKSUMS))
     metadata = read_json(directory / METADATA)
@@ -191,12 +191,15 @@ def read_arrays(path: pathlib.Path) -> ArrayTree:
     import orbax.checkpoint as ocp
 
     try:
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            tree = checkpointer.metadata(path).item_metadata.tree
+        # The handler, for the checkpointer looks for a file that a run's state has not
+        # and logs that.
+        with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
             as_numpy = jax.tree.map(
-                lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree
+                lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
+                handler.metadata(path).tree,
             )
-            return checkpointer.restore(path, restore_args=as_numpy)
+            arguments = ocp.args.PyTreeRestore(restore_args=as_numpy)
+            return handler.restore(path, args=arguments)
     except Exception as error:  # Orbax raises whatever the damage led to
         raise CheckpointError(
             f"{path} cannot be read ({type(error).__name__}: {first_line(error)})"

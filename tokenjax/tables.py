@@ -65,7 +65,10 @@ def write_csv(
       OSError: the directory does not exist or cannot be written.
     """
     path = pathlib.Path(path)
-    with storage.replacing(path) as temporary, open(temporary, "w", newline="") as file:
+    with (
+        storage.replacing(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(column.heading for column in columns)
         for row in rows:

@@ -8,14 +8,20 @@ from tokenjax.errors import UserError
 
 def find_other_value(argument) -> Any:
     """Return a value that fits the argument and is another than its default."""
+    for value in list_other_values(argument):
+        return value
+    raise AssertionError(f"no other value of {argument}")
+
+
+def list_other_values(argument):
+    """Yield values that fit the argument and are others than its default."""
     for value in _candidates(argument):
         try:
             fitted = argument.check(value, argument.name)
         except UserError:
             continue
         if fitted != argument.default:
-            return fitted
-    raise AssertionError(f"no other value of {argument}")
+            yield fitted
 
 
 def _candidates(argument):
@@ -30,7 +36,8 @@ def _around(default):
     if isinstance(default, bool):
         return [not default]
     if isinstance(default, int | float):
-        return [default + 1, default / 2 if isinstance(default, float) else 2]
+        half = default / 2 if isinstance(default, float) else 2
+        return [default + 1, half, 2 * default]
     if isinstance(default, tuple) and default:
         first = [*_around(default[0]), *default]
         return [(value, *default[1:]) for value in first] + [default[1:], default[:1]]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import flax.linen as nn
 from absl import flags
 
-from tokenjax import models, storage
+from tokenjax import models, path_flags, storage
 from tokenjax.benchmark import command_line, latency, measure, session, table
 from tokenjax.benchmark.session import Options
 from tokenjax.errors import UserError, unknown_name
@@ -67,12 +67,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         "Runs to measure as trained: vit=runs/vit,...",
         flag_values=values,
     )
-    flags.DEFINE_string(
-        "figure",
-        None,
-        f"Default: {FIGURE}, beside the CSV or here.",
-        flag_values=values,
-    )
+    text = f"Default: {FIGURE}, beside the CSV or here."
+    path_flags.define("figure", None, text, values)
 
 
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from tokenjax import path_flags, paths
 from tokenjax.benchmark import measure, sdtps
 from tokenjax.benchmark.session import SEARCHED, Options, Request
 from tokenjax.errors import UserError
@@ -36,9 +37,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         0.001,
         flag_values=values,
     )
-    flags.DEFINE_string(
-        "csv", None, "Also write the rows to this file.", flag_values=values
-    )
+    path_flags.define("csv", None, "Also write the rows to this file.", values)
     flags.DEFINE_multi_string(
         "set", [], "Constructor arguments: depth=4,embed_dim=96.", flag_values=values
     )
@@ -71,15 +70,9 @@ def define_bench_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         "Also time PyTorch's, in turns with ours.",
         flag_values=values,
     )
-    flags.DEFINE_string(
-        "json", None, "Write everything to this file.", flag_values=values
-    )
-    flags.DEFINE_string(
-        "figure", None, "Draw latency over FLOPs: PNG.", flag_values=values
-    )
-    flags.DEFINE_string(
-        "compare", None, "Say what changed since a --json.", flag_values=values
-    )
+    path_flags.define("json", None, "Write everything to this file.", values)
+    path_flags.define("figure", None, "Draw latency over FLOPs: PNG.", values)
+    path_flags.define("compare", None, "Say what changed since a --json.", values)
 
 
 def parse_arguments(texts: Sequence[str]) -> dict[str, object]:
@@ -116,7 +109,7 @@ def parse_pairs(flag: str, texts: Sequence[str]) -> dict[str, str]:
             raise UserError(f"--{flag} takes name=path[,name=path], got {text!r}")
         if name in found:
             raise UserError(f"--{flag} names {name!r} twice")
-        found[name] = path
+        found[name] = str(paths.resolve(path, f"--{flag} {name}"))
     return found
 
 

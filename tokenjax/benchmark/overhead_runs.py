@@ -101,7 +101,7 @@ def run(
     """
     workdir.mkdir(parents=True)
     output = workdir / "output.txt"
-    with open(output, "w") as file:
+    with open(output, "w", encoding="utf-8") as file:
         process = subprocess.Popen(
             command(spec, workdir, plan), stdout=file, stderr=file
         )
@@ -121,12 +121,14 @@ def run(
         process.wait()
     rows = _rows(workdir)[: plan.rows]
     if len(rows) < plan.rows:
-        said = output.read_text(errors="replace").strip().splitlines() or ["nothing"]
+        said = output.read_text("utf-8", errors="replace").strip().splitlines() or [
+            "nothing"
+        ]
         raise UserError(f"{spec} ended too early; it said last: {said[-1]}")
     return rows[1:]
 
 
 def _rows(workdir: pathlib.Path) -> list[dict[str, float]]:
     path = workdir / "performance.jsonl"
-    text = path.read_text() if path.exists() else ""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
     return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]

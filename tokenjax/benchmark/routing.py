@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from tokenjax import tables
+from tokenjax import path_flags, tables
 from tokenjax.benchmark import command_line, hardware, latency, measure, turns
 from tokenjax.benchmark import routing_stages as stages
 from tokenjax.benchmark.session import Options
@@ -86,12 +86,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         0.001,
         flag_values=values,
     )
-    flags.DEFINE_string(
-        "csv", None, "Also write the rows to this file.", flag_values=values
-    )
-    flags.DEFINE_string(
-        "figure", None, "PNG of the routed stage's ratios.", flag_values=values
-    )
+    path_flags.define("csv", None, "Also write the rows to this file.", values)
+    path_flags.define("figure", None, "PNG of the routed stage's ratios.", values)
     flags.DEFINE_multi_string(
         "set",
         [],

@@ -33,7 +33,7 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from tokenjax import storage, tables
+from tokenjax import path_flags, storage, tables
 from tokenjax.benchmark import hardware, overhead_runs
 from tokenjax.benchmark.command_line import check_file, check_no_arguments
 from tokenjax.errors import UserError, unknown_name
@@ -62,7 +62,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_multi_string(
         "override", [], "Of every configuration: model.depth=2.", **options
     )
-    flags.DEFINE_string("json", None, "Also write everything to this file.", **options)
+    path_flags.define("json", None, "Also write everything to this file.", values)
 
 
 def choose_interval(

@@ -19,7 +19,7 @@ from typing import Any
 
 from absl import flags
 
-from tokenjax import command_line
+from tokenjax import command_line, path_flags
 
 ARGUMENT = "model."  # what flags that set an argument of the model begin with
 
@@ -31,7 +31,7 @@ def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
     options: Any = {"flag_values": values, "required": True}
     flags.DEFINE_string("model", None, ", ".join(models.names()), **options)
     flags.DEFINE_string("checkpoint", None, ".safetensors, .pth or .pt", **options)
-    flags.DEFINE_string("output", None, "directory to write", **options)
+    path_flags.define("output", None, "directory to write", values, required=True)
     for argument in argv:
         name = argument.partition("=")[0].removeprefix("--")
         if argument.startswith(f"--{ARGUMENT}") and name not in values:

@@ -14,13 +14,13 @@ from typing import Any
 
 from absl import flags
 
-from tokenjax import command_line
+from tokenjax import command_line, path_flags
 
 
 def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
     """Define where the set goes, and how large it is."""
     options: Any = {"flag_values": values}
-    flags.DEFINE_string("output", None, "directory to write", required=True, **options)
+    path_flags.define("output", None, "directory to write", values, required=True)
     flags.DEFINE_integer("identities", 80, "persons", **options)
     flags.DEFINE_integer("seed", 0, "of what the persons look like", **options)
     flags.DEFINE_integer("height", 128, "pixels", **options)

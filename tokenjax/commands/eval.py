@@ -1,13 +1,20 @@
 """Evaluate a run or a converted checkpoint on a split.
 
-    tokenjax eval --config configs/vdpa.py                    # the default workdir
-    tokenjax eval --config configs/vdpa.py --workdir runs/mine --split validation
+    tokenjax eval --workdir runs/mine                 # on its own test images
+    tokenjax eval --workdir runs/mine --split validation
+    tokenjax eval --workdir runs/mine --config.data.directory=OTHER_IMAGES
+    tokenjax eval --config configs/vdpa.py            # the default workdir
     tokenjax eval --config configs/vdpa.py:paper --checkpoint converted/
     tokenjax eval --config configs/routing.py --eval_all      # a table of four runs
 
+A run and a converted checkpoint say themselves what their network is, how images are
+prepared and what the classes are called; what is given besides must agree. Other data
+may be named: its classes are matched by name.
+
 Writes evaluation.json and figures/ (evaluation-<split>.json and figures-<split>/ for
-another split than test) into the workdir, or into the checkpoint's directory.
-In a checkout `python eval.py` does the same.
+another split than test, with the data's name for other data than the run's own) into
+the workdir, or into the checkpoint's directory. In a checkout `python eval.py` does
+the same.
 """
 
 import pathlib
@@ -16,7 +23,14 @@ from typing import Any
 
 from absl import flags
 
-from tokenjax import command_line
+from tokenjax import command_line, path_flags
+
+BRIEF = True
+
+
+def complete_arguments(argv: Sequence[str]) -> list[str]:
+    """Return the command line, with the configuration of the run that it names."""
+    return command_line.config_of_directory(argv, "checkpoint", "workdir")
 
 
 def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
@@ -24,10 +38,8 @@ def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
     command_line.define_config(argv, values)
     command_line.define_workdir(values)
     options: Any = {"flag_values": values}
-    flags.DEFINE_string(
-        *("checkpoint", "", "a converted checkpoint or another workdir, read instead"),
-        **options,
-    )
+    text = "a converted checkpoint or another workdir, read instead"
+    path_flags.define("checkpoint", "", text, values)
     flags.DEFINE_string("split", "test", "train, validation or test", **options)
     flags.DEFINE_bool(
         *("eval_all", False, "all runs of config.compare; --workdir holds them (runs)"),
@@ -54,7 +66,7 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
         output = evaluate_all(
             values.config, name, variant, runs, values.split, values.batch_size
         )
-        print((output / "table.md").read_text())
+        print((output / "table.md").read_text(encoding="utf-8"))
         print(f"{output}: table.md, results.json and figures")
         return
     workdir = values.workdir
@@ -62,7 +74,8 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
     output = pathlib.Path(workdir) if workdir else source
     summary = experiment.evaluate(values.config, source, values.split, output)
     lines = experiment.headline(values.config, summary)
-    command_line.print_summary(lines, values.split, output)
+    of = summary.get("data", "")
+    command_line.print_summary(lines, values.split, output, of)
 
 
 if __name__ == "__main__":

@@ -217,12 +217,13 @@ def make_dataset(
 ) -> Dataset:
     """Build a `Dataset`: count its classes, measure mean and std unless given.
 
-    Raises `DatasetError` when there is nothing to train on.
+    Raises `DatasetError` when there is nothing to measure them on.
     """
-    if len(train) == 0:
+    if len(train) == 0 and statistics is None:
         raise DatasetError(
             f"{name}: no example is left for training, use smaller "
-            "validation_fraction and test_fraction"
+            "validation_fraction and test_fraction; a set that is for evaluation alone "
+            "needs data.mean and data.std, which are measured on training examples"
         )
     splits = {"train": train, "validation": validation, "test": test}
     counts = {

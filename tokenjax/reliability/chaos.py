@@ -25,12 +25,13 @@ import numpy as np
 import tqdm
 from absl import flags
 
-from tokenjax import storage, tables
+from tokenjax import path_flags, storage, tables
 from tokenjax.errors import UserError
 from tokenjax.reliability import kills
 from tokenjax.reliability.processes import RunningProcesses
 from tokenjax.tables import Column
 
+WORKDIR = "runs/chaos"
 COMPARED = ("train/loss", "train/gradient_norm")
 
 
@@ -75,7 +76,7 @@ def define_flags(values: flags.FlagValues) -> None:
         **options,
     )
     flags.DEFINE_integer("kills", 50, "how many", 1, **options)
-    flags.DEFINE_string("workdir", "runs/chaos", "must not exist yet", **options)
+    path_flags.define("workdir", "", f"default: {WORKDIR}; must not exist yet", values)
     flags.DEFINE_integer("processes", 1, "of the run, on this machine", 1, **options)
     flags.DEFINE_integer("steps", 0, "of the run; 0: 20 for every kill", 0, **options)
     flags.DEFINE_integer("save_every", 5, "steps", 1, **options)
@@ -103,7 +104,7 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
         seed=values.seed,
         patience=values.patience,
     )
-    report = run(plan, pathlib.Path(values.workdir))
+    report = run(plan, pathlib.Path(values.workdir or WORKDIR))
     print(table(report))
     if not report["passed"]:
         sys.exit(1)
@@ -146,7 +147,7 @@ def run(plan: Plan, root: pathlib.Path) -> dict[str, Any]:
     }
     storage.write_json(root / "chaos.json", report)
     with storage.replacing(root / "chaos.md") as temporary:
-        temporary.write_text(table(report))
+        temporary.write_text(table(report), encoding="utf-8")
     return report
 
 
@@ -214,7 +215,7 @@ def _fingerprints(workdir: pathlib.Path) -> dict[int, tuple[float, ...]]:
     """Return loss and gradient norm by step, as metrics.jsonl has them."""
     found = {}
     path = workdir / "metrics.jsonl"
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             row = json.loads(line)
         except ValueError:  # a kill cut it short

@@ -33,7 +33,7 @@ from tokenjax.training.checkpoints import (
     load_initial_variables,
 )
 from tokenjax.training.observation.metric_log import MetricLog
-from tokenjax.training.workdir import open_workdir
+from tokenjax.training.workdir import claim_workdir, compare_workdir
 
 CONFIG = {"seed": 0, "model": {"name": "vit"}, "data": {"source": "digits"}}
 METRICS = {2: 0.5, 4: 0.9, 6: 0.1, 8: 0.2}  # 4 is the best, 6 and 8 the newest
@@ -122,7 +122,8 @@ def go_on(workdir: pathlib.Path) -> str:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), disk_errors.said(workdir):
-            open_workdir(workdir, CONFIG)
+            compare_workdir(workdir, CONFIG)
+            claim_workdir(workdir, CONFIG)
             with Checkpoints(workdir) as checkpoints:
                 restored = checkpoints.restore_last(_state(0), _sharding())
                 if restored is None:
@@ -176,7 +177,7 @@ def _whole_run() -> pathlib.Path:
     place = tempfile.TemporaryDirectory(prefix="tokenjax-whole-run-")
     atexit.register(place.cleanup)
     workdir = pathlib.Path(place.name) / "run"
-    open_workdir(workdir, CONFIG)
+    claim_workdir(workdir, CONFIG)
     log = MetricLog(workdir, 0)
     with Checkpoints(workdir) as checkpoints:
         for step, metric in METRICS.items():

@@ -123,7 +123,7 @@ def _decoded(content: bytes) -> Pixels:
 
 def _whole(path: pathlib.Path, random: Random) -> Case:
     """Write any format under any name."""
-    kind = str(random.choice(["PNG", "JPEG", "GIF", "BMP", "WEBP"]))
+    kind = str(random.choice(["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"]))
     content = _encoded(_pixels(random), kind)
     path.write_bytes(content)
     return _decoded(content), False
@@ -131,9 +131,11 @@ def _whole(path: pathlib.Path, random: Random) -> Case:
 
 def _odd_mode(path: pathlib.Path, random: Random) -> Case:
     """Write grey, CMYK, palettes or single bits."""
-    kind, mode = [("PNG", "L"), ("PNG", "1"), ("PNG", "P"), ("JPEG", "CMYK")][
-        random.integers(4)
-    ]
+    kinds = (
+        *(("PNG", "L"), ("PNG", "1"), ("PNG", "P"), ("JPEG", "CMYK")),
+        *(("TIFF", "CMYK"), ("TIFF", "P"), ("TIFF", "1"), ("GIF", "P")),
+    )
+    kind, mode = kinds[random.integers(len(kinds))]
     content = _encoded(_pixels(random), kind, mode)
     path.write_bytes(content)
     return _decoded(content), False
@@ -204,7 +206,7 @@ def _damaged_png(path: pathlib.Path, random: Random) -> Case:
 
 def _damaged_other(path: pathlib.Path, random: Random) -> Case:
     """Write a damaged file without checksums: another picture may come back."""
-    kind = str(random.choice(["JPEG", "GIF", "BMP", "WEBP"]))
+    kind = str(random.choice(["JPEG", "GIF", "BMP", "WEBP", "TIFF"]))
     path.write_bytes(damage.damaged(_encoded(_pixels(random), kind), random))
     return None, False
 
@@ -233,7 +235,7 @@ def _no_image(path: pathlib.Path, random: Random) -> Case:
         b"",
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n",
     )
-    contents += (random.bytes(200), b"<svg/>", _encoded(_pixels(random), "TIFF"))
+    contents += (random.bytes(200), b"<svg/>", _encoded(_pixels(random), "ICO"))
     contents += (
         _encoded(_pixels(random), "PPM"),
         b"\x89PNG\r\n\x1a\n",

@@ -30,7 +30,7 @@ from typing import Any
 
 from absl import flags, logging
 
-from tokenjax import tables
+from tokenjax import path_flags, tables
 from tokenjax.errors import UserError, unknown_name
 from tokenjax.tables import Column
 
@@ -132,10 +132,9 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_list("target", list(TARGETS), f"of {', '.join(TARGETS)}", **options)
     flags.DEFINE_integer("seeds", 1000, "how many", lower_bound=1, **options)
     flags.DEFINE_integer("first", 0, "the first of them", lower_bound=0, **options)
-    flags.DEFINE_string("json", "", "a file to write the table to as well", **options)
-    flags.DEFINE_string(
-        "directory", "", "where seeds work; default: a temporary one", **options
-    )
+    path_flags.define("json", "", "a file to write the table to as well", values)
+    text = "where seeds work; default: a temporary one"
+    path_flags.define("directory", "", text, values)
 
 
 def main(argv: Sequence[str], values: flags.FlagValues) -> None:
@@ -166,7 +165,7 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
             print(f"{outcome.target}, seed {seed}: {error}")
     if values.json:
         text = json.dumps([dataclasses.asdict(o) for o in outcomes], indent=2)
-        pathlib.Path(values.json).write_text(text + "\n")
+        pathlib.Path(values.json).write_text(text + "\n", encoding="utf-8")
     sys.exit(1 if any(outcome.failures for outcome in outcomes) else 0)
 
 

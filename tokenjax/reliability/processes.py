@@ -47,7 +47,7 @@ class RunningProcesses:
                     # Whoever watches ends what hangs; a machine may sleep meanwhile.
                     "--config.cluster.heartbeat_seconds=600",
                 ]
-            with open(path, "a") as output:
+            with open(path, "a", encoding="utf-8") as output:
                 process = subprocess.Popen(
                     command,
                     stdout=output,
@@ -91,7 +91,7 @@ class RunningProcesses:
             for log, process in zip(self.logs, self.processes, strict=True)
             if process.returncode
         ]
-        return [*failed, *self.logs][0].read_text(errors="replace")[-2000:]
+        return [*failed, *self.logs][0].read_text("utf-8", errors="replace")[-2000:]
 
 
 def _free_port() -> int:

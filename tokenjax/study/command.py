@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import ConfigDict
 
-from tokenjax import command_line
+from tokenjax import command_line, path_flags
 from tokenjax.errors import UserError
 from tokenjax.study import grid, plan
 
@@ -28,7 +28,7 @@ def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
     text = (
         "default: runs/<name>-<variant>, of an ablation runs/<name>-<variant>-ablation"
     )
-    flags.DEFINE_string("workdir", "", text, flag_values=values)
+    path_flags.define("workdir", "", text, values)
     text = (
         f"runs at a time, each on its share of the cores; default: {STUDY_JOBS}, of an "
         f"ablation {ABLATION_JOBS}"
@@ -79,6 +79,7 @@ def run_study(
     Raises: UserError.
     """
     from tokenjax.study import runner, summary  # jax, which --help does without
+    from tokenjax.training.run_lock import RunLock
 
     runs = plan.plan(study)
     if only:
@@ -87,9 +88,10 @@ def run_study(
             raise UserError(f"no run {only!r} in this study")
         _run_one(study, chosen[0], root)
         return
-    runner.run_all(runs, command, root, jobs)
-    summary.summarize(study, runs, root)
-    print((root / "table.md").read_text())
+    with RunLock(root):
+        runner.run_all(runs, command, root, jobs)
+        summary.summarize(study, runs, root)
+    print((root / "table.md").read_text(encoding="utf-8"))
     print(f"{root}/table.md, results.json and the figures beside them hold this")
 
 

@@ -90,7 +90,9 @@ def evaluate_all(
         },
     )
     title = f"{split} split; latency of {batch_size} images on {device}\n\n"
-    (output / "table.md").write_text(title + tables.markdown(points, COLUMNS))
+    (output / "table.md").write_text(
+        title + tables.markdown(points, COLUMNS), encoding="utf-8"
+    )
     _figures(points, batch_size, output)
     return output
 

@@ -81,7 +81,7 @@ def _start(
     directory = run.workdir(root)
     directory.mkdir(parents=True, exist_ok=True)
     command = [*command, "--workdir", str(root), "--run", run.name]
-    with open(directory / "log.txt", "w") as log:
+    with open(directory / "log.txt", "w", encoding="utf-8") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(process.pid, cores)

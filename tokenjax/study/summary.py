@@ -32,7 +32,9 @@ def summarize(study: ConfigDict, runs: list[StudyRun], root: pathlib.Path) -> Su
             rows.append(row | found)
     results = {"rows": rows, "jax": jax.__version__, "device": _device()}
     storage.write_json(root / "results.json", results)
-    (root / "table.md").write_text(tables.markdown(rows, columns_of(study)))
+    (root / "table.md").write_text(
+        tables.markdown(rows, columns_of(study)), encoding="utf-8"
+    )
     _figures(rows, study, root)
     _curves(study, runs, root)
     return results
@@ -131,9 +133,13 @@ def _metrics(
     summaries = []
     for run in runs:
         directory = run.workdir(root)
-        summary = json.loads((directory / "evaluation.json").read_text())
+        summary = json.loads(
+            (directory / "evaluation.json").read_text(encoding="utf-8")
+        )
         if (directory / SECONDS).exists():
-            seconds = json.loads((directory / SECONDS).read_text())["seconds"]
+            seconds = json.loads((directory / SECONDS).read_text(encoding="utf-8"))[
+                "seconds"
+            ]
             summary["minutes"] = seconds / 60
         summary["log"] = _log(directory)
         summaries.append(summary)
@@ -153,7 +159,9 @@ def _metrics(
 def _log(directory: pathlib.Path) -> dict[str, list[float]]:
     """Read the columns of a run's training log; {} for a run that trained nothing."""
     path = directory / "history.json"
-    return json.loads(path.read_text())["train"] if path.exists() else {}
+    return (
+        json.loads(path.read_text(encoding="utf-8"))["train"] if path.exists() else {}
+    )
 
 
 def _costs(

@@ -121,6 +121,7 @@ def train(
     dataset: data.Dataset,
     workdir: pathlib.Path,
     config: dict[str, Any],
+    claim: Callable[[int], None],
     card: Card | None = None,
     initial: Initial | None = None,
 ) -> Summary | None:
@@ -130,9 +131,11 @@ def train(
       settings: of the run.
       task: what is learned, with its model.
       dataset: with "train", "validation" and "test".
-      workdir: made by `open_workdir`; gets checkpoints, logs, evaluation and figures.
+      workdir: gets checkpoints, logs, evaluation and figures.
       config: nested dict of hyperparameters, for the log.
       card: of the run, for its checkpoints.
+      claim: called with the step where the run stands, once it can go on from there
+        and before anything but its directories is written.
       initial: makes the variables that a new run starts from of its own; None: it
         starts from its own.
 
@@ -147,6 +150,7 @@ def train(
         cluster.ending_with_its_peers(),
     ):
         run = Run(settings, task, dataset, checkpoints, initial)
+        claim(run.step)
         log = MetricLog(workdir, run.step)
         try:
             if run.step < run.total_steps:

@@ -55,26 +55,28 @@ def test_transparent_grey_of_sixteen_bits_shows_white(tmp_path):
     assert (image[1] == 0x40).all()
 
 
+@pytest.mark.parametrize("kind", ["png", "tiff"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_is_that_of_pillow(tmp_path, orientation):
+def test_every_orientation_is_that_of_pillow(tmp_path, orientation, kind):
     from PIL import ImageOps
 
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = noise(tmp_path / "x.png", (6, 6), exif=exif)
+    path = noise(tmp_path / f"x.{kind}", (6, 6), exif=exif)
     with Image.open(path) as image:
+        image.load()  # which turns a TIFF file already
         upright = np.asarray(ImageOps.exif_transpose(image))
     np.testing.assert_array_equal(read_rgb(path, 6), upright)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"])
 def test_content_decides_not_the_name(tmp_path, kind):
     Image.new("RGB", (8, 8), RED).save(tmp_path / "x.jpg", format=kind)
     image = read_rgb(tmp_path / "x.jpg", 8)
     assert np.abs(image.astype(int) - RED).max() <= 3
 
 
-@pytest.mark.parametrize("kind", ["EPS", "TIFF", "PPM", "PDF"])
+@pytest.mark.parametrize("kind", ["EPS", "ICO", "PPM", "PDF"])
 def test_other_formats_are_refused(tmp_path, kind):
     """PostScript above all: Pillow would start Ghostscript on it."""
     Image.new("RGB", (8, 8), RED).save(tmp_path / "x.png", format=kind)
@@ -83,7 +85,7 @@ def test_other_formats_are_refused(tmp_path, kind):
             read(tmp_path / "x.png")
 
 
-@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
 def test_the_first_frame_of_an_animation(tmp_path, kind):
     frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, (0, 0, 0))]
     options = {"lossless": True} if kind == "WEBP" else {}
@@ -94,7 +96,7 @@ def test_the_first_frame_of_an_animation(tmp_path, kind):
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, recwarn):
-    image_opening._ignore_its_warning.cache_clear()  # pytest resets what it set
+    image_opening._ignore_its_warnings.cache_clear()  # pytest resets what it set
     bomb = png(tmp_path / "bomb.png", 30_000, 30_000, 1, 0, b"\0")  # 900 million
     over = png(tmp_path / "over.png", 10_000, 10_000, 1, 0, b"\0")
     for path in (bomb, over):
@@ -126,6 +128,66 @@ def test_damage_to_a_png_is_found_wherever_it_is(tmp_path, damage):
         path.write_bytes(whole[:position] + bytes([byte ^ 1]) + rest)
         with pytest.raises(BrokenImageError, match="is not a readable image"):
             read_rgb(path, 6)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "options"),
+    [
+        (np.full((4, 4), 0.5, np.float32), {}),
+        (np.full((4, 4), 7, np.int32), {}),
+        (np.full((4, 4), 0x8000, np.uint16), {"tiffinfo": {262: 0}}),  # white is 0
+    ],
+    ids=["fractions", "32 bits", "from white"],
+)
+def test_numbers_without_black_and_white_are_refused(tmp_path, pixels, options):
+    path = tmp_path / "x.tif"
+    Image.fromarray(pixels).save(path, **options)
+    for read in (lambda path: read_rgb(path, 4), check_header):
+        with pytest.raises(BrokenImageError, match="its numbers are no shades of grey"):
+            read(path)
+
+
+STRIPS = {273: 200, 278: 8, 279: 96}
+
+
+def tiff(path: Path, tags: dict[int, int]) -> Path:
+    """A black image as a TIFF file by hand; `tags` are added to those it needs."""
+    tags = {256: 8, 257: 8, 258: 8, 259: 1, 262: 1, 277: 1, **tags}
+    directory = b"".join(
+        struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items())
+    )
+    count = struct.pack("<H", len(tags))
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8) + count + directory + bytes(400))
+    return path
+
+
+def test_twelve_bits_are_refused(tmp_path):
+    """Pillow hands out 0 to 4095 of them as if they were 16."""
+    assert (read_rgb(tiff(tmp_path / "x.tif", STRIPS), 8) == 0).all()
+    with pytest.raises(BrokenImageError, match="its numbers are no shades of grey"):
+        read_rgb(tiff(tmp_path / "x.tif", STRIPS | {258: 12}), 8)
+
+
+def test_huge_tiff_files_are_refused_before_they_are_decoded(tmp_path):
+    wide = tiff(tmp_path / "wide.tif", STRIPS | {256: 50_000, 257: 50_000})
+    tiles = {322: 65_536, 323: 65_536, 324: 200, 325: 64, 259: 8}
+    tiled = tiff(tmp_path / "tiled.tif", tiles)
+    for path in (wide, tiled):
+        for read in (lambda path: read_rgb(path, 8), check_header):
+            with pytest.raises(BrokenImageError, match=r"that data\.max_pixels"):
+                read(path)
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "jpeg"])
+def test_a_truncated_tiff_is_refused(tmp_path, compression, recwarn):
+    image_opening._ignore_its_warnings.cache_clear()  # pytest resets what it set
+    path = noise(tmp_path / "x.tif", compression=compression)
+    whole = path.read_bytes()
+    for length in (0, 7, 200, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(BrokenImageError, match="is not a readable image"):
+            read_rgb(path, 8)
+    assert not recwarn.list
 
 
 def test_a_truncated_jpeg_is_refused(tmp_path):

@@ -104,7 +104,7 @@ def test_a_class_that_training_lacks_is_refused(folder, tmp_path_factory):
 def test_missing_and_empty_folders(folder, tmp_path):
     with pytest.raises(DatasetError, match="nowhere is not a directory"):
         load(tmp_path / "nowhere")
-    with pytest.raises(DatasetError, match="no sub-folder"):
+    with pytest.raises(DatasetError, match=r"no sub-folder.*; the images right in it"):
         load(folder / "cat")
     (folder / "yak").mkdir()
     with pytest.raises(DatasetError, match="yak"):
@@ -155,8 +155,20 @@ def grey16(path: Path) -> Path:
         (lambda p: save(p / "x.jpg", "CMYK", (0, 255, 255, 0)), (254, 0, 0)),
         (lambda p: save(p / "x.jpg", "L", 90), (90, 90, 90)),
         (lambda p: grey16(p / "x.png"), (128, 128, 128)),
+        (lambda p: save(p / "x.tif", "CMYK", (0, 255, 255, 0)), (254, 0, 0)),
+        (lambda p: save(p / "x.tif", "RGBA", (*RED, 0)), (255, 255, 255)),
+        (lambda p: save(p / "x.tif", "1", 1), (255, 255, 255)),
+        (lambda p: save(p / "x.tif", compression="jpeg"), RED),
+        (lambda p: grey16(p / "x.tif"), (128, 128, 128)),
+        (lambda p: save(p / "x.webp", "RGBA", (*RED, 0)), (255, 255, 255)),
+        (lambda p: save(p / "x.gif", "L", 90), (90, 90, 90)),
+        (lambda p: save(p / "x.bmp"), RED),
     ],
-    ids=["L", "1", "LA", "RGBA", "clear", "CMYK", "JPEG L", "16 bits"],
+    ids=[
+        *("L", "1", "LA", "RGBA", "clear", "CMYK", "JPEG L", "16 bits", "TIFF CMYK"),
+        *("TIFF clear", "TIFF 1", "TIFF JPEG", "TIFF 16 bits", "WebP clear", "GIF"),
+        "BMP",
+    ],
 )
 def test_kinds_of_files_become_rgb(tmp_path, write, expected):
     image = read_rgb(write(tmp_path), 8)
@@ -165,11 +177,24 @@ def test_kinds_of_files_become_rgb(tmp_path, write, expected):
     assert np.abs(image.astype(int) - expected).max() <= 2
 
 
-def test_palettes_become_rgb(tmp_path):
-    Image.new("RGB", (9, 9), RED).quantize(4).save(tmp_path / "x.png")
-    assert (read_rgb(tmp_path / "x.png", 4) == RED).all()
-    Image.new("RGB", (9, 9), RED).quantize(4).save(tmp_path / "y.png", transparency=0)
-    assert (read_rgb(tmp_path / "y.png", 4) == 255).all()
+@pytest.mark.parametrize("kind", ["png", "gif"])
+def test_palettes_become_rgb(tmp_path, kind):
+    plain, clear = tmp_path / f"x.{kind}", tmp_path / f"y.{kind}"
+    Image.new("RGB", (9, 9), RED).quantize(4).save(plain)
+    assert (read_rgb(plain, 4) == RED).all()
+    Image.new("RGB", (9, 9), RED).quantize(4).save(clear, transparency=0)
+    assert (read_rgb(clear, 4) == 255).all()
+
+
+def test_files_of_all_kinds_are_listed_by_their_endings(tmp_path):
+    endings = ("jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "TIFF")
+    for ending in endings:
+        for name in ("cat", "dog"):
+            save(tmp_path / name / f"x.{ending}")
+    dataset = load(tmp_path, validation_fraction=0.0, test_fraction=0.0)
+    assert dataset.info.counts["train"].tolist() == [len(endings)] * 2
+    images = dataset.train.gather(np.arange(2 * len(endings)))["image"]
+    assert np.abs(images.astype(int) - RED).max() <= 3
 
 
 def test_orientation_is_honoured_and_the_centre_kept(tmp_path):

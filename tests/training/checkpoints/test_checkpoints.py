@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tokenjax.errors import CheckpointError
-from tokenjax.training.checkpoints import Checkpoints
+from tokenjax.training.checkpoints import Checkpoints, load_initial_variables
 from tokenjax.training.initialize import check_variables
 from tokenjax.training.observation.metric_log import MetricLog, history
 from tokenjax.training.settings import Checkpoint
@@ -138,3 +138,20 @@ def test_a_continued_log_drops_what_is_written_again(tmp_path):
         "train": {"step": [1, 2, 3], "loss": [0.1, 0.2, 9.0]},
         "validation": {"step": [3], "top1": [0.5]},
     }
+
+
+def test_reading_and_writing_log_nothing(tmp_path, caplog):
+    """As in a program of one's own: no command line keeps Orbax quiet there."""
+
+    def whole(value):
+        return state(value) | {"model_state": None}
+
+    with caplog.at_level("WARNING", logger="absl"):
+        with Checkpoints(tmp_path) as checkpoints:
+            checkpoints.save(1, whole(1), 0.5)
+            checkpoints.save(2, whole(2), None)
+        with Checkpoints(tmp_path) as checkpoints:
+            checkpoints.restore_last(whole(0), sharding())
+        found = load_initial_variables(tmp_path, "last")
+    np.testing.assert_array_equal(found["params"]["w"], 2)
+    assert [record.getMessage() for record in caplog.records] == []

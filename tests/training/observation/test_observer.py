@@ -14,7 +14,7 @@ from tokenjax.training.observation.metric_log import MetricLog
 from tokenjax.training.observation.observer import Observer
 from tokenjax.training.observation.progress import Progress
 from tokenjax.training.settings import Observation, Settings
-from tokenjax.training.workdir import open_workdir
+from tokenjax.training.workdir import claim_workdir, compare_workdir
 
 
 @jax.jit
@@ -92,10 +92,11 @@ def test_a_standing_input_is_said_while_it_stands(tmp_path, capsys):
 def test_profiling_may_be_switched_on_later(tmp_path):
     before = dataclasses.asdict(Settings())
     del before["profile"], before["observation"]  # an older version's
-    open_workdir(tmp_path, before)
+    claim_workdir(tmp_path, before)
     after = Settings(profile=True, observation=Observation(profile_after=0))
-    open_workdir(tmp_path, dataclasses.asdict(after))
-    assert json.loads((tmp_path / "config.json").read_text())["profile"] is True
+    earlier = compare_workdir(tmp_path, dataclasses.asdict(after))
+    assert earlier is not None
+    assert "profile" not in earlier
 
 
 @pytest.mark.parametrize(

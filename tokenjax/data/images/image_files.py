@@ -16,10 +16,21 @@ from typing import Any
 from tokenjax.data.dataset import thread_count
 from tokenjax.errors import BrokenImageError, DatasetError, shown
 
-EXTENSIONS = {".jpg", ".jpeg", ".png"}
+EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+ENDINGS = ".jpg, .jpeg, .png, .webp, .bmp, .tif, .tiff or .gif"  # in a sentence
 JUNK = {"__MACOSX", "@eaDir", "lost+found", "Thumbs.db", "desktop.ini"}
 ERRORS_NAMED = 10
 MOST_THREADS = 1024
+
+
+def is_passed_over(name: str) -> bool:
+    """Return whether a file or folder of this name is hidden, or left by a system."""
+    return name.startswith(".") or name in JUNK
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether a file of this name is taken for an image."""
+    return os.path.splitext(name)[1].lower() in EXTENSIONS
 
 
 @dataclass(frozen=True)
@@ -74,11 +85,11 @@ class ImageTree:
             return [], []
         found: tuple[list[Path], list[Path]] = [], []
         for entry in entries:
-            if entry.name.startswith(".") or entry.name in JUNK:
+            if is_passed_over(entry.name):
                 continue
             path = folder / entry.name
             # Not the entry's own tests: they raise for a link to itself.
-            is_folder, is_image = path.is_dir(), path.suffix.lower() in EXTENSIONS
+            is_folder, is_image = path.is_dir(), is_image_name(entry.name)
             lost = not is_folder and entry.is_symlink() and not path.exists()
             matters = is_folder or (images if is_image else lost)
             if matters and entry.is_symlink() and not self._may_follow(path):
@@ -116,10 +127,11 @@ def _identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def abridged(lines: list[str]) -> str:
+def abridged(lines: list[str], separator: str = "; ") -> str:
     """Join the first ten lines, and say how many more there are."""
     rest = len(lines) - ERRORS_NAMED
-    return "; ".join(lines[:ERRORS_NAMED]) + (f"; and {rest} more" if rest > 0 else "")
+    more = [f"and {rest} more"] if rest > 0 else []
+    return separator.join(lines[:ERRORS_NAMED] + more)
 
 
 def run_all(

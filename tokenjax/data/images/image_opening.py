@@ -1,10 +1,11 @@
 """Opening an image file that may be anything: an image, or one sentence.
 
-What a file is, its content decides, whatever its name: JPEG, PNG, WebP, GIF or BMP and
-nothing else, for Pillow would hand PostScript to Ghostscript. Refused are truncated
-files, PNG files whose checksums do not hold (Pillow alone reads on), more pixels than
-`max_pixels`, and what is no regular file: opening a pipe would wait for ever. Damage in
-the pixels of a JPEG, GIF or BMP file shows in the picture alone: they have no checksum.
+What a file is, its content decides, whatever its name: JPEG, PNG, WebP, BMP, TIFF or
+GIF and nothing else, for Pillow would hand PostScript to Ghostscript. Refused are
+truncated files, PNG files whose checksums do not hold (Pillow alone reads on), more
+pixels than `max_pixels`, TIFF files whose numbers have no known black and white, and
+what is no regular file: opening a pipe would wait for ever. Damage in the pixels of a
+JPEG, GIF, BMP or TIFF file shows in the picture alone: they have no checksum.
 """
 
 import functools
@@ -20,7 +21,8 @@ from tokenjax.errors import BrokenImageError, DatasetError, shown
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+_FORMATS_NAMED = "JPEG, PNG, WebP, BMP, TIFF or GIF"
 MAX_PIXELS = 2**30 // 12  # Pillow's own: a quarter of a GiB at three bytes each
 
 
@@ -48,6 +50,7 @@ def open_image(path: Path, max_pixels: int, whole: bool) -> Iterator["Image"]:
                     raise ValueError(
                         f"{width}x{height} pixels, {_too_many(max_pixels)}"
                     )
+                _check_tiff(image, max_pixels)
                 png = image.format == "PNG"
                 if whole and png:
                     image.verify()  # after which it has to be opened anew
@@ -63,21 +66,55 @@ def open_image(path: Path, max_pixels: int, whole: bool) -> Iterator["Image"]:
         raise _in_a_sentence(error, path, max_pixels) from error
 
 
+def _check_tiff(image: "Image", max_pixels: int) -> None:
+    """Refuse a TIFF file whose numbers have no black and white that Pillow knows.
+
+    Measurements are stored so: fractions, signed numbers, 32 bits, 12 bits in 16, and
+    16 bits that count down from white. Refuse tiles far larger than the image, too:
+    they are decoded whole.
+    """
+    from PIL.TiffImagePlugin import (
+        BITSPERSAMPLE,
+        PHOTOMETRIC_INTERPRETATION,
+        TILELENGTH,
+        TILEWIDTH,
+        TiffImageFile,
+    )
+
+    if not isinstance(image, TiffImageFile):
+        return
+    tags = image.tag_v2
+    if tags.get(TILEWIDTH, 0) * tags.get(TILELENGTH, 0) > max_pixels:
+        raise ValueError(f"its tiles have {_too_many(max_pixels)}")
+    if image.mode[0] not in "IF":
+        return
+    from_black = tags.get(PHOTOMETRIC_INTERPRETATION) == 1
+    if image.mode in ("I", "F") or tags.get(BITSPERSAMPLE) != (16,) or not from_black:
+        raise ValueError(
+            "its numbers are no shades of grey from black, of 8 or 16 bits"
+        )
+
+
 def _set_pillows_limit(max_pixels: int) -> None:
     """Raise Pillow's limit for the process to a user's larger one."""
     from PIL import Image as pillow
 
-    _ignore_its_warning()
+    _ignore_its_warnings()
     if pillow.MAX_IMAGE_PIXELS and max_pixels > pillow.MAX_IMAGE_PIXELS:
         pillow.MAX_IMAGE_PIXELS = max_pixels
 
 
 @functools.cache
-def _ignore_its_warning() -> None:
-    """Silence Pillow's warning of what is refused here a moment later."""
+def _ignore_its_warnings() -> None:
+    """Silence Pillow's warnings: what matters of them is refused a moment later.
+
+    The others are of tags beside the picture, a line for each file.
+    """
     from PIL import Image as pillow
 
     warnings.filterwarnings("ignore", category=pillow.DecompressionBombWarning)
+    tags = r"PIL\.TiffImagePlugin"
+    warnings.filterwarnings("ignore", category=UserWarning, module=tags)
 
 
 def _in_a_sentence(error: Exception, path: Path, max_pixels: int) -> DatasetError:
@@ -89,7 +126,7 @@ def _in_a_sentence(error: Exception, path: Path, max_pixels: int) -> DatasetErro
     reason = str(error) or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
         content = "what it holds" if path.stat().st_size else "an empty file"
-        reason = f"{content} is no JPEG, PNG, WebP, GIF or BMP"
+        reason = f"{content} is no {_FORMATS_NAMED}"
     if isinstance(error, pillow.DecompressionBombError):
         reason = _too_many(max_pixels)
     return BrokenImageError(f"{shown(path)} is not a readable image: {reason}")

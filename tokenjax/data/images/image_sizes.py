@@ -7,8 +7,8 @@ is imported inside the functions: digits and idle imports do without it.
 
 Grey, CMYK and palettes become RGB; 16 bits keep their upper 8; what is transparent
 shows white. An image lies as its EXIF orientation says, where torchvision's ImageFolder
-leaves it as it was stored. Of an animation the first frame is taken. What is refused
-stands in `image_opening`.
+leaves it as it was stored. Of an animation, and of a file of many pages, the first
+picture is taken. What is refused stands in `image_opening`.
 """
 
 import math
@@ -77,6 +77,7 @@ def _upright(image: "Image") -> "Image":
     """
     from PIL import Image as pillow
 
+    image.load()  # Pillow turns a TIFF file's picture here, and takes its tag away
     turn = pillow.Transpose
     orientation = image.getexif().get(0x0112, 1)  # 1: as it is
     method = {

@@ -148,7 +148,7 @@ def _is_there(directory: Path, settings: dict[str, Any]) -> bool:
             )
         return False
     try:
-        found = json.loads(manifest.read_text())
+        found = json.loads(manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DatasetError(f"{manifest} cannot be read: {error}") from error
     wanted = {"format": FORMAT, "settings": settings}
@@ -201,7 +201,9 @@ def _write(directory: Path, settings: dict[str, Any]) -> None:
                 directory / part / modality / name, quality=JPEG_QUALITY, subsampling=0
             )
     manifest = {"format": FORMAT, "settings": settings}
-    (directory / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    (directory / MANIFEST).write_text(
+        json.dumps(manifest, indent=2) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

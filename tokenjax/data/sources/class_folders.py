@@ -5,6 +5,8 @@ plain text: reports and figures show them. Names that differ in case alone are t
 classes, and said to be.
 """
 
+import os
+import sys
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -12,90 +14,50 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from tokenjax.data.images.image_files import ImageTree, abridged
+from tokenjax.data.images.folder_contents import has_images
+from tokenjax.data.images.image_files import ENDINGS, ImageTree, abridged
 from tokenjax.data.partition import stratified_split
+from tokenjax.data.sources.folder_layout import SOURCE, FolderLayout
+from tokenjax.data.sources.part_folders import PARTS
 from tokenjax.errors import DatasetError, shown, unknown_name
-
-SOURCE = "image_folder"
-PART_FOLDERS = {
-    "train": ("train",),
-    "validation": ("val", "validation"),
-    "test": ("test",),
-}
-# What others call the parts: two of them beside each other are hardly classes.
-_PART_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 Files = list[tuple[Path, int]]  # each with its label
 
 
 def find_parts(
-    tree: ImageTree, fractions: tuple[float, float], seed: int
+    tree: ImageTree, layout: FolderLayout, fractions: tuple[float, float], seed: int
 ) -> tuple[list[str], dict[str, Files]]:
     """Return class names, and the files of train, validation and test.
 
+    A part without a folder of its own is taken from the training one, if there is one.
+
     Raises: DatasetError for whatever is wrong with the folders.
     """
-    root = tree.root
-    folders = _part_folders(tree)
-    top = tree.folders(root)
-    # "train" alone may be a class of vehicles, unless nothing lies beside it.
-    alone = top == [root / "train"]
-    divided = "train" in folders and (alone or len(folders) > 1)
-    _check_layout(root, top, set(folders.values()) if divided else set())
-    classes = _class_folders(tree, folders["train"] if divided else root)
+    folders = layout.parts or {"train": layout.base}
+    classes = {part: _class_folders(tree, folder) for part, folder in folders.items()}
     tree.check(SOURCE)
-    if not classes:
-        raise DatasetError(f"{SOURCE}: {shown(root)} has no sub-folder, one per class")
-    class_names = list(classes)
+    # Without a training part every other one counts.
+    naming = [classes["train"]] if "train" in classes else [*classes.values()]
+    class_names = sorted({name for found in naming for name in found})
+    if not class_names:
+        loose = "; the images right in it have none" if has_images(layout.base) else ""
+        raise DatasetError(
+            f"{SOURCE}: {shown(layout.base)} has no sub-folder, one per class{loose}"
+        )
     _warn_of_case(class_names)
-    parts = {"train": _list_files(tree, classes, class_names)}
-    if divided:
-        for part in folders.keys() - {"train"}:
-            own = _class_folders(tree, folders[part])
-            parts[part] = _list_files(tree, own, class_names)
+    parts = {
+        part: _list_files(tree, found, class_names) for part, found in classes.items()
+    }
     tree.check(SOURCE)
     _warn_of_others(tree)
-    missing = [part for part in ("validation", "test") if part not in parts]
-    shares = dict(zip(("validation", "test"), fractions, strict=True))
-    files = parts["train"]
-    labels = np.array([label for _, label in files])
+    missing = [part for part in PARTS[1:] if part not in parts]
+    files = parts.pop("train", [])
+    labels = np.array([label for _, label in files], np.int64)
+    shares = dict(zip(PARTS[1:], fractions, strict=True))
     pieces = stratified_split(labels, tuple(shares[part] for part in missing), seed)
     for part, indices in zip(["train", *missing], pieces, strict=True):
         parts[part] = [files[index] for index in indices]
-    return class_names, parts
-
-
-def _part_folders(tree: ImageTree) -> dict[str, Path]:
-    """Return the folder of every part that is there and holds folders."""
-    folders: dict[str, Path] = {}
-    for part, names in PART_FOLDERS.items():
-        for name in names:
-            folder = tree.root / name
-            if not tree.is_folder(folder) or not tree.folders(folder):
-                continue
-            if part in folders:
-                raise DatasetError(
-                    f"{SOURCE}: {shown(tree.root)} has both {folders[part].name} and "
-                    f"{name}; one of them is enough"
-                )
-            folders[part] = folder
-    return folders
-
-
-def _check_layout(root: Path, top: list[Path], parts: set[Path]) -> None:
-    """Refuse parts under other names; say what is not read beside the parts."""
-    others = [shown(path.name) for path in top if path not in parts]
-    if parts and others:
-        logging.warning(
-            "%s: beside the parts %s, not read: %s",
-            *(SOURCE, ", ".join(sorted(p.name for p in parts)), abridged(others)),
-        )
-    suspects = [name for name in others if name.casefold() in _PART_NAMES]
-    if len(suspects) > 1 or (parts and suspects):
-        raise DatasetError(
-            f"{SOURCE}: {shown(root)} has folders {', '.join(suspects)}, which look "
-            "like parts: they are read as train, val (or validation) and test"
-        )
+    return class_names, {part: parts[part] for part in PARTS}
 
 
 def _class_folders(tree: ImageTree, folder: Path) -> dict[str, Path]:
@@ -104,10 +66,7 @@ def _class_folders(tree: ImageTree, folder: Path) -> dict[str, Path]:
     for path in tree.folders(folder):
         name = unicodedata.normalize("NFC", path.name)
         if not name.isprintable():
-            raise DatasetError(
-                f"{SOURCE}: the class folder {shown(path)} is not named in plain text: "
-                "rename it"
-            )
+            raise not_plain("the class folder", path, path.name)
         if name in found:
             raise DatasetError(
                 f"{SOURCE}: {shown(folder)} has two folders {name!r}, written in two "
@@ -115,6 +74,21 @@ def _class_folders(tree: ImageTree, folder: Path) -> dict[str, Path]:
             )
         found[name] = path
     return dict(sorted(found.items()))
+
+
+def not_plain(what: str, path: Path, name: str) -> DatasetError:
+    """Return the error of a `name`, in `path`, that no report can show."""
+    said = f"{SOURCE}: {what} {shown(path)} is not named in plain text"
+    try:
+        written = os.fsencode(name).decode()
+    except UnicodeDecodeError:
+        written = name
+    if written != name and written.isprintable():
+        return DatasetError(
+            f"{said} for this process, whose encoding of names is "
+            f"{sys.getfilesystemencoding()}: set PYTHONUTF8=1, or a locale of UTF-8"
+        )
+    return DatasetError(f"{said}: rename it")
 
 
 def _list_files(
@@ -135,8 +109,7 @@ def _list_files(
     tree.check(SOURCE)  # a folder may be empty because it could not be listed
     if empty:
         raise DatasetError(
-            f"no .jpg, .jpeg or .png file in {abridged(empty)}: remove the folder or "
-            "fill it"
+            f"no {ENDINGS} file in {abridged(empty)}: remove the folder or fill it"
         )
     return files
 
@@ -155,6 +128,6 @@ def _warn_of_others(tree: ImageTree) -> None:
     if tree.passed_over:
         counts = [f"{n} {suffix or 'bare'}" for suffix, n in tree.passed_over.items()]
         logging.warning(
-            "%s: %d files are no .jpg, .jpeg or .png and passed over: %s",
-            *(SOURCE, tree.passed_over.total(), abridged(counts)),
+            "%s: %d files are no %s and passed over: %s",
+            *(SOURCE, tree.passed_over.total(), ENDINGS, abridged(counts)),
         )

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import numpy as np
 
+from tokenjax.arguments import FREE
 from tokenjax.data.dataset import ArraySplit, Dataset, make_dataset
 from tokenjax.data.images.image_sizes import fit_array
 from tokenjax.data.partition import stratified_split
@@ -84,7 +85,7 @@ def _read_part(
 
 
 def fashion_mnist(
-    directory: Annotated[str, "of the IDX files; empty: Debian's package's"] = "",
+    directory: Annotated[str, FREE, "of the IDX files; empty: Debian's package's"] = "",
     image_size: Side = 28,
     validation_fraction: ValidationFraction = 0.1,
     split_seed: SplitSeed = 0,

@@ -1,12 +1,14 @@
-"""A folder of JPEG and PNG files, one sub-folder per class.
+"""A folder of image files, one sub-folder per class.
 
-    directory/<class>/**/*.jpg                      divided here, by class
-    directory/{train,val|validation|test}/<class>/  divided as it lies
+    directory/<class>/**/*.jpg               divided here, by class
+    directory/{train,val,test}/<class>/**    divided as it lies
 
-A part that is not there is taken from the training one. What fits into `cache_bytes`
-is decoded at once; a larger set is decoded when it is asked for. How files are listed
-and links followed stands in `tokenjax.data.images.image_files`, what becomes of
-pictures of all kinds in `tokenjax.data.images.image_sizes`.
+A part that is not there is taken from the training one, if that is there. What fits
+into `cache_bytes` is decoded at once; a larger set is decoded when it is asked for.
+Which folders are parts and classes, other names and folders around them included,
+stands in `folder_layout`; how files are listed and links followed in
+`tokenjax.data.images.image_files`, what becomes of pictures of all kinds in
+`tokenjax.data.images.image_sizes`.
 """
 
 import itertools
@@ -18,6 +20,7 @@ from typing import Annotated, Literal
 import numpy as np
 from absl import logging
 
+from tokenjax.arguments import FREE
 from tokenjax.data.dataset import (
     ArraySplit,
     Dataset,
@@ -37,7 +40,9 @@ from tokenjax.data.preprocessing import (
     Std,
     given_statistics,
 )
-from tokenjax.data.sources.class_folders import Files, find_parts
+from tokenjax.data.sources import folder_reading
+from tokenjax.data.sources.class_folders import Files, find_parts, not_plain
+from tokenjax.data.sources.folder_layout import find_layout
 from tokenjax.data.sources.source_arguments import (
     CacheBytes,
     Directory,
@@ -124,7 +129,9 @@ def image_folder(
     cache_bytes: CacheBytes = 2**30,
     num_threads: NumThreads = 0,
     broken: Annotated[
-        Literal["refuse", "skip"], "what becomes of a file that holds no whole image"
+        Literal["refuse", "skip"],
+        FREE,
+        "what becomes of a file that holds no whole image",
     ] = "refuse",
     max_pixels: MaxPixels = MAX_PIXELS,
     outside_links: OutsideLinks = False,
@@ -132,17 +139,22 @@ def image_folder(
     interpolation: Resize = None,
     mean: Mean = None,
     std: Std = None,
+    layout: Annotated[
+        Literal["auto", "classes", "parts"],
+        FREE,
+        "what the directory's own folders are; auto: what lies in them tells",
+    ] = "auto",
 ) -> Dataset:
     """Load a folder's images at (image_size, image_size, 3), a class per sub-folder.
 
     The shorter side is resized and the centre kept, upright (of it the share `crop`,
-    if that is given). The fractions are those of
-    the parts that have no folder of their own. A file that holds no whole image, or
-    more than `max_pixels`, is refused, all such at once, or with broken="skip" left
-    out, and said; the division is as if they were there. In a set too large for
-    `cache_bytes` a bad header is refused at once and other damage when it is met, while
-    "skip" decodes all once at the start. A link that leaves `directory` is refused
-    unless `outside_links`.
+    if that is given). The fractions are those of the parts that have no folder of their
+    own; a folder of validation or test images alone has no training split, and needs
+    `mean` and `std`. A file that holds no whole image, or more than `max_pixels`, is
+    refused, all such at once, or with broken="skip" left out, and said; the division is
+    as if they were there. In a set too large for `cache_bytes` a bad header is refused
+    at once and other damage when it is met, while "skip" decodes all once at the start.
+    A link that leaves `directory` is refused unless `outside_links`.
 
     Raises `DatasetError` for these, for files that cannot be opened, for a directory
     without classes or images, and for an empty class.
@@ -154,15 +166,22 @@ def image_folder(
             "image_folder needs a directory: --config.data.directory=PATH"
         )
     root = Path(directory).expanduser()
+    try:
+        directory.encode()
+    except UnicodeEncodeError as error:  # TensorFlow's files would fail, much later
+        raise not_plain("the directory", root, directory) from error
     if not root.is_dir():
         raise DatasetError(f"image_folder: {shown(root)} is not a directory")
     tree = ImageTree(root, outside_links)
     fractions = (validation_fraction, test_fraction)
-    class_names, parts = find_parts(tree, fractions, split_seed)
+    found = find_layout(tree, layout)
+    class_names, parts = find_parts(tree, found, fractions, split_seed)
+    folder_reading.say(folder_reading.describe(root, found, class_names, fractions))
+    folder_reading.warn_of_unread(root, found)
     splits = _make_splits(root, parts, reading)
-    _check_classes(class_names, splits)
+    _check_classes(class_names, splits, bool(parts["train"]))
     return make_dataset(
-        root.resolve().name,
+        shown(root.resolve().name),
         class_names,
         splits["train"],
         splits["validation"],
@@ -173,12 +192,16 @@ def image_folder(
     )
 
 
-def _check_classes(class_names: list[str], splits: dict[str, Split]) -> None:
+def _check_classes(
+    class_names: list[str], splits: dict[str, Split], trains: bool
+) -> None:
     """Refuse a class without training images; say what else a part lacks."""
+    if not any(map(len, splits.values())):
+        raise DatasetError("image_folder: no readable image in any class")
     for part, split in splits.items():
         counts = np.bincount(split.labels, minlength=len(class_names))
         lacking = [class_names[index] for index in np.flatnonzero(counts == 0)]
-        if lacking and part == "train":
+        if lacking and part == "train" and trains:
             raise DatasetError(
                 f"image_folder: no readable image to train on in {abridged(lacking)}"
             )

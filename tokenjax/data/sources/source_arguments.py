@@ -12,20 +12,24 @@ PIXELS = at_least(1, MAX_SIDE)
 Side = Annotated[int, PIXELS, "pixels a side of the images that are handed out"]
 Height = Annotated[int, PIXELS, "pixels, of the images that are handed out"]
 Width = Annotated[int, PIXELS, "pixels, likewise"]
-Directory = Annotated[str, "the folder of the images"]
-DataDirectory = Annotated[str, "where TFDS has prepared it; empty: TFDS's own"]
-Download = Annotated[bool, "let TFDS fetch and prepare what is not there"]
-ValidationFraction = Annotated[float, RATE, "of training, held back for validation"]
-TestFraction = Annotated[float, RATE, "of all, held back for the test"]
-SplitSeed = Annotated[int, at_least(0), "of the choice of what is held back"]
+# Free is what says where the data lies, how it is read and how it is divided: that what
+# is in it stayed the same is compared itself.
+Directory = Annotated[str, FREE, "the folder of the images"]
+DataDirectory = Annotated[str, FREE, "where TFDS has prepared it; empty: TFDS's own"]
+Download = Annotated[bool, FREE, "let TFDS fetch and prepare what is not there"]
+ValidationFraction = Annotated[
+    float, FREE, RATE, "of training, held back for validation"
+]
+TestFraction = Annotated[float, FREE, RATE, "of all, held back for the test"]
+SplitSeed = Annotated[int, FREE, at_least(0), "of the choice of what is held back"]
 CacheBytes = Annotated[
     int, FREE, at_least(0), "sets up to this size are decoded at once, into memory"
 ]
 NumThreads = Annotated[
     int, FREE, at_least(0, MOST_THREADS), "that read images; 0: one per core"
 ]
-MaxPixels = Annotated[int, at_least(1), "of a file; one with more is refused"]
-OutsideLinks = Annotated[bool, "symbolic links may lead out of the folder"]
+MaxPixels = Annotated[int, FREE, at_least(1), "of a file; one with more is refused"]
+OutsideLinks = Annotated[bool, FREE, "symbolic links may lead out of the folder"]
 Examples = Annotated[int, at_least(0), "images in this split"]
 Noise = Annotated[float, SHARE, "standard deviation of the noise, of 0..1"]
 HeldOut = Annotated[

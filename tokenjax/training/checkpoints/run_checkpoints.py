@@ -12,8 +12,10 @@ process 0 alone looks, renames and deletes, and all follow it.
 """
 
 import contextlib
+import logging
 import os
 import pathlib
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,7 +26,7 @@ from flax.typing import VariableDict
 from jax.sharding import Sharding
 
 from tokenjax import card as cards
-from tokenjax import disk_errors, storage
+from tokenjax import disk_errors, paths, storage
 from tokenjax.card import Card
 from tokenjax.errors import CheckpointError, first_line
 from tokenjax.training.checkpoints import checkpoint_damage, retention
@@ -63,7 +65,7 @@ class Checkpoints:
         card: Card | None = None,
     ):
         """Open them; `settings` say what is kept, `card` is written into each."""
-        self.root = workdir.absolute() / FOLDER
+        self.root = paths.resolve(workdir, "workdir") / FOLDER
         self._files = CheckpointFiles(self.root)
         self._settings = settings or Checkpoint()
         self._custom: dict[str, Any] = {FORMAT_KEY: FORMAT}
@@ -147,12 +149,13 @@ class Checkpoints:
             self._manager = self._open_manager()
         self._saving = step
         try:
-            self._manager.save(
-                step,
-                args=args,
-                metrics=None if metric is None else {METRIC: float(metric)},
-                custom_metadata=self._custom,
-            )
+            with _unsaid("did not provide metrics"):  # not every one is evaluated
+                self._manager.save(
+                    step,
+                    args=args,
+                    metrics=None if metric is None else {METRIC: float(metric)},
+                    custom_metadata=self._custom,
+                )
         except Exception as error:
             self._give_up(error)
             raise
@@ -307,6 +310,21 @@ class Checkpoints:
             return True
 
 
+@contextlib.contextmanager
+def _unsaid(words: str) -> Iterator[None]:
+    """Keep Orbax from logging lines with these words, which are no news."""
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return words not in record.getMessage()
+
+    logger = logging.getLogger("absl")
+    logger.addFilter(is_news)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_news)
+
+
 def _metric(metrics: dict[str, float]) -> float:
     return metrics[METRIC]
 
@@ -322,6 +340,11 @@ def _to_save(state: State) -> State:
         if isinstance(array, jax.Array):
             array.copy_to_host_async()
     return jax.tree.map(np.array, state)
+
+
+def has_begun(workdir: pathlib.Path) -> bool:
+    """Return whether a workdir holds a checkpoint to go on from."""
+    return bool(CheckpointFiles(workdir / FOLDER).steps())
 
 
 class Weights(NamedTuple):
@@ -348,6 +371,11 @@ def load_weights(directory: pathlib.Path, which: str = "best") -> Weights:
 
     Raises: CheckpointError.
     """
+    directory = paths.resolve(directory, "checkpoint")
+    if not directory.is_dir():
+        raise CheckpointError(f"no directory {directory}")
+    if not any((directory / name).exists() for name in (FOLDER, storage.CHECKSUMS)):
+        raise CheckpointError(f"{directory} holds no run and no converted checkpoint")
     if not (directory / FOLDER).is_dir():
         converted, _ = storage.load_variables(directory)
         return Weights(converted, cards.read(directory), directory)

@@ -113,8 +113,10 @@ class _Rows:
             return
         with disk_errors.said(path.parent):
             with storage.replacing(path) as temporary:
-                temporary.write_text("".join(json.dumps(r) + "\n" for r in self.rows))
-            self._file = open(path, "a")  # noqa: SIM115 (open as long as the run)
+                text = "".join(json.dumps(row) + "\n" for row in self.rows)
+                temporary.write_text(text, encoding="utf-8")
+            # Open as long as the run.
+            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
 
     def add(self, row: dict[str, float]) -> None:
         self.rows.append(row)
@@ -147,7 +149,9 @@ def history(rows: list[dict[str, float]]) -> dict[str, dict[str, list[float]]]:
 def _read_rows(path: pathlib.Path) -> list[dict[str, float]]:
     """Return whole rows; a last line that was cut is left out, others with a word."""
     rows, damaged = [], 0
-    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    lines = (
+        path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []
+    )
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)

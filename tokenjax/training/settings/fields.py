@@ -8,6 +8,7 @@ from tokenjax.arguments import (
     FREE,
     NOT_NEGATIVE,
     RATE,
+    READ_AT_START,
     OneOf,
     above,
     at_least,
@@ -58,13 +59,18 @@ class Fields:
     fsdp: Annotated[
         bool, FREE, "parameters and optimiser state split over the devices"
     ] = False
-    init_from: Annotated[str, "a converted checkpoint or another run's workdir"] = ""
+    init_from: Annotated[
+        str, READ_AT_START, "a converted checkpoint or another run's workdir"
+    ] = ""
     init_head: Annotated[
         Literal["auto", "new", "keep"],
+        READ_AT_START,
         "of init_from's classifier; auto: kept if the classes have the same names",
     ] = "auto"
     init_changes: Annotated[
-        tuple[str, ...], "arguments of the model that may differ from init_from's"
+        tuple[str, ...],
+        READ_AT_START,
+        "arguments of the model that may differ from init_from's",
     ] = ()
     log_every_steps: Annotated[int, FREE, at_least(1, LARGEST_COUNT), "log rows"] = 20
     profile: Annotated[bool, FREE, "trace some steps into workdir/profile"] = False

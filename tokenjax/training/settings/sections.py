@@ -4,11 +4,14 @@ import dataclasses
 from typing import Annotated, Literal
 
 from tokenjax.arguments import (
+    FREE,
     NOT_NEGATIVE,
     RATE,
+    READ_AT_START,
     SHARE,
     OneOf,
     Range,
+    Unread,
     above,
     at_least,
 )
@@ -16,6 +19,8 @@ from tokenjax.training.settings.choices import OPTIMIZERS, SCHEDULES
 
 Weight = Annotated[float, NOT_NEGATIVE]
 Epochs = Annotated[float, NOT_NEGATIVE]
+OF_ADAM = Unread("optimizer.name", "sgd", "momentum")
+OF_THINNING = Unread("imbalance.profile", "none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +37,15 @@ class Optimizer:
     decay: Annotated[
         Literal["matrices", "all"], "what decays: kernels alone, or every parameter"
     ] = "matrices"
-    beta1: Annotated[float, RATE, "of adam, adamw and muon's adam"] = 0.9
-    beta2: Annotated[float, RATE, "likewise"] = 0.999
-    epsilon: Annotated[float, NOT_NEGATIVE, "likewise"] = 1e-8
-    momentum: Annotated[float, RATE, "of momentum"] = 0.9
+    beta1: Annotated[float, OF_ADAM, RATE, "of adam, adamw and muon's adam"] = 0.9
+    beta2: Annotated[float, OF_ADAM, RATE, "likewise"] = 0.999
+    epsilon: Annotated[float, OF_ADAM, NOT_NEGATIVE, "likewise"] = 1e-8
+    momentum: Annotated[
+        float,
+        Unread("optimizer.name", "adamw", "adam", "sgd", "muon"),
+        RATE,
+        "of momentum",
+    ] = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,14 +54,30 @@ class Schedule:
 
     name: Annotated[str, OneOf(SCHEDULES), "how the rate falls"] = "cosine"
     warmup_epochs: Annotated[Epochs, "the rate rises from 0 so long"] = 0.0
-    minimum_learning_rate: Annotated[float, NOT_NEGATIVE, "where cosine ends"] = 0.0
+    minimum_learning_rate: Annotated[
+        float,
+        Unread("schedule.name", "step", "multistep", "constant"),
+        NOT_NEGATIVE,
+        "where cosine ends",
+    ] = 0.0
     step_epochs: Annotated[
-        float, at_least(1e-6), "step: times `factor` every so many epochs"
+        float,
+        Unread("schedule.name", "cosine", "multistep", "constant"),
+        at_least(1e-6),
+        "step: times `factor` every so many epochs",
     ] = 30.0
     milestones: Annotated[
-        tuple[float, ...], NOT_NEGATIVE, "multistep: times `factor` at these epochs"
+        tuple[float, ...],
+        Unread("schedule.name", "cosine", "step", "constant"),
+        NOT_NEGATIVE,
+        "multistep: times `factor` at these epochs",
     ] = (60.0, 80.0)
-    factor: Annotated[float, NOT_NEGATIVE, "of step and multistep"] = 0.1
+    factor: Annotated[
+        float,
+        Unread("schedule.name", "cosine", "constant"),
+        NOT_NEGATIVE,
+        "of step and multistep",
+    ] = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,10 +104,11 @@ class Imbalance:
     ] = "none"
     ratio: Annotated[
         float,
+        OF_THINNING,
         Range(above=0, maximum=1),
         "smallest class over largest; an imbalance of 100 is 0.01",
     ] = 0.1
-    seed: Annotated[int, at_least(0), "of the choice of examples"] = 42
+    seed: Annotated[int, OF_THINNING, at_least(0), "of the choice of examples"] = 42
     class_weights: Annotated[
         Literal["none", "inverse_frequency"], "of the classes in the loss"
     ] = "none"
@@ -93,9 +120,14 @@ class Imbalance:
         Weight, "times the log prior, added to logits in training (Menon: 1)"
     ] = 0.0
     many_shot: Annotated[
-        int, at_least(0), '"many" are classes with more training examples than this'
+        int,
+        FREE,
+        at_least(0),
+        '"many" are classes with more training examples than this',
     ] = 100
-    few_shot: Annotated[int, at_least(0), '"few" are classes with fewer than this'] = 20
+    few_shot: Annotated[
+        int, FREE, at_least(0), '"few" are classes with fewer than this'
+    ] = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,13 +135,15 @@ class Distillation:
     """`distillation`: of task "pruning", from a network that does not prune."""
 
     teacher: Annotated[
-        str, "its workdir or converted checkpoint; empty: one is trained first"
+        str,
+        READ_AT_START,
+        "its workdir or converted checkpoint; empty: one is trained first",
     ] = ""
     teacher_epochs: Annotated[
-        Epochs, "of a teacher trained first; 0: as many as the run"
+        Epochs, READ_AT_START, "of a teacher trained first; 0: as many as the run"
     ] = 0.0
     teacher_learning_rate: Annotated[
-        float, NOT_NEGATIVE, "of a teacher trained first; 0: the run's"
+        float, READ_AT_START, NOT_NEGATIVE, "of a teacher trained first; 0: the run's"
     ] = 0.0
     logit_weight: Annotated[
         Weight, "of KL(teacher, student) between class distributions"
@@ -154,9 +188,11 @@ class Reid:
     feature: Annotated[
         Literal["direct", "fused", "concat"], "what retrieval goes by"
     ] = "concat"
-    rerank: Annotated[bool, "evaluate with k-reciprocal re-ranking as well"] = False
+    rerank: Annotated[bool, FREE, "evaluate with k-reciprocal re-ranking as well"] = (
+        False
+    )
     missing_modalities: Annotated[
-        bool, "evaluate with one or two modalities left out as well"
+        bool, FREE, "evaluate with one or two modalities left out as well"
     ] = True
     backbone_learning_rate: Annotated[
         float, "its peak; optimizer.learning_rate is the rest's"
@@ -164,7 +200,9 @@ class Reid:
     bias_factor: Annotated[float, "times the rate, of biases elsewhere"] = 2.0
     large_classifier: Annotated[bool, "classifiers at twice the rate"] = False
     freeze_backbone: Annotated[bool, "the backbone does not learn"] = False
-    backbone_from: Annotated[str, "a converted backbone to start from"] = ""
+    backbone_from: Annotated[
+        str, READ_AT_START, "a converted backbone to start from"
+    ] = ""
     warmup_start: Annotated[
         Literal["own", "recorded"],
         "own: a tenth of each group's rate; recorded: of the base rate for all",

@@ -1,7 +1,6 @@
 """A new run's backbone with converted weights."""
 
 import dataclasses
-import pathlib
 from typing import Any
 
 import flax.traverse_util
@@ -9,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tokenjax import storage
-from tokenjax.errors import CheckpointError
+from tokenjax import paths, storage
+from tokenjax.errors import CheckpointError, UserError
 from tokenjax.models import contract
 from tokenjax.training import parameter_groups
 from tokenjax.training.initialize import check_variables
@@ -39,12 +38,13 @@ def with_backbone(
     }
     cameras = parameter_groups.members(groups, state.params, contract.CAMERAS)
     try:
-        found, _ = storage.load_variables(pathlib.Path(source))
+        directory = paths.resolve(source, "directory")
+        found, _ = storage.load_variables(directory)
         given = {name: dict(tree) for name, tree in found.items()}
         if "params" in given:
             given["params"] = _with_own(own["params"], given["params"], cameras, key)
         check_variables(own, given)
-    except CheckpointError as error:
+    except UserError as error:
         raise CheckpointError(f"reid.backbone_from {source}: {error}") from error
     placed = jax.device_put(given, sharding)
     params = {**state.params, key: placed.pop("params")}
