@@ -105,6 +105,9 @@ class Prunes(Model, Protocol):
     def unpruned(self) -> Model:
         """Return the same network, which keeps every token."""
 
+    def idle_unpruned(self) -> tuple[str, ...]:
+        """Return the names of the arguments that change nothing of that one."""
+
 
 @runtime_checkable
 class Retrieves(Model, Protocol):

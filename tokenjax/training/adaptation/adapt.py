@@ -1,7 +1,7 @@
 """Weights as a model of other classes, another grid or other channels has them."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from flax.typing import VariableDict
 
@@ -74,7 +74,7 @@ def _members(model: contract.Model, own: VariableDict, group: str) -> frozenset[
 
 
 def _take_own_cameras(
-    given: Arrays, own: Mapping[str, object], cameras: frozenset[str]
+    given: Arrays, own: Arrays, cameras: frozenset[str]
 ) -> tuple[Arrays, list[str]]:
     """Return arrays with new embeddings of cameras where the weights' are not as many.
 

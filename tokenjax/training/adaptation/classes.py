@@ -4,7 +4,7 @@ Classes are the same if their names are. Where weights do not tell names, as man
 them must do, which is said.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from flax.typing import VariableDict
@@ -20,7 +20,7 @@ SHOWN_CLASSES = 4
 
 def fit_head(
     given: Arrays,
-    own: Mapping[str, object],
+    own: Arrays,
     head: frozenset[str],
     theirs: Sequence[str] | None,
     classes: Sequence[str],
@@ -83,7 +83,7 @@ def reorder_head(
 
 def _why_new(
     given: Arrays,
-    own: Mapping[str, object],
+    own: Arrays,
     head: frozenset[str],
     theirs: Sequence[str] | None,
     classes: Sequence[str],
@@ -93,7 +93,7 @@ def _why_new(
         return "the weights have none"
     if theirs is not None:
         return "" if set(theirs) == set(classes) else _tell_others(theirs, classes)
-    fits = all(np.shape(given.get(path)) == np.shape(own[path]) for path in head)
+    fits = all(path in given and given[path].shape == own[path].shape for path in head)
     return "" if fits else "the weights' is of another size and names no classes"
 
 
