@@ -167,8 +167,8 @@ class Classification(task.Task):
         macro, weighted = summary["macro"], summary["weighted"]
         if absent := macro.get("left_out"):
             lines.append(
-                f"{absent} of {absent + macro['classes']} classes have no image in this "
-                "split: means over classes leave them out"
+                f"{absent} of {absent + macro['classes']} classes have no image in "
+                "this split: means over classes leave them out"
             )
         if "shots" in summary:
             lines += [
