@@ -217,7 +217,7 @@ def test_a_query_of_identity_minus_1_does_not_count():
     found = retrieval.evaluate_distances(distances, [-1, 4], [-1, 4, 4], *groups)
     assert (found.num_valid, found.num_queries) == (1, 2)
     assert found.mean_average_precision == 1.0
-    with pytest.raises(UserError, match="none of the 1 queries .* 0 gallery images"):
+    with pytest.raises(UserError, match=r"1 queries .* 0 gallery images"):
         retrieval.evaluate_distances([[1.0]], [-1], [-1], [0], [1])
 
 

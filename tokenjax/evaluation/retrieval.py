@@ -3,9 +3,10 @@
 Features are divided by max(norm, 1e-12); the distance is |q|^2 + |g|^2 - 2 q.g in
 float32. Per query the gallery entries of its own identity AND its own group are left
 out: groups are cameras (Market-1501's protocol; RGBNT201, RGBNT100) or scenes
-(MSVR310), and so is junk: entries of identity -1, which are neither right nor wrong
-(Market-1501's rule; its distractors, identity 0, are entries that no query is of). The
-others are ranked by (distance, gallery index), from 1: ties are stable. With r_1 < ... < r_n the ranks of a query's n matches (entries of its identity):
+(MSVR310). So is junk, all entries of identity -1: neither right nor wrong, by
+Market-1501's rule, whose distractors are entries of an identity that no query is of.
+The others are ranked by (distance, gallery index), from 1: ties are stable. With
+r_1 < ... < r_n the ranks of a query's n matches (entries of its identity):
 
     CMC(k)  share of queries with r_1 <= k
     AP      1/n sum_i i / r_i; mAP is its mean
