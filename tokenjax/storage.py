@@ -13,10 +13,11 @@ layout told here; a run's checkpoints have formats of their own
 import contextlib
 import hashlib
 import json
+import math
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tokenjax import paths
@@ -42,12 +43,29 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def write_json(path: pathlib.Path, value: object) -> None:
-    """Write JSON, indented, whole and on the disk, or not at all."""
+    """Write JSON, indented, whole and on the disk, or not at all.
+
+    Numbers that JSON does not know, NaN and infinities, become null.
+    """
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2)
+        json.dump(with_nulls(value), file, indent=2, allow_nan=False)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def with_nulls(value: Any) -> Any:
+    """Return a value for JSON with None in place of every number that is not finite.
+
+    Python would write NaN and Infinity, which other programs refuse to read.
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: with_nulls(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_nulls(each) for each in value]
+    return value
 
 
 def read_json(path: pathlib.Path) -> Any:

@@ -236,7 +236,10 @@ def _finish(run: Run, log: MetricLog, workdir: pathlib.Path) -> Summary:
     draw = run.settings.figures
     if draw and jax.process_index() == 0:
         (workdir / "figures").mkdir(exist_ok=True)
-        run.task.curves(log.rows(), workdir / "figures")
+        if rows := log.rows():
+            run.task.curves(rows, workdir / "figures")
+        else:
+            say("metrics.jsonl holds no row of this run: no curves are drawn")
     return evaluate.final_evaluation(
         run.task,
         state.variables(),

@@ -32,7 +32,7 @@ from tokenjax.training.state import Batch, Loss, Scalars, TrainState
 Summary: TypeAlias = dict[str, Any]  # JSON-able
 Outputs: TypeAlias = dict[str, np.ndarray]  # (examples, ...) by name
 Looks: TypeAlias = dict[str, Any]  # arrays, or dicts of arrays by modality
-Row: TypeAlias = Mapping[str, float]
+Row: TypeAlias = Mapping[str, float | None]  # None: not a finite number
 
 
 class Task(abc.ABC):
