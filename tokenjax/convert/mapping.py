@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tokenjax.convert.key_prefixes import strip_wrappers, unwrap_keys
 from tokenjax.errors import ConversionError, first_line
 
 Path = tuple[str, ...]
@@ -138,9 +139,11 @@ def apply_table(
     Raises: ConversionError that lists all missing, unexpected and misshapen keys, and
     those that hold NaN or infinite numbers.
     """
-    arrays = as_arrays(state_dict)
     shapes = _flax_shapes(table, model)
-    known = {entry.torch_key for entry in table.entries} | set(table.buffers)
+    parameters = {entry.torch_key for entry in table.entries}
+    known = parameters | set(table.buffers)
+    state_dict = unwrap_keys(state_dict, parameters, known | set(table.counters))
+    arrays = {key: _to_numpy(key, value) for key, value in state_dict.items()}
     problems = [f"missing: {key}" for key in sorted(known - set(arrays))]
     problems += [
         f"unexpected: {key} {arrays[key].shape}"
@@ -239,25 +242,20 @@ def _flax_shapes(table: Table, model: nn.Module) -> dict[Path, tuple[int, ...]]:
 
 
 def as_arrays(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Turn a state_dict's values into numpy arrays; strip wrappers' prefixes.
+    """Turn a state_dict's values into numpy arrays; strip wrappers' surest prefixes.
+
+    For a state_dict of a layout that is not the model's own yet.
 
     Raises: ConversionError for two keys that differ in prefixes alone, and for what is
     no ordinary tensor.
     """
     arrays: dict[str, np.ndarray] = {}
     for key, value in state_dict.items():
-        name = _strip(key)
+        name = strip_wrappers(key)
         if name in arrays:
             raise ConversionError(f"the state_dict holds {name} twice, once as {key}")
         arrays[name] = _to_numpy(key, value)
     return arrays
-
-
-def _strip(key: str) -> str:
-    """Take wrappers' prefixes off: DataParallel's "module.", trainers' "model."."""
-    while key.startswith(("module.", "model.")):
-        key = key.split(".", 1)[1]
-    return key
 
 
 def _to_numpy(key: str, value: object) -> np.ndarray:
@@ -271,5 +269,6 @@ def _to_numpy(key: str, value: object) -> np.ndarray:
         raise ConversionError(
             f"{key} is no ordinary tensor: {first_line(error)}"
         ) from error
-    # numpy does not count it among its floating types
-    return array.astype(np.float32) if array.dtype == jnp.bfloat16 else array
+    # bfloat16 and those of 8 bits: numpy does not count them among its floating types
+    is_added = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.kind != "f"
+    return array.astype(np.float32) if is_added else array
