@@ -1,7 +1,8 @@
 """Reading of PyTorch checkpoint files without running what is in them.
 
 What a file is its content tells, whatever its name (`file_formats`): safetensors,
-a pickle (`pickle_files`), a TorchScript archive, an index of shards. A zip file's
+PyTorch's pickle (`pickle_files`) or another (`plain_pickles`), a TorchScript archive,
+an index of shards. A zip file's
 checksums, which torch passes over, are held to first (`zip_files`). .safetensors and
 PyTorch's old format have no checksums: damage in their numbers is seen when it makes
 them no numbers.
@@ -10,7 +11,7 @@ them no numbers.
 import pathlib
 from typing import Any
 
-from tokenjax.convert import sharded_files, torchscript_files, zip_files
+from tokenjax.convert import plain_pickles, sharded_files, torchscript_files, zip_files
 from tokenjax.convert.file_formats import tell_format
 from tokenjax.convert.pickle_files import read_pickle
 from tokenjax.convert.safetensors_files import read_safetensors
@@ -54,8 +55,10 @@ def _read_file(path: pathlib.Path, key: str | None = None) -> dict[str, Any]:
             state = dict(torchscript_files.read_archive(path))
         case "index":
             raise ConversionError(f"{shown(path)}: an index of shards, not weights")
-        case _:
-            state, key = find_state(read_pickle(path), path, key), None
+        case form:
+            is_plain = form == "pickle" and plain_pickles.is_plain(path)
+            read = plain_pickles.read_plain_pickle if is_plain else read_pickle
+            state, key = find_state(read(path), path, key), None
     _check_size(state, path)
     return take_below(state, key, shown(path)) if key else state
 

@@ -17,11 +17,16 @@ StandIn = Callable[..., Any]
 
 _IGNORED = {
     "argparse": "Namespace",
-    "builtins": "bool dict float frozenset int list str tuple",
+    "builtins": "bool bytearray complex dict float frozenset int list range set slice "
+    "str tuple",
     "datetime": "date datetime time timedelta timezone",
     "numpy": "bool bool_ float16 float32 float64 int8 int16 int32 int64 str_ uint8",
     "numpy._core.multiarray": "scalar",
     "numpy.core.multiarray": "scalar",  # before numpy 2
+    "numpy.random._mt19937": "MT19937",
+    "numpy.random._pcg64": "PCG64",
+    "numpy.random._pickle": "__bit_generator_ctor __generator_ctor __randomstate_ctor",
+    "numpy.random.bit_generator": "SeedSequence __pyx_unpickle_SeedSequence",
     "omegaconf.base": "ContainerMetadata Metadata",
     "omegaconf.dictconfig": "DictConfig",
     "omegaconf.listconfig": "ListConfig",
@@ -37,7 +42,7 @@ _IGNORED = {
 }
 _DICTIONARIES = {  # subclasses of dict: items are set on them
     "addict.addict": "Dict",
-    "collections": "defaultdict",
+    "collections": "Counter OrderedDict defaultdict",
     "easydict": "EasyDict",
     "lightning.fabric.utilities.data": "AttributeDict",
     "lightning.pytorch.utilities.parsing": "AttributeDict",
@@ -84,6 +89,8 @@ class RecordedArray:
         if not isinstance(shape, tuple) or not all(type(n) is int for n in shape):
             raise ValueError("a numpy array's shape is no tuple of numbers")
         self.shape = shape
+        if isinstance(raw, str):  # Python 2's bytes
+            raw = raw.encode("latin1")
         self.parts = number_type, is_column_major, raw
 
     def read(self) -> np.ndarray:
@@ -92,10 +99,10 @@ class RecordedArray:
         Raises: ValueError for what is no array of plain numbers, or not a whole one.
         """
         number_type, is_column_major, raw = self.parts
-        name = getattr(number_type, "name", None)
-        if name not in _NUMBERS or not isinstance(raw, bytes):
+        is_known = isinstance(number_type, _NumberType) and isinstance(raw, bytes)
+        if not is_known or number_type.name not in _NUMBERS:
             raise ValueError("a numpy array of other things than numbers")
-        flat = np.frombuffer(raw, np.dtype(number_type.order + name))
+        flat = np.frombuffer(raw, np.dtype(number_type.order + number_type.name))
         if min(self.shape, default=0) < 0 or math.prod(self.shape) != flat.size:
             raise ValueError(
                 f"a numpy array that claims the shape {self.shape} for {flat.size} "
@@ -111,8 +118,9 @@ def stand_ins() -> list[StandIn | tuple[StandIn, str]]:
     """
 
     class Dictionary(_Ignored):
-        def __new__(cls, *_: object) -> Any:  # torch sets items on no other class
-            return collections.OrderedDict()
+        def __new__(cls, *arguments: Any) -> Any:
+            items = [pairs for pairs in arguments[:1] if isinstance(pairs, list)]
+            return collections.OrderedDict(*items)  # torch sets items on no other class
 
     class List(_Ignored):
         def __new__(cls, *_: object) -> Any:
@@ -122,6 +130,7 @@ def stand_ins() -> list[StandIn | tuple[StandIn, str]]:
     found: list[StandIn | tuple[StandIn, str]] = [
         (array, "numpy.ndarray"),
         (type("NumberType", (_NumberType,), {}), "numpy.dtype"),
+        (lambda *_: b"", "builtins.bytes"),  # none; others are written as text
     ]
     for module in ("numpy._core.multiarray", "numpy.core.multiarray"):
         found.append((lambda *_: array(), f"{module}._reconstruct"))
