@@ -11,12 +11,15 @@ in front.
 
 import itertools
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from absl import logging
 
 from tokenjax.errors import ConversionError
+
+Arrays = dict[str, Any]
+Rename = Callable[[Arrays], Arrays]
 
 _WRAPPERS = {
     *("_orig_mod", "module", "model", "net", "network", "backbone", "encoder"),
@@ -29,87 +32,132 @@ _SHOWN = 5  # of the keys that are left out
 
 
 def unwrap_keys(
-    state_dict: Mapping[str, Any], wanted: Collection[str], known: Collection[str]
-) -> dict[str, Any]:
-    """Return a state_dict by the model's keys; a key that is none of them stays.
+    arrays: Arrays,
+    wanted: Collection[str],
+    known: Collection[str],
+    rename: Rename = dict,
+) -> Arrays:
+    """Return arrays by the keys they have without wrappers; unknown keys stay.
 
     What lies beside the model, the tensors of a loss, is left out, and that is said.
 
     Args:
-      wanted: keys of the model's parameters.
-      known: these, and the keys that a state_dict need not have.
+      wanted: keys of the model that arrays must have.
+      known: these, and the keys that they need not have.
+      rename: turns arrays by another library's keys into those by the model's, as far
+        as it knows them. What is returned has not been renamed.
 
     Raises: ConversionError for weights that are there twice.
     """
-    names = {key: _without_inner(key, known) for key in state_dict}
-    below = _count_below(set(names.values()), wanted)
-    whole = [prefix for prefix, count in below.items() if count == len(wanted)]
-    if len(whole) > 1:
-        places = " and ".join(f"below {p!r}" if p else "as they are" for p in whole)
-        raise ConversionError(
-            f"the state_dict holds {min(wanted)} and the rest twice, {places}: nothing "
-            "says which to take"
-        )
-    root = whole[0] if whole else _shared_prefix(names.values(), below)
-    keys_by_name: dict[str, str] = {}
-    for key, name in names.items():
-        read = _read_name(name, root, wanted, known)
-        if read in keys_by_name:
-            earlier = keys_by_name[read]
-            other = key if key != read else earlier
+    wanted = set(wanted)
+    named = _drop_inner_names(arrays, known)
+    place = _find_whole(named, wanted, rename)
+    root = _most_likely_prefix(named, wanted, rename) if place is None else place
+    names: dict[str, str] = {}  # as they are read, and as they were
+    for name in named:
+        read = _read(name, root, known)
+        if place is not None and not name.startswith(root):
+            read = next((end for end in _ends(name) if end in wanted), read)
+        if read in names:
+            other = names[read] if name == read else name
             raise ConversionError(f"the state_dict holds {read} twice, once as {other}")
-        keys_by_name[read] = key
-    if keys_by_name.keys() >= set(wanted):
-        place = root if whole else _common_place(names, keys_by_name, known)
-        _leave_out_beside(place, names, keys_by_name, known)
-    return {read: state_dict[key] for read, key in keys_by_name.items()}
+        names[read] = name
+    if place is None and names.keys() >= wanted:
+        place = _common_beginning(names, known)
+    if place is not None:
+        _leave_out_beside(place, names, known)
+    return {read: named[name] for read, name in names.items()}
 
 
-def strip_wrappers(key: str) -> str:
-    """Take wrappers' names off a key of a model whose keys are not known.
+def shared_wrappers(keys: Collection[str]) -> str:
+    """Return the surest wrappers' names that all keys begin with, "module.model.".
 
-    Only those that no model calls a part of its own.
+    For keys of a layout that is not the model's own.
     """
-    key = _without_inner(key, ())
-    while key.startswith(("module.", "model.")):
-        key = key.split(".", 1)[1]
-    return key
+    shared, found = "", True
+    while found:
+        found = False
+        for name in ("_orig_mod.", "module.", "model."):
+            if keys and all(key.startswith(shared + name) for key in keys):
+                shared, found = shared + name, True
+    return shared
 
 
-def _without_inner(key: str, known: Collection[str]) -> str:
-    parts = key.split(".")
-    if key in known or _ANYWHERE.isdisjoint(parts):
-        return key
-    return ".".join(part for part in parts if part not in _ANYWHERE)
+def _drop_inner_names(arrays: Arrays, known: Collection[str]) -> Arrays:
+    named: Arrays = {}
+    for key, array in arrays.items():
+        parts = [part for part in key.split(".") if part not in _ANYWHERE]
+        name = key if key in known else ".".join(parts)
+        if name in named:
+            raise ConversionError(f"the state_dict holds {name} twice, once as {key}")
+        named[name] = array
+    return named
+
+
+def _find_whole(arrays: Arrays, wanted: set[str], rename: Rename) -> str | None:
+    """Return the prefix below which all of the model's keys are, if there is one.
+
+    Raises: ConversionError if there are two.
+    """
+    whole: list[str] = []
+    for prefix, count in sorted(_count_below(arrays).items()):
+        if 2 * count < len(wanted):
+            continue
+        if _understand(_below(prefix, arrays), wanted, rename) != wanted:
+            continue
+        for other in whole:
+            rest = {k: v for k, v in arrays.items() if not k.startswith(prefix)}
+            rest = _below(other, rest)
+            if _understand(rest, wanted, rename) == wanted:
+                places = " and ".join(
+                    f"below {p!r}" if p else "as they are" for p in (other, prefix)
+                )
+                raise ConversionError(
+                    f"the state_dict holds {min(wanted)} and the rest twice, {places}: "
+                    "nothing says which to take"
+                )
+        whole.append(prefix)
+    return whole[0] if whole else None
+
+
+def _most_likely_prefix(arrays: Arrays, wanted: set[str], rename: Rename) -> str:
+    """Return the prefix of all keys below which most of the model's keys are."""
+    shared = [p for p, count in _count_below(arrays).items() if count == len(arrays)]
+    counts = {p: len(_understand(_below(p, arrays), wanted, rename)) for p in shared}
+    return max(shared, key=lambda p: (counts[p], -len(p)), default="")
+
+
+def _count_below(names: Iterable[str]) -> Counter[str]:
+    """Return how many names there are below each prefix."""
+    return Counter(name.removesuffix(end) for name in names for end in _ends(name))
+
+
+def _below(prefix: str, arrays: Arrays) -> Arrays:
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+def _understand(arrays: Arrays, wanted: set[str], rename: Rename) -> set[str]:
+    """Return which of the model's keys arrays have, renamed."""
+    try:
+        return wanted & rename(arrays).keys()
+    except ConversionError:  # two keys became one
+        return set()
 
 
 def _ends(name: str) -> Iterator[str]:
-    """Yield what is left of a name without its first part, its first two, and so on."""
+    """Yield a name, then what is left of it without its first part, first two, ..."""
     yield name
     while "." in name:
         name = name.partition(".")[2]
         yield name
 
 
-def _count_below(names: Iterable[str], wanted: Collection[str]) -> Counter[str]:
-    """Return how many of the model's keys there are below each prefix."""
-    return Counter(
-        name.removesuffix(end) for name in names for end in _ends(name) if end in wanted
-    )
-
-
-def _shared_prefix(names: Collection[str], below: Counter[str]) -> str:
-    """Return the prefix of all names below which most of the model's keys are."""
-    shared = [p for p in below if all(name.startswith(p) for name in names)]
-    return max(shared, key=lambda p: (below[p], -len(p)), default="")
-
-
-def _read_name(
-    name: str, root: str, wanted: Collection[str], known: Collection[str]
-) -> str:
+def _read(name: str, root: str, known: Collection[str]) -> str:
     """Return the model's key that a name is, or the name as far as it is understood."""
-    if not name.startswith(root):
-        return next((end for end in _ends(name) if end in wanted), name)
     name = name.removeprefix(root)
     for end in _ends(name):
         if end in known:
@@ -119,13 +167,11 @@ def _read_name(
     return name
 
 
-def _common_place(
-    names: Mapping[str, str], keys_by_name: Mapping[str, str], known: Collection[str]
-) -> str:
+def _common_beginning(names: Mapping[str, str], known: Collection[str]) -> str:
     """Return the prefix that all names of the model's keys begin with."""
     heads = [
-        names[key].removesuffix(read).split(".")[:-1]
-        for read, key in keys_by_name.items()
+        name.removesuffix(read).split(".")[:-1]
+        for read, name in names.items()
         if read in known
     ]
     equal = itertools.takewhile(
@@ -135,19 +181,16 @@ def _common_place(
 
 
 def _leave_out_beside(
-    place: str,
-    names: Mapping[str, str],
-    keys_by_name: dict[str, str],
-    known: Collection[str],
+    place: str, names: dict[str, str], known: Collection[str]
 ) -> None:
-    """Take out of `keys_by_name` what is not below the model's prefix, and say it."""
+    """Take out of `names` what is not below the model's prefix, and say it."""
     beside = [
         read
-        for read, key in keys_by_name.items()
-        if read not in known and not names[key].startswith(place)
+        for read, name in names.items()
+        if read not in known and not name.startswith(place)
     ]
-    keys = [keys_by_name.pop(read) for read in beside]
-    said = [key for key in keys if key.rpartition(".")[2] != _COUNTER]
+    left_out = [names.pop(read) for read in beside]
+    said = [name for name in left_out if name.rpartition(".")[2] != _COUNTER]
     if said:
         more = f" and {len(said) - _SHOWN} more" if len(said) > _SHOWN else ""
         logging.warning(

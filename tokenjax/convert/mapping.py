@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tokenjax.convert.key_prefixes import strip_wrappers, unwrap_keys
+from tokenjax.convert.key_prefixes import shared_wrappers, unwrap_keys
 from tokenjax.errors import ConversionError, first_line
 
 Path = tuple[str, ...]
@@ -142,8 +142,8 @@ def apply_table(
     shapes = _flax_shapes(table, model)
     parameters = {entry.torch_key for entry in table.entries}
     known = parameters | set(table.buffers)
-    state_dict = unwrap_keys(state_dict, parameters, known | set(table.counters))
-    arrays = {key: _to_numpy(key, value) for key, value in state_dict.items()}
+    arrays = as_arrays(state_dict)
+    arrays = unwrap_keys(arrays, parameters, known | set(table.counters))
     problems = [f"missing: {key}" for key in sorted(known - set(arrays))]
     problems += [
         f"unexpected: {key} {arrays[key].shape}"
@@ -242,20 +242,15 @@ def _flax_shapes(table: Table, model: nn.Module) -> dict[Path, tuple[int, ...]]:
 
 
 def as_arrays(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Turn a state_dict's values into numpy arrays; strip wrappers' surest prefixes.
+    """Turn a state_dict's values into numpy arrays, without prefixes that all share.
 
-    For a state_dict of a layout that is not the model's own yet.
-
-    Raises: ConversionError for two keys that differ in prefixes alone, and for what is
-    no ordinary tensor.
+    Raises: ConversionError for what is no ordinary tensor.
     """
-    arrays: dict[str, np.ndarray] = {}
-    for key, value in state_dict.items():
-        name = strip_wrappers(key)
-        if name in arrays:
-            raise ConversionError(f"the state_dict holds {name} twice, once as {key}")
-        arrays[name] = _to_numpy(key, value)
-    return arrays
+    shared = shared_wrappers(state_dict.keys())
+    return {
+        key.removeprefix(shared): _to_numpy(key, value)
+        for key, value in state_dict.items()
+    }
 
 
 def _to_numpy(key: str, value: object) -> np.ndarray:
