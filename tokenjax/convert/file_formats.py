@@ -1,6 +1,7 @@
 """Telling what a file of weights is by what is in it; its name may say anything."""
 
 import pathlib
+import pickle
 import zipfile
 from typing import Literal
 
@@ -25,9 +26,9 @@ _TAR_MAGIC = slice(257, 262)
 
 
 def tell_format(path: pathlib.Path) -> Format:
-    """Return the format of a file; a pickle is whatever is nothing else.
+    """Return the format of a file: the one it begins as.
 
-    A file named .safetensors that is none of the others is a damaged one.
+    What begins as none is a damaged .safetensors file if it is named so, else a pickle.
 
     Raises: ConversionError for what is well known and holds no weights by key.
     """
@@ -42,6 +43,8 @@ def tell_format(path: pathlib.Path) -> Format:
             raise ConversionError(f"{shown(path)}: it is {what}")
     if head[_TAR_MAGIC] == b"ustar":
         raise ConversionError(f"{shown(path)}: it is a tar archive: unpack it first")
+    if head[:1] == pickle.PROTO and head[1:2] <= bytes([pickle.HIGHEST_PROTOCOL]):
+        return "pickle"
     if path.suffix.lower() == ".safetensors":
         return "safetensors"
     return "index" if head.lstrip().startswith(b"{") else "pickle"

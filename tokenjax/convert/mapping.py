@@ -265,5 +265,6 @@ def _to_numpy(key: str, value: object) -> np.ndarray:
             f"{key} is no ordinary tensor: {first_line(error)}"
         ) from error
     # bfloat16 and those of 8 bits: numpy does not count them among its floating types
-    is_added = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.kind != "f"
-    return array.astype(np.float32) if is_added else array
+    is_float = jnp.issubdtype(array.dtype, jnp.floating)
+    is_numpys = np.issubdtype(array.dtype, np.floating)
+    return array.astype(np.float32) if is_float and not is_numpys else array

@@ -32,8 +32,9 @@ def read_pickle(path: pathlib.Path) -> object:
             "safely; torch 2.10 or later is needed"
         )
     try:
-        with torch.serialization.safe_globals(stand_ins()):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        # As an open file: what it is named must decide nothing.
+        with path.open("rb") as file, torch.serialization.safe_globals(stand_ins()):
+            return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the damage led to
         raise ConversionError(f"{shown(path)}: {_explain(error)}") from error
 

@@ -90,7 +90,8 @@ def _read_index(index: pathlib.Path) -> dict[str, str]:
             "weight_map of key to file"
         )
     for name in weight_map.values():
-        if not isinstance(name, str) or name != pathlib.PurePath(name).name:
+        is_plain = isinstance(name, str) and name not in ("", ".", "..")
+        if not is_plain or name != pathlib.PurePath(name).name:
             raise ConversionError(
                 f"{shown(index)}: refused, it names a file outside its directory, "
                 f"{shown(name)}"

@@ -7,30 +7,17 @@ left. What is taken before another is said. Where nothing decides, all are named
 """
 
 import pathlib
-import re
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 import numpy as np
 from absl import logging
 
+from tokenjax.convert import part_names
 from tokenjax.convert.inert_globals import RecordedArray
 from tokenjax.errors import ConversionError, shown
 
-_AVERAGED = {"ema", "averaged", "average", "polyak", "shadow", "swa"}  # words of a name
-_MODEL = {
-    *("state_dict", "model_state_dict", "model", "module", "net", "network"),
-    *("weights", "model_weights", "params", "model_params", "model_state", "state"),
-    *("model_dict", "net_state_dict", "backbone", "encoder", "student", "teacher"),
-}
-# How words of names begin that training needs and a model does not.
-_TRAINING = (
-    *("amp", "arg", "callback", "cfg", "config", "criterion", "history", "hparam"),
-    *("hyper", "loop", "loss", "metric", "optim", "rng", "scaler", "sched"),
-)
 _DEEPEST = 8  # mappings within mappings
-_BY_AVERAGING, _BY_NAME, _BEHIND, _BY_LACK_OF_OTHERS = range(4)
-
 Found = tuple[list[str], dict[str, Any]]  # the names on the way to a state, the state
 
 
@@ -117,7 +104,7 @@ def _choose(
 
     Raises: ConversionError where nothing decides.
     """
-    ranks = {name: _rank(name, found) for name in found}
+    ranks = {name: part_names.rank(name, found) for name in found}
     best = [name for name in found if ranks[name] == min(ranks.values())]
     states = [_resolve(found[name], path, [*taken, name])[1] for name in best[1:]]
     if states:
@@ -130,7 +117,9 @@ def _choose(
             )
     others = [name for name in found if name not in best]
     if others:
-        kind = "averaged weights" if ranks[best[0]] == _BY_AVERAGING else "weights"
+        kind = (
+            "averaged weights" if ranks[best[0]] == part_names.AVERAGED else "weights"
+        )
         logging.warning(
             "%s: the %s, %r, are taken, not %s",
             *(shown(path), kind, "/".join([*taken, best[0]])),
@@ -146,23 +135,11 @@ def _say_passed_over(
     for name, part in _weights_by_name(loaded):
         lists = [value for value in part.values() if isinstance(value, list)]
         nameless = any(hasattr(value[0], "shape") for value in lists if value)
-        if nameless and name not in found and _AVERAGED & _words(name):
+        if nameless and name not in found and part_names.is_averaged(name):
             logging.warning(
                 "%s: the averaged weights, %r, are passed over: they have no names",
                 *(shown(path), "/".join([*taken, name])),
             )
-
-
-def _rank(name: str, found: Mapping[str, object]) -> int:
-    if _AVERAGED & _words(name):
-        return _BY_AVERAGING
-    if name == "student" and "teacher" in found:  # its average, which is evaluated
-        return _BEHIND
-    return _BY_NAME if name in _MODEL else _BY_LACK_OF_OTHERS
-
-
-def _words(name: str) -> set[str]:
-    return set(re.split(r"[^a-z]+", name.lower()))
 
 
 def _are_equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -225,18 +202,16 @@ def _weights_by_name(loaded: object) -> list[tuple[str, Mapping[Any, Any]]]:
         for name, part in loaded.items()
         if isinstance(name, str)
         and isinstance(part, Mapping)
-        and (name in _MODEL or not _is_of_training(name))
+        and part_names.may_hold_weights(name)
     ]
-
-
-def _is_of_training(name: str) -> bool:
-    return any(word.startswith(_TRAINING) for word in _words(name))
 
 
 def _why_none(loaded: object, path: pathlib.Path, taken: list[str]) -> str:
     """Return the sentence for what holds no state: of the model's part, if any."""
     while isinstance(loaded, Mapping) and len(taken) <= _DEEPEST:
-        below = [n for n, part in _weights_by_name(loaded) if n in _MODEL and part]
+        below = [
+            n for n, part in _weights_by_name(loaded) if n in part_names.MODEL and part
+        ]
         if not below:
             break
         loaded, taken = loaded[below[0]], [*taken, below[0]]
