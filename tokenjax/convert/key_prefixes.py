@@ -16,7 +16,7 @@ from typing import Any
 
 from absl import logging
 
-from tokenjax.errors import ConversionError
+from tokenjax.errors import ConversionError, shown
 
 Arrays = dict[str, Any]
 Rename = Callable[[Arrays], Arrays]
@@ -101,7 +101,7 @@ def _find_whole(arrays: Arrays, wanted: set[str], rename: Rename) -> str | None:
     """
     whole: list[str] = []
     for prefix, count in sorted(_count_below(arrays).items()):
-        if 2 * count < len(wanted):
+        if not wanted or 2 * count < len(wanted):
             continue
         if _understand(_below(prefix, arrays), wanted, rename) != wanted:
             continue
@@ -114,7 +114,7 @@ def _find_whole(arrays: Arrays, wanted: set[str], rename: Rename) -> str | None:
                 )
                 raise ConversionError(
                     f"the state_dict holds {min(wanted)} and the rest twice, {places}: "
-                    "nothing says which to take"
+                    "nothing says which to take; name a part as the key"
                 )
         whole.append(prefix)
     return whole[0] if whole else None
@@ -195,5 +195,5 @@ def _leave_out_beside(
         more = f" and {len(said) - _SHOWN} more" if len(said) > _SHOWN else ""
         logging.warning(
             "left out, beside the model's weights below %r: %s%s",
-            *(place, ", ".join(said[:_SHOWN]), more),
+            *(place, ", ".join(map(shown, said[:_SHOWN])), more),
         )

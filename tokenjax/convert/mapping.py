@@ -5,7 +5,7 @@ whole before anything is raised, so that one error names every key at fault.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tokenjax.convert.key_prefixes import shared_wrappers, unwrap_keys
+from tokenjax.convert.key_prefixes import Rename, shared_wrappers, unwrap_keys
 from tokenjax.errors import ConversionError, first_line
 
 Path = tuple[str, ...]
@@ -140,10 +140,8 @@ def apply_table(
     those that hold NaN or infinite numbers.
     """
     shapes = _flax_shapes(table, model)
-    parameters = {entry.torch_key for entry in table.entries}
-    known = parameters | set(table.buffers)
-    arrays = as_arrays(state_dict)
-    arrays = unwrap_keys(arrays, parameters, known | set(table.counters))
+    known = {entry.torch_key for entry in table.entries} | set(table.buffers)
+    arrays = unwrap(table, as_arrays(state_dict))
     problems = [f"missing: {key}" for key in sorted(known - set(arrays))]
     problems += [
         f"unexpected: {key} {arrays[key].shape}"
@@ -239,6 +237,26 @@ def _flax_shapes(table: Table, model: nn.Module) -> dict[Path, tuple[int, ...]]:
         difference = {path for path, _ in sizes.items() ^ actual.items()}
         raise AssertionError(f"the table and the model disagree on {difference}")
     return {path: leaf.shape for path, leaf in flat.items()}
+
+
+def unwrap(
+    table: Table,
+    arrays: dict[str, np.ndarray],
+    rename: Rename = dict,
+    optional: Collection[str] = (),
+) -> dict[str, np.ndarray]:
+    """Take wrappers' names off the keys of arrays, as far as the table's keys say.
+
+    Args:
+      rename: what the caller will do with the result, to turn another library's keys
+        into the table's.
+      optional: keys that the arrays need not have.
+
+    Raises: ConversionError for weights that are there twice.
+    """
+    parameters = {entry.torch_key for entry in table.entries}
+    known = parameters | set(table.buffers) | set(table.counters)
+    return unwrap_keys(arrays, parameters - set(optional), known, rename)
 
 
 def as_arrays(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:

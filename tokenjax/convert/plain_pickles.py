@@ -38,8 +38,9 @@ def read_plain_pickle(path: pathlib.Path) -> object:
     try:
         return unpickler.load()
     except _Refused as error:
+        named = shown(first_line(error))
         raise ConversionError(
-            f"{shown(path)}: refused, the pickle names {error} and could run code on "
+            f"{shown(path)}: refused, the pickle names {named} and could run code on "
             "loading; save a plain state_dict by torch.save, or .safetensors"
         ) from error
     except Exception as error:  # unpickling raises whatever the damage led to

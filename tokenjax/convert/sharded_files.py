@@ -70,7 +70,7 @@ def read_shards(index: pathlib.Path, read: Reader) -> dict[str, Any]:
             key = min(tensors.keys() ^ wanted)
             fault = "lacks" if key in wanted else "holds, unlike the index says,"
             raise ConversionError(
-                f"{shown(index)}: its file {shown(name)} {fault} {key}"
+                f"{shown(index)}: its file {shown(name)} {fault} {shown(key)}"
             )
         state |= tensors
     return state
