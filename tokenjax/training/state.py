@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from flax.typing import VariableDict
 
+from tokenjax.ops import batch_parts
 from tokenjax.training import parameter_groups
 from tokenjax.training.parameter_groups import Groups
 from tokenjax.training.settings import Settings
@@ -150,37 +151,64 @@ def _accumulate(
 ) -> tuple[jax.Array, ModelState, Scalars, optax.Updates]:
     """Return the mean over `parts` slices of the batch, one after another.
 
+    It is the whole batch's loss and gradient: what a ratio in the loss needs of all
+    slices is measured first (`ops.batch_parts`). Draws, and a network's statistics of
+    its batch, are each slice's own.
+
     Slice p takes rows p, p + parts, ...: every device keeps its own rows.
     """
     slices = jax.tree.map(
         lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), dict(batch)
     )
+    numbered = (jnp.arange(parts), slices)
+    whole = _measure(task, state, numbered, key)
 
     def of_slice(
-        model_state: ModelState, rows: Batch, key: jax.Array
+        model_state: ModelState, part: tuple[jax.Array, Batch]
     ) -> tuple[Loss, optax.Updates]:
-        part = dataclasses.replace(state, model_state=model_state)
-        return _gradient(task, part, rows, key)
+        index, rows = part
+        before = dataclasses.replace(state, model_state=model_state)
+        with batch_parts.given(whole):
+            return _gradient(task, before, rows, jax.random.fold_in(key, index))
 
     def one(carry: tuple, part: tuple) -> tuple:
         model_state, total = carry
-        index, rows = part
-        (loss, (model_state, scalars)), gradients = of_slice(
-            model_state, rows, jax.random.fold_in(key, index)
-        )
+        (loss, (model_state, scalars)), gradients = of_slice(model_state, part)
         total = jax.tree.map(jnp.add, total, (loss, scalars, gradients))
         return (model_state, total), None
 
-    first = jax.tree.map(lambda x: x[0], slices)
-    (loss, (_, scalars)), gradients = jax.eval_shape(
-        of_slice, state.model_state, first, key
-    )
+    first = jax.tree.map(lambda x: x[0], numbered)
+    (loss, (_, scalars)), gradients = jax.eval_shape(of_slice, state.model_state, first)
     zeros = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype), (loss, scalars, gradients)
     )
-    indices = jnp.arange(parts)
-    (model_state, total), _ = jax.lax.scan(
-        one, (state.model_state, zeros), (indices, slices)
-    )
+    (model_state, total), _ = jax.lax.scan(one, (state.model_state, zeros), numbered)
     loss, scalars, gradients = jax.tree.map(lambda x: x / parts, total)
     return loss, model_state, scalars, gradients
+
+
+def _measure(
+    task: TrainingTask,
+    state: TrainState,
+    numbered: tuple[jax.Array, Batch],
+    key: jax.Array,
+) -> list[jax.Array]:
+    """Return the means over all slices of what the loss has of each as a whole.
+
+    jit leaves out what they do not depend on: nothing runs where a loss has none, and
+    no network for weights that follow from the labels.
+    """
+
+    def one(
+        model_state: ModelState, part: tuple[jax.Array, Batch]
+    ) -> tuple[ModelState, list[jax.Array]]:
+        index, rows = part
+        before = dataclasses.replace(state, model_state=model_state)
+        with batch_parts.recorded() as found:
+            _, (model_state, _) = task.loss(
+                before, rows, jax.random.fold_in(key, index)
+            )
+        return model_state, found
+
+    _, of_slices = jax.lax.scan(one, state.model_state, numbered)
+    return [values.mean(axis=0) for values in of_slices]

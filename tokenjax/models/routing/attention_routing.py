@@ -42,6 +42,7 @@ from tokenjax.models.routing.routing_parts import (
     TaskHead,
     cut_patches,
 )
+from tokenjax.ops.batch_parts import over_parts
 from tokenjax.ops.dispatch import apply_to_selected, shard_index
 
 
@@ -185,7 +186,7 @@ class AttentionRouting(RoutingArguments):
 
     def budget_loss(self, mask: jax.Array, target: ArrayLike) -> jax.Array:
         """Return the loss that asks for the ratio, ()."""
-        return self.budget_weight * jnp.square(mask.mean() - target)
+        return self.budget_weight * jnp.square(over_parts(mask.mean()) - target)
 
     def head_flops(self, parts: Parts) -> int:
         """Count FLOPs of the attention head on one image."""

@@ -119,7 +119,8 @@ class Task(abc.ABC):
     def loss(self, state: TrainState, batch: Batch, key: jax.Array) -> Loss:
         """Return the mean loss of a batch, the new model state and scalars to log.
 
-        The gradient is taken with respect to `state.params`.
+        The gradient is taken with respect to `state.params`. With gradient_accumulation
+        the batch is a part of one: `ops.batch_parts` is for losses that are no mean.
         """
 
     def gradient_scalars(self, gradients: optax.Updates) -> Scalars:
