@@ -16,9 +16,9 @@ it have, each as patterns over "/"-joined paths of its "params": "*" stands for 
 within one part, "**" for any number of parts. A pattern that matches no parameter is an
 error where it is looked up (`tokenjax.training.parameter_groups`).
 
-Classifiers return (logits (b, classes), aux); `aux["losses"]` holds scalar losses, means
-over the images (what is none goes through `ops.batch_parts`), and "attention", where it
-is not None, per block the weights (b, heads, queries, keys).
+Classifiers return (logits (b, classes), aux); `aux["losses"]` holds scalar losses, each
+a mean over images (else see `ops.batch_parts`), and "attention", where it is not None,
+per block the weights (b, heads, queries, keys).
 """
 
 from collections.abc import Mapping

@@ -104,7 +104,7 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         ema = state.ema_params
         if settings.ema_decay:
-            ema = optax.incremental_update(params, ema, 1 - settings.ema_decay)
+            ema = _averaged(params, ema, settings.ema_decay, state.step)
         scalars = {
             "loss": loss,
             "gradient_norm": optax.tree.norm(gradients),
@@ -123,6 +123,24 @@ def make_train_step(
         return state, scalars
 
     return step
+
+
+def _averaged(
+    params: optax.Params, before: optax.Params, decay: float, step: jax.Array
+) -> optax.Params:
+    """Return the averages after update number `step` (from 0).
+
+        average + (1 - min(decay, (1 + step) / (10 + step))) (params - average)
+
+    Early in a run the average is over its last tenth or so: a `decay` that reaches
+    farther back than the run would keep the first parameters. Without a count of its
+    own, a checkpoint's averages are averages, whatever decay made them. What does not
+    move stays as it is, bit for bit.
+    """
+    now = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(
+        lambda new, old: old + (1 - now).astype(old.dtype) * (new - old), params, before
+    )
 
 
 def _gathered(state: TrainState, sharding: TrainState | None) -> TrainState:
