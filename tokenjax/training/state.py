@@ -11,7 +11,7 @@ import optax
 from flax.typing import VariableDict
 
 from tokenjax.ops import batch_parts
-from tokenjax.training import parameter_groups
+from tokenjax.training import parameter_groups, parameter_names
 from tokenjax.training.parameter_groups import Groups
 from tokenjax.training.settings import Settings
 
@@ -19,6 +19,7 @@ Batch: TypeAlias = Mapping[str, jax.Array]
 Scalars: TypeAlias = dict[str, jax.Array]
 ModelState: TypeAlias = Mapping[str, Any]  # collections besides "params", by name
 Loss: TypeAlias = tuple[jax.Array, tuple[ModelState, Scalars]]
+LossFunction: TypeAlias = Callable[["TrainState", Batch, jax.Array], Loss]
 Step: TypeAlias = Callable[["TrainState", Batch], tuple["TrainState", Scalars]]
 
 
@@ -86,17 +87,18 @@ def make_train_step(
     `sharding`: of a state that is split over the devices, see `devices`.
     """
     parts = settings.gradient_accumulation
+    task_loss = _held(task.loss, settings.optimizer.freeze)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
         key = jax.random.fold_in(jax.random.key(settings.seed), state.step)
         read = _gathered(state, sharding)
         if parts == 1:
             (loss, (model_state, scalars)), gradients = _gradient(
-                task, read, batch, key
+                task_loss, read, batch, key
             )
         else:
             loss, model_state, scalars, gradients = _accumulate(
-                task, read, batch, key, parts
+                task_loss, read, batch, key, parts
             )
         if sharding is not None:  # from here on each device works on its pieces
             gradients = jax.lax.with_sharding_constraint(gradients, sharding.params)
@@ -153,19 +155,37 @@ def _gathered(state: TrainState, sharding: TrainState | None) -> TrainState:
     return dataclasses.replace(state, params=params, frozen=frozen)
 
 
+def _held(loss: LossFunction, freeze: tuple[str, ...]) -> LossFunction:
+    """Return the loss with no gradient by what is frozen; jit leaves its work out."""
+    if not freeze:
+        return loss
+
+    def held(state: TrainState, batch: Batch, key: jax.Array) -> Loss:
+        still = parameter_names.find_frozen(freeze, state.params)
+        mask = parameter_groups.map_paths(state.params, lambda path: path in still)
+        params = jax.tree.map(
+            lambda leaf, is_still: jax.lax.stop_gradient(leaf) if is_still else leaf,
+            state.params,
+            mask,
+        )
+        return loss(dataclasses.replace(state, params=params), batch, key)
+
+    return held
+
+
 def _gradient(
-    task: TrainingTask, state: TrainState, batch: Batch, key: jax.Array
+    loss: LossFunction, state: TrainState, batch: Batch, key: jax.Array
 ) -> tuple[Loss, optax.Updates]:
-    """Return what the task's loss returns, and its gradient by the parameters."""
+    """Return what the loss returns, and its gradient by the parameters."""
 
-    def loss(params: optax.Params) -> Loss:
-        return task.loss(dataclasses.replace(state, params=params), batch, key)
+    def by_params(params: optax.Params) -> Loss:
+        return loss(dataclasses.replace(state, params=params), batch, key)
 
-    return jax.value_and_grad(loss, has_aux=True)(state.params)
+    return jax.value_and_grad(by_params, has_aux=True)(state.params)
 
 
 def _accumulate(
-    task: TrainingTask, state: TrainState, batch: Batch, key: jax.Array, parts: int
+    loss_of: LossFunction, state: TrainState, batch: Batch, key: jax.Array, parts: int
 ) -> tuple[jax.Array, ModelState, Scalars, optax.Updates]:
     """Return the mean over `parts` slices of the batch, one after another.
 
@@ -179,7 +199,7 @@ def _accumulate(
         lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), dict(batch)
     )
     numbered = (jnp.arange(parts), slices)
-    whole = _measure(task, state, numbered, key)
+    whole = _measure(loss_of, state, numbered, key)
 
     def of_slice(
         model_state: ModelState, part: tuple[jax.Array, Batch]
@@ -187,7 +207,7 @@ def _accumulate(
         index, rows = part
         before = dataclasses.replace(state, model_state=model_state)
         with batch_parts.given(whole):
-            return _gradient(task, before, rows, jax.random.fold_in(key, index))
+            return _gradient(loss_of, before, rows, jax.random.fold_in(key, index))
 
     def one(carry: tuple, part: tuple) -> tuple:
         model_state, total = carry
@@ -206,7 +226,7 @@ def _accumulate(
 
 
 def _measure(
-    task: TrainingTask,
+    loss_of: LossFunction,
     state: TrainState,
     numbered: tuple[jax.Array, Batch],
     key: jax.Array,
@@ -223,9 +243,7 @@ def _measure(
         index, rows = part
         before = dataclasses.replace(state, model_state=model_state)
         with batch_parts.recorded() as found:
-            _, (model_state, _) = task.loss(
-                before, rows, jax.random.fold_in(key, index)
-            )
+            _, (model_state, _) = loss_of(before, rows, jax.random.fold_in(key, index))
         return model_state, found
 
     _, of_slices = jax.lax.scan(one, state.model_state, numbered)

@@ -32,6 +32,7 @@ from jax.typing import ArrayLike
 
 from tokenjax.models import contract
 from tokenjax.models.layers import Aux, check_images
+from tokenjax.models.parameter_layers import whole
 from tokenjax.models.routing.routers import ROUTERS, Routed, Router
 from tokenjax.models.routing.routing_arguments import RoutingArguments
 from tokenjax.models.routing.routing_parts import (
@@ -73,6 +74,16 @@ class AttentionRouting(RoutingArguments):
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
         return {contract.HEAD: ("task_head/classifier/**",)}
+
+    def parameter_layers(self) -> contract.Layers:
+        """Return its parameters from input to output, as `contract.Layered` says."""
+        return [
+            whole("encoder"),
+            whole("attention_head", "router"),
+            whole("big", "small"),
+            whole("aggregator"),
+            whole("task_head"),
+        ]
 
     @nn.nowrap
     def with_attention(self) -> contract.Model:
