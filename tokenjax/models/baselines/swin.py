@@ -45,6 +45,7 @@ from tokenjax.models.baselines.swin_attention import Linear, WindowAttention
 from tokenjax.models.baselines.windows import Size
 from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.layers import Aux
+from tokenjax.models.parameter_layers import number_stages, whole
 
 PRESETS = {
     "swin_tiny": {"embed_dim": 96, "depths": (2, 2, 6, 2), "num_heads": (3, 6, 12, 24)},
@@ -174,6 +175,21 @@ class SwinTransformer(CheckedModule):
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
         return {contract.HEAD: ("head/**",)}
+
+    def parameter_layers(self) -> contract.Layers:
+        """Return its parameters from input to output, as `contract.Layered` says."""
+        return [
+            whole("patch_embed", "patch_norm"),
+            *number_stages(
+                "layers", self.depths, lambda stage: whole(f"downsample_{stage}")
+            ),
+            whole("norm", "head"),
+        ]
+
+    def unseen_pixels(self) -> tuple[int, int]:
+        """Return the rows and columns that fill no patch, see `contract.Crops`."""
+        side = self.patch_size
+        return patch_grid.left_over(self.image_size, side, (side, side))
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
         """Return zeros of the shapes that the model takes."""

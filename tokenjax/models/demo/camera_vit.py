@@ -115,6 +115,10 @@ class CameraViT(CheckedModule):
         """Return (rows, columns) of patches."""
         return patch_grid.grid_of(self.image_size, self.patch_size, self.stride)
 
+    def unseen_pixels(self) -> tuple[int, int]:
+        """Return the rows and columns that fill no patch, see `contract.Crops`."""
+        return patch_grid.left_over(self.image_size, self.patch_size, self.stride)
+
     @property
     def feature_dim(self) -> int:
         """Return the size of an output token."""

@@ -157,6 +157,11 @@ class DeMo(CheckedModule):
         side = self.sizes().patch_size
         return patch_grid.grid_of(self.image_size, side, self.stride_size)
 
+    def unseen_pixels(self) -> tuple[int, int]:
+        """Return the rows and columns that fill no patch, see `contract.Crops`."""
+        side = self.sizes().patch_size
+        return patch_grid.left_over(self.image_size, side, self.stride_size)
+
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
         groups: dict[str, tuple[str, ...]] = {
