@@ -193,6 +193,7 @@ def test_there_is_a_model_of_each_kind():
         contract.Retrieves,
         contract.SelectsTokens,
         contract.KnowsPlaces,
+        contract.HasBackbone,
     ):
         assert names_of(protocol), protocol
     assert set(models.names()) == {*SMALL, *ELSEWHERE}

@@ -161,8 +161,12 @@ def rename(model_class: type[nn.Module], arrays: Arrays) -> Arrays:
 
 def presumed_arguments(arrays: Arrays) -> dict[str, Any]:
     """Return arguments that a layout's own program has unless told otherwise."""
-    hugging_face = any(key.endswith("embeddings.cls_token") for key in arrays)
-    return {"norm_eps": 1e-12} if hugging_face else {}
+    names = {key.removeprefix("BACKBONE.base.") for key in arrays}
+    if any(name.endswith("embeddings.cls_token") for name in names):
+        return {"norm_eps": 1e-12}  # transformers'
+    if {"cls_token", "patch_embed.proj.weight"} <= names or "conv_proj.weight" in names:
+        return {"norm_eps": 1e-6}  # timm's, DeMo's and torchvision's
+    return {}
 
 
 def _below(prefix: str, arrays: Arrays) -> Arrays:

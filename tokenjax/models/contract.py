@@ -11,6 +11,7 @@ attribute, a parameter or an argument of one model by its name.
     Retrieves       features to search by, from several modalities
     SelectsTokens   tokens chosen in each modality, to be drawn
     KnowsPlaces     arrays that have a row for every place of a grid
+    HasBackbone     a network inside that has weights of its own, or is one
 
 Groups of parameters go by the names below. A model gives those that its arguments make
 it have, each as patterns over "/"-joined paths of its "params": "*" stands for anything
@@ -145,3 +146,11 @@ class KnowsPlaces(Model, Protocol):
 
     def places(self) -> Mapping[str, Places]:
         """Return those arrays' layouts, by "/"-joined path in the variables."""
+
+
+@runtime_checkable
+class HasBackbone(Model, Protocol):
+    """A model with the group `BACKBONE`, or one that can be such a backbone."""
+
+    def backbone_settings(self) -> Mapping[str, object]:
+        """Return what the backbone computes by and no shape of its weights tells."""

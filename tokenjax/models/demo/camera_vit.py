@@ -133,6 +133,11 @@ class CameraViT(CheckedModule):
         """Return the groups of its parameters, as `contract.Model` says."""
         return {contract.CAMERAS: ("sie_embed",)} if self.embedding_rows else {}
 
+    def backbone_settings(self) -> dict[str, object]:
+        """Return what no shape tells, as `contract.HasBackbone` says."""
+        names = ("num_heads", "qk_scale", "norm_eps", "activation")
+        return {name: getattr(self, name) for name in names}
+
     def places(self) -> dict[str, Places]:
         """Return the layout of its positions, as `contract.KnowsPlaces` says."""
         return {"params/pos_embed": Places(*self.grid)}

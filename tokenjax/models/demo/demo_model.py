@@ -182,6 +182,11 @@ class DeMo(CheckedModule):
         return groups
 
     @nn.nowrap
+    def backbone_settings(self) -> dict[str, object]:
+        """Return what no shape tells, as `contract.HasBackbone` says."""
+        return self.make_backbone().backbone_settings()
+
+    @nn.nowrap
     def places(self) -> dict[str, Places]:
         """Return the layout of its positions, as `contract.KnowsPlaces` says."""
         found = {}
