@@ -222,6 +222,29 @@ def test_what_is_not_seen_is_less_than_a_patch(case):
     assert 0 <= min(rows, columns) <= max(rows, columns) < 16
 
 
+@pytest.mark.parametrize("case", names_of(contract.KnowsPlaces))
+def test_places_are_of_arrays_that_have_as_many_rows(case):
+    flat = flax.traverse_util.flatten_dict(shapes(case), sep="/")
+    layouts = built(case).places()
+    assert layouts
+    for path, places in layouts.items():
+        assert flat[path].shape[-2] == places.length, path
+
+
+def test_what_has_rows_for_places_says_so():
+    """Every array whose name speaks of positions, unless its shape tells the grid."""
+    for case in CASES:
+        model = built(case)
+        knows = isinstance(model, contract.KnowsPlaces)
+        told = set(model.places()) if knows else set()
+        for path, leaf in flax.traverse_util.flatten_dict(
+            shapes(case), sep="/"
+        ).items():
+            rows_alone = leaf.ndim < 3 or leaf.shape[0] == 1
+            if "pos" in path.rpartition("/")[2] and rows_alone:
+                assert path in told, (case, path)
+
+
 def test_there_is_a_model_of_each_kind():
     for protocol in (
         contract.Drawable,
@@ -231,6 +254,8 @@ def test_there_is_a_model_of_each_kind():
         contract.SelectsTokens,
         contract.Layered,
         contract.Crops,
+        contract.KnowsPlaces,
+        contract.HasBackbone,
     ):
         assert names_of(protocol), protocol
     assert set(models.names()) == {*SMALL, *ELSEWHERE}

@@ -30,6 +30,41 @@ def test_as_jax_image_without_antialiasing(grid):
     np.testing.assert_array_equal(resized[:, 0], embedding[:, 0])
 
 
+METHODS = {
+    "bilinear": {"mode": "bilinear"},
+    "bicubic": {"mode": "bicubic"},
+    "bicubic_antialias": {"mode": "bicubic", "antialias": True},
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("grid", [(16, 8), (8, 8), (3, 2), (9, 3), (1, 1), (6, 7)])
+def test_every_method_is_pytorchs(method, grid):
+    torch = pytest.importorskip("torch")
+    embedding = draw(6, 7)
+    patches = torch.from_numpy(embedding[:, 1:]).reshape(1, 6, 7, 3)
+    expected = torch.nn.functional.interpolate(
+        patches.permute(0, 3, 1, 2), size=grid, align_corners=False, **METHODS[method]
+    ).permute(0, 2, 3, 1)
+    resized = resize(embedding, (6, 7), grid, method)
+    expected = expected.reshape(1, -1, 3).numpy()
+    np.testing.assert_allclose(resized[:, 1:], expected, atol=3e-6)
+
+
+def test_rows_of_no_place_stay_in_front_and_behind():
+    embedding = draw(4, 4)[0]
+    resized = resize(embedding[1:], (3, 5), (2, 2), "bicubic", before=0, after=1)
+    assert resized.shape == (5, 3)
+    np.testing.assert_array_equal(resized[-1], embedding[-1])
+    whole = resize(embedding[:-1], (3, 5), (2, 2), "bicubic")
+    np.testing.assert_array_equal(resized[:-1], whole[1:])
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(ValueError, match="method must be one of bilinear, bicubic"):
+        resize(draw(4, 5), (4, 5), (2, 2), "nearest")
+
+
 def test_the_same_grid_changes_nothing():
     embedding = draw(4, 5)
     np.testing.assert_array_equal(resize(embedding, (4, 5), (4, 5)), embedding)

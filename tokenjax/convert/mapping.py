@@ -159,7 +159,7 @@ def apply_table(
         if entry.torch_key not in arrays:
             continue
         array, shape = arrays[entry.torch_key], shapes[entry.path]
-        wanted_shape = entry.layout.to_torch(entry.of(np.empty(shape))).shape
+        wanted_shape = _torch_shape(entry, shape)
         if not np.issubdtype(array.dtype, np.floating):
             problems.append(f"wrong type: {entry.torch_key} is {array.dtype}")
         elif array.shape != wanted_shape:
@@ -178,6 +178,19 @@ def apply_table(
             f"({len(problems)} keys at fault):\n  " + "\n  ".join(problems)
         )
     return flax.traverse_util.unflatten_dict(variables)
+
+
+def shapes_by_key(table: Table, model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the shape that a state_dict of the model has under each key."""
+    shapes = _flax_shapes(table, model)
+    return {
+        entry.torch_key: _torch_shape(entry, shapes[entry.path])
+        for entry in table.entries
+    }
+
+
+def _torch_shape(entry: Entry, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return entry.layout.to_torch(entry.of(np.empty(shape))).shape
 
 
 def _not_finite(key: str, array: np.ndarray, converted: np.ndarray) -> list[str]:

@@ -47,6 +47,10 @@ Heads = Annotated[int, SIZE, "attention heads of a block; they share the channel
 MlpRatio = Annotated[
     float, RATIO, "hidden channels of a block's MLP, as a multiple of a token's"
 ]
+ActivationName = Annotated[
+    Literal["gelu", "quick_gelu"],
+    "between the layers of a block's MLP: exact GELU, or x sigmoid(1.702 x)",
+]
 Dropout = Annotated[
     float, RATE, NOT_OF_WEIGHTS, "share of activations set to 0 in training"
 ]

@@ -12,6 +12,8 @@ attribute, a parameter or an argument of one model by its name.
     SelectsTokens   tokens chosen in each modality, to be drawn
     Layered         its parameters in layers, from the images to the classes
     Crops           may not see an image's last rows and columns
+    KnowsPlaces     arrays that have a row for every place of a grid
+    HasBackbone     a network inside that has weights of its own, or is one
 
 Groups of parameters go by the names below. A model gives those that its arguments make
 it have, each as patterns over "/"-joined paths of its "params": "*" stands for anything
@@ -28,6 +30,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 from flax.typing import VariableDict
+
+from tokenjax.models.position_embedding import Places
 
 HEAD = "head"  # what makes the classes' scores of features
 BACKBONE = "backbone"  # a network whose weights may come converted: "name/**" alone
@@ -155,3 +159,22 @@ class Crops(Model, Protocol):
 
     def unseen_pixels(self) -> tuple[int, int]:
         """Return how many rows below and columns to the right fill no patch."""
+
+
+@runtime_checkable
+class KnowsPlaces(Model, Protocol):
+    """A model with arrays that are laid out on a grid: weights of another grid differ.
+
+    As many places do not make a grid the same: 16 x 4 is not 8 x 8.
+    """
+
+    def places(self) -> Mapping[str, Places]:
+        """Return those arrays' layouts, by "/"-joined path in the variables."""
+
+
+@runtime_checkable
+class HasBackbone(Model, Protocol):
+    """A model with the group `BACKBONE`, or one that can be such a backbone."""
+
+    def backbone_settings(self) -> Mapping[str, object]:
+        """Return what the backbone computes by and no shape of its weights tells."""

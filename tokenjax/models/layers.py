@@ -40,6 +40,9 @@ def quick_gelu(inputs: jax.Array) -> jax.Array:
     return inputs * jax.nn.sigmoid(1.702 * inputs)
 
 
+ACTIVATIONS: dict[str, Activation] = {"gelu": gelu, "quick_gelu": quick_gelu}
+
+
 def torch_bias_init(fan_in: int) -> Initializer:
     """Return what draws `torch.nn.Linear`'s bias: uniform in +-1/sqrt(fan_in)."""
     limit = fan_in**-0.5

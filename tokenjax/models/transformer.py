@@ -42,6 +42,7 @@ from tokenjax.models.argument_types import (
 from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.layers import Aux, Initializer, ModuleMaker
 from tokenjax.models.parameter_layers import number_blocks, whole
+from tokenjax.models.position_embedding import Places
 from tokenjax.models.reduction import Reduction, TokenSet
 from tokenjax.ops import masked_attention, soft_topk, token_selection
 
@@ -173,6 +174,12 @@ class Transformer(CheckedModule):
             *number_blocks("blocks", self.depth),
             whole("norm", "head"),
         ]
+
+    def places(self) -> dict[str, Places]:
+        """Return the layout of its positions, as `contract.KnowsPlaces` says."""
+        side = self.img_size // self.patch_size
+        places = Places(side, side, method="bicubic_antialias")
+        return {"params/pos_embed": places}
 
     @nn.nowrap
     def with_attention(self) -> contract.Model:

@@ -49,6 +49,7 @@ from tokenjax.models.argument_types import (
 )
 from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.parameter_layers import number_blocks, whole
+from tokenjax.models.position_embedding import Places
 from tokenjax.ops import modulated_attention, neighborhood, soft_topk
 
 ALPHA_RANGE = (0.31, 0.89)
@@ -250,6 +251,19 @@ class VDPA(CheckedModule):
         """Return the rows and columns that fill no patch, see `contract.Crops`."""
         size, side = (self.img_size, self.img_size), self.patch_size
         return patch_grid.left_over(size, side, (side, side))
+
+    def places(self) -> dict[str, Places]:
+        """Return the layout of its positions, as `contract.KnowsPlaces` says."""
+        side = self.img_size // self.patch_size
+        places = Places(side, side, before=0, method="bicubic_antialias")
+        weights = places._replace(after=1)
+        return {
+            "params/pos_embed": places,
+            **{
+                f"params/blocks_{index}/lga/pos_weight": weights
+                for index in range(self.depth)
+            },
+        }
 
     @nn.nowrap
     def with_attention(self) -> contract.Model:

@@ -8,36 +8,23 @@ from tokenjax.convert.tables.clip_vit import clip_vit_table
 from tokenjax.convert.tables.modality_fusion import modality_fusion_table
 from tokenjax.convert.tables.sdtps import sdtps_table
 from tokenjax.convert.tables.t2t_vit import t2t_vit_table
-from tokenjax.models.demo.camera_vit import CameraViT
 from tokenjax.models.demo.clip_vit import ClipVisionTransformer
-from tokenjax.models.demo.demo_backbone import make_backbone
 from tokenjax.models.demo.demo_model import DeMo
 from tokenjax.models.demo.t2t_vit import T2TViT
 
 
 def demo_table(model: DeMo) -> Table:
     """Return the table of the recorded state_dict's keys."""
-    sizes = model.sizes()
-    backbone = make_backbone(
-        sizes,
-        model.image_size,
-        model.stride_size,
-        model.camera_num if model.sie_camera else 0,
-        model.sie_coe,
-        model.drop_path,
-        model.dtype,
-        model.remat,
-    )
+    backbone = model.make_backbone()
     if isinstance(backbone, ClipVisionTransformer):
         table = clip_vit_table(backbone)
     elif isinstance(backbone, T2TViT):
         table = t2t_vit_table(backbone)
     else:
-        assert isinstance(backbone, CameraViT)
         table = camera_vit_table(backbone)
     tables = [_below(table, "BACKBONE.base.", "backbone")]
     entries = []
-    if sizes.clip and model.sie_camera:
+    if model.sizes().clip and model.sie_camera:
         entries.append(Entry("BACKBONE.cv_embed", ("params", "cv_embed")))
     if model.global_local:
         for name in model.modalities:

@@ -41,11 +41,16 @@ from tokenjax.models.argument_types import (
     StageDepths,
     Width,
 )
-from tokenjax.models.baselines.swin_attention import Linear, WindowAttention
+from tokenjax.models.baselines.swin_attention import (
+    POSITION_TABLE,
+    Linear,
+    WindowAttention,
+)
 from tokenjax.models.baselines.windows import Size
 from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.layers import Aux
 from tokenjax.models.parameter_layers import number_stages, whole
+from tokenjax.models.position_embedding import Places
 
 PRESETS = {
     "swin_tiny": {"embed_dim": 96, "depths": (2, 2, 6, 2), "num_heads": (3, 6, 12, 24)},
@@ -191,6 +196,18 @@ class SwinTransformer(CheckedModule):
         side = self.patch_size
         return patch_grid.left_over(self.image_size, side, (side, side))
 
+    def places(self) -> dict[str, Places]:
+        """Return the layout of its tables, as `contract.KnowsPlaces` says.
+
+        Their places are the offsets from one place of a window to another.
+        """
+        found = {}
+        for (stage, index), (size, _) in self._windows().items():
+            rows, columns = (2 * side - 1 for side in size)
+            path = f"params/layers_{stage}_blocks_{index}/attn/{POSITION_TABLE}"
+            found[path] = Places(rows, columns, before=0, method="bicubic")
+        return found
+
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
         """Return zeros of the shapes that the model takes."""
         return (jnp.zeros((batch_size, *self.image_size, self.in_chans)),)
@@ -202,11 +219,12 @@ class SwinTransformer(CheckedModule):
         dtype = jnp.dtype(self.dtype)
         maps = self._embed(images)  # (b, h, w, c)
         rates = iter(np.linspace(0, self.drop_path_rate, sum(self.depths)).tolist())
+        windows = self._windows()
         for stage, depth in enumerate(self.depths):
             if stage:
                 maps = PatchMerging(dtype, name=f"downsample_{stage}")(maps)
             for index in range(depth):
-                size, shift = self._window(maps.shape[1:3], shifted=index % 2 == 1)
+                size, shift = windows[stage, index]
                 maps = SwinBlock(
                     self.num_heads[stage],
                     size,
@@ -233,7 +251,19 @@ class SwinTransformer(CheckedModule):
         maps = tokens(images).reshape(-1, rows, columns, self.embed_dim)
         return layers.LayerNorm(dtype=dtype, name="patch_norm")(maps)
 
-    def _window(self, map_size: tuple[int, ...], shifted: bool) -> tuple[Size, Size]:
+    def _windows(self) -> dict[tuple[int, int], tuple[Size, Size]]:
+        """Return window and shift of every (stage, block)."""
+        found = {}
+        side = self.patch_size
+        map_size = patch_grid.grid_of(self.image_size, side, (side, side))
+        for stage, depth in enumerate(self.depths):
+            for index in range(depth):
+                window = self._window(map_size, shifted=index % 2 == 1)
+                found[stage, index] = window
+            map_size = -(-map_size[0] // 2), -(-map_size[1] // 2)
+        return found
+
+    def _window(self, map_size: Size, shifted: bool) -> tuple[Size, Size]:
         """Return window and shift on a map: see the module for what small ones get."""
         sides = patch_grid.pair(self.window_size)
         both = list(zip(map_size, sides, strict=True))

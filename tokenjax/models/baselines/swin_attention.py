@@ -28,6 +28,7 @@ from tokenjax.models.baselines import windows
 from tokenjax.models.baselines.windows import Size
 from tokenjax.models.encoder_block import normal_init
 
+POSITION_TABLE = "relative_position_bias_table"  # the parameter's name
 _APART = -100.0  # the original's mask: to float32's softmax as good as -inf
 Linear = functools.partial(
     layers.Linear, kernel_init=normal_init, bias_init=nn.initializers.zeros
@@ -85,7 +86,7 @@ class WindowAttention(nn.Module):
         """Return the bias of every head and pair of places: (m, q, k)."""
         height, width = self.size
         shape = ((2 * height - 1) * (2 * width - 1), self.num_heads)
-        table = self.param("relative_position_bias_table", normal_init, shape)
+        table = self.param(POSITION_TABLE, normal_init, shape)
         index = windows.relative_position_index(self.size)
         return table[index.reshape(-1)].reshape(*index.shape, -1).transpose(2, 0, 1)
 

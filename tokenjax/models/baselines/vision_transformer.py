@@ -10,8 +10,8 @@ not fit the arguments.
 
 Source: Dosovitskiy et al. 2021 (arXiv 2010.11929); keys, arguments and defaults are
 those of timm 1.0.31, `timm/models/vision_transformer.py`, VisionTransformer, with its
-class token; `norm_eps` stands for its `norm_layer`. What does not fill a patch is cut
-off, as there. Ours: `dtype`, `remat`.
+class token; `norm_eps` stands for its `norm_layer`, `activation` for its `act_layer`.
+What does not fill a patch is cut off, as there. Ours: `dtype`, `remat`.
 
 The attention is the encoder block's: on CPU at 224 and batch 1 or 8 no other layout,
 nor `jax.nn.dot_product_attention`, was faster (7.0 ms a block's attention, batch 1,
@@ -27,6 +27,7 @@ import jax.numpy as jnp
 from tokenjax.arguments import DType
 from tokenjax.models import contract
 from tokenjax.models.argument_types import (
+    ActivationName,
     AttentionDropout,
     Channels,
     Classes,
@@ -46,6 +47,7 @@ from tokenjax.models.demo.camera_vit import CameraViT
 from tokenjax.models.encoder_block import normal_init
 from tokenjax.models.layers import Aux, Dropout, Linear
 from tokenjax.models.parameter_layers import number_blocks, whole
+from tokenjax.models.position_embedding import Places
 from tokenjax.models.registry import Presets
 
 PRESETS: Presets = {
@@ -77,6 +79,7 @@ class ImageNetViT(CheckedModule):
     attn_drop_rate: AttentionDropout = 0.0
     drop_path_rate: DropPath = 0.0
     norm_eps: Epsilon = 1e-6
+    activation: ActivationName = "gelu"
     dtype: DType = "float32"
     remat: Remat = False
 
@@ -102,6 +105,7 @@ class ImageNetViT(CheckedModule):
             attn_drop_rate=self.attn_drop_rate,
             drop_path_rate=self.drop_path_rate,
             norm_eps=self.norm_eps,
+            activation=self.activation,
             dtype=self.dtype,
             remat=self.remat,
             parent=None,
@@ -123,6 +127,11 @@ class ImageNetViT(CheckedModule):
     def unseen_pixels(self) -> tuple[int, int]:
         """Return the rows and columns that fill no patch, see `contract.Crops`."""
         return self.encoder().unseen_pixels()
+
+    def places(self) -> dict[str, Places]:
+        """Return the layout of its positions, as `contract.KnowsPlaces` says."""
+        places = Places(*self.encoder().grid, method="bicubic_antialias")
+        return {"params/encoder/pos_embed": places}
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
         """Return zeros of the shape that the model takes."""

@@ -1,13 +1,13 @@
 """An ImageNet vision transformer whose every token knows its camera; no head.
 
     tokens = [class; patches] + positions + sie_xishu * sie_embed[camera]
-    tokens = blocks(tokens)                                           pre-norm, GELU
+    tokens = blocks(tokens)                                   pre-norm, `activation`
     output = norm(tokens)                                             all tokens
 
 Source: TransReID's and DeMo's `vit_pytorch.py`, Trans (arguments and defaults are its
 own; `norm_eps` stands for its `norm_layer`). The camera embedding exists for more than
-one camera or view; with both its row is camera * views + view. Ours: `dtype`, `remat`,
-`return_intermediate`.
+one camera or view; with both its row is camera * views + view. Ours: `activation`,
+`dtype`, `remat`, `return_intermediate`.
 
 Axes: batch b, tokens n (class token first, then patches row by row), dim c.
 """
@@ -22,6 +22,7 @@ import numpy as np
 from tokenjax.arguments import COUNT, NOT_NEGATIVE, DType
 from tokenjax.models import contract, layers, patch_grid
 from tokenjax.models.argument_types import (
+    ActivationName,
     AttentionDropout,
     Channels,
     Depth,
@@ -40,6 +41,7 @@ from tokenjax.models.argument_types import (
 from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.encoder_block import encode, normal_init
 from tokenjax.models.layers import Aux
+from tokenjax.models.position_embedding import Places
 from tokenjax.models.registry import Presets
 
 _PRESET = {"qkv_bias": True, "drop_path_rate": 0.1, "norm_eps": 1e-6}
@@ -85,6 +87,7 @@ class CameraViT(CheckedModule):
         float, NOT_NEGATIVE, "weight of the embedding of camera and view"
     ] = 1.0
     norm_eps: Epsilon = 1e-5
+    activation: ActivationName = "gelu"
     dtype: DType = "float32"
     remat: Remat = False
     return_intermediate: ReturnIntermediate = False
@@ -134,6 +137,15 @@ class CameraViT(CheckedModule):
         """Return the groups of its parameters, as `contract.Model` says."""
         return {contract.CAMERAS: ("sie_embed",)} if self.embedding_rows else {}
 
+    def backbone_settings(self) -> dict[str, object]:
+        """Return what no shape tells, as `contract.HasBackbone` says."""
+        names = ("num_heads", "qk_scale", "norm_eps", "activation")
+        return {name: getattr(self, name) for name in names}
+
+    def places(self) -> dict[str, Places]:
+        """Return the layout of its positions, as `contract.KnowsPlaces` says."""
+        return {"params/pos_embed": Places(*self.grid)}
+
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
         """Return zeros of the shapes that the model takes: images, cameras, views."""
         shape = (batch_size, *self.image_size, self.in_chans)
@@ -158,6 +170,7 @@ class CameraViT(CheckedModule):
         block = {
             "num_heads": self.num_heads,
             "hidden_dim": int(self.embed_dim * self.mlp_ratio),
+            "activation": layers.ACTIVATIONS[self.activation],
             "epsilon": self.norm_eps,
             "in_proj_bias": self.qkv_bias,
             "scale": self.qk_scale,

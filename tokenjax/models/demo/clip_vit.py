@@ -1,12 +1,14 @@
 """CLIP's image encoder, projected for every token, with a camera embedding.
 
     tokens = ln_pre([class + camera; patches] + positions)
-    tokens = blocks(tokens)                               pre-norm, QuickGELU, hidden 4c
+    tokens = blocks(tokens)                            pre-norm, `activation`, hidden 4c
     output = proj(ln_post(tokens))                        all tokens, not just class
 
 Source: openai/CLIP as DeMo changed it (`modeling/clip/model.py`, VisionTransformer).
 The grid need not be square, patches may overlap, and the camera embedding reaches the
-class token only. Ours: `dtype`, `remat`, `return_intermediate`.
+class token only. Ours: `dtype`, `remat`, `return_intermediate`, and `activation`:
+OpenAI trained with QuickGELU, open_clip's models have GELU unless their names end in
+"-quickgelu".
 
 Axes: batch b, tokens n (class token first, then patches row by row), width c.
 """
@@ -20,6 +22,7 @@ import jax.numpy as jnp
 from tokenjax.arguments import SIZE, DType
 from tokenjax.models import contract, patch_grid
 from tokenjax.models.argument_types import (
+    ActivationName,
     Depth,
     Heads,
     PatchSize,
@@ -30,7 +33,14 @@ from tokenjax.models.argument_types import (
 )
 from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.encoder_block import encode
-from tokenjax.models.layers import Aux, LayerNorm, Linear, PatchEmbedding, quick_gelu
+from tokenjax.models.layers import (
+    ACTIVATIONS,
+    Aux,
+    LayerNorm,
+    Linear,
+    PatchEmbedding,
+)
+from tokenjax.models.position_embedding import Places
 
 
 class ClipVisionTransformer(CheckedModule):
@@ -51,6 +61,7 @@ class ClipVisionTransformer(CheckedModule):
     layers: Depth = 12
     heads: Heads = 12
     output_dim: Annotated[Width, "channels of an output token"] = 512
+    activation: ActivationName = "quick_gelu"
     dtype: DType = "float32"
     remat: Remat = False
     return_intermediate: ReturnIntermediate = False
@@ -78,6 +89,14 @@ class ClipVisionTransformer(CheckedModule):
         """Return the groups of its parameters, as `contract.Model` says."""
         return {}
 
+    def backbone_settings(self) -> dict[str, object]:
+        """Return what no shape tells, as `contract.HasBackbone` says."""
+        return {"heads": self.heads, "activation": self.activation}
+
+    def places(self) -> dict[str, Places]:
+        """Return the layout of its positions, as `contract.KnowsPlaces` says."""
+        return {"params/positional_embedding": Places(*self.grid)}
+
     def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
         """Return zeros of the smallest shape that the model takes."""
         size = patch_grid.smallest_size(self.grid, self.patch_size, self.stride)
@@ -98,7 +117,7 @@ class ClipVisionTransformer(CheckedModule):
         block = {
             "num_heads": self.heads,
             "hidden_dim": 4 * self.width,
-            "activation": quick_gelu,
+            "activation": ACTIVATIONS[self.activation],
             "in_proj_init": nn.initializers.xavier_uniform(),
             "dtype": dtype,
         }

@@ -11,9 +11,8 @@ Source: DeMo2 at 6334359, modeling/make_model.py (`build_transformer`).
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -23,6 +22,8 @@ from tokenjax.models.demo.camera_vit import CameraViT
 from tokenjax.models.demo.clip_vit import ClipVisionTransformer
 from tokenjax.models.demo.t2t_vit import T2TViT
 from tokenjax.registry import Registry
+
+Backbone: TypeAlias = ClipVisionTransformer | CameraViT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +40,12 @@ class BackboneSizes:
     qk_scale: float | None = None
     patch_size: int = 16
     tokens_type: str = ""  # of a T2T-ViT
+    activation: Literal["gelu", "quick_gelu"] = "gelu"
 
 
 TRANSFORMER_TYPES: Registry[BackboneSizes] = Registry("transformer_type")
 for _name, _sizes in {
-    "ViT-B-16": BackboneSizes(True, 768, 12, 12, 512),
+    "ViT-B-16": BackboneSizes(True, 768, 12, 12, 512, activation="quick_gelu"),
     "vit_base_patch16_224": BackboneSizes(False, 768, 12, 12, 768),
     "vit_small_patch16_224": BackboneSizes(
         False, 768, 8, 8, 768, 3.0, qkv_bias=False, qk_scale=768**-0.5
@@ -59,8 +61,8 @@ for _name, _sizes in {
     TRANSFORMER_TYPES.add(_name, _sizes)
 
 
-def backbone_sizes(transformer_type: str, given: Mapping[str, int]) -> BackboneSizes:
-    """Return the sizes of a type, with those replaced that are given and not 0.
+def backbone_sizes(transformer_type: str, given: Mapping[str, Any]) -> BackboneSizes:
+    """Return the sizes of a type, with those replaced that are given and not 0 or "".
 
     Raises: UserError for an unknown type.
     """
@@ -87,7 +89,7 @@ def make_backbone(
     dtype: DType,
     remat: bool,
     name: str = "backbone",
-) -> nn.Module:
+) -> Backbone:
     """Make the module; `cameras` (0: no embedding) concerns ImageNet's types alone."""
     if sizes.clip:
         rows, columns = token_grid(image_size, stride_size)
@@ -100,11 +102,12 @@ def make_backbone(
             layers=sizes.depth,
             heads=sizes.num_heads,
             output_dim=sizes.feat_dim,
+            activation=sizes.activation,
             dtype=dtype,
             remat=remat,
             name=name,
         )
-    vit = CameraViT
+    vit: type[CameraViT] = CameraViT
     more: dict[str, Any] = {"norm_eps": 1e-6}
     if sizes.tokens_type:
         vit, more = T2TViT, {"tokens_type": sizes.tokens_type}
@@ -118,6 +121,7 @@ def make_backbone(
         mlp_ratio=sizes.mlp_ratio,
         qkv_bias=sizes.qkv_bias,
         qk_scale=sizes.qk_scale,
+        activation=sizes.activation,
         camera=cameras,
         drop_path_rate=drop_path,
         sie_xishu=sie_coe,

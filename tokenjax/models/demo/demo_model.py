@@ -13,7 +13,7 @@ the features, which are those before the normalisation. With `direct` off every 
 has a score of its own instead of one for all.
 
 Source: DeMo2 at 6334359, modeling/make_model.py; `demo_settings` takes its MODEL.*
-settings. Ours: `mask_aggregation`, `score_gradient`, `dtype`, `remat`.
+settings. Ours: `activation`, `mask_aggregation`, `score_gradient`, `dtype`, `remat`.
 
 Axes: batch b, height h, width w, patches n, dim c, modalities m.
 """
@@ -46,6 +46,7 @@ from tokenjax.models.demo.sdtps import (
     check_modalities,
 )
 from tokenjax.models.layers import Aux
+from tokenjax.models.position_embedding import Places
 from tokenjax.ops import token_selection
 
 
@@ -83,6 +84,10 @@ class DeMo(CheckedModule):
     depth: Annotated[int, COUNT, "number of blocks; 0: the type's"] = 0
     num_heads: Annotated[int, COUNT, "attention heads of a block; 0: the type's"] = 0
     feat_dim: Annotated[int, COUNT, "channels of a feature; 0: the type's"] = 0
+    activation: Annotated[
+        Literal["auto", "gelu", "quick_gelu"],
+        "between the layers of the backbone's MLPs; auto: the type's",
+    ] = "auto"
     sie_camera: Annotated[bool, "an embedding of the camera"] = True
     sie_coe: Annotated[float, NOT_NEGATIVE, "weight of that embedding"] = 1.0
     drop_path: DropPath = 0.1
@@ -148,6 +153,7 @@ class DeMo(CheckedModule):
             "depth": self.depth,
             "num_heads": self.num_heads,
             "feat_dim": self.feat_dim,
+            "activation": "" if self.activation == "auto" else self.activation,
         }
         return demo_backbone.backbone_sizes(self.transformer_type, given)
 
@@ -179,6 +185,34 @@ class DeMo(CheckedModule):
             heads = ("bottleneck_fused/**", "classifier_fused/**")
             groups[contract.FUSED] = (fusion, *heads)
         return groups
+
+    @nn.nowrap
+    def backbone_settings(self) -> dict[str, object]:
+        """Return what no shape tells, as `contract.HasBackbone` says."""
+        return self.make_backbone().backbone_settings()
+
+    @nn.nowrap
+    def places(self) -> dict[str, Places]:
+        """Return the layout of its positions, as `contract.KnowsPlaces` says."""
+        found = {}
+        for path, places in self.make_backbone().places().items():
+            collection, _, rest = path.partition("/")
+            found[f"{collection}/backbone/{rest}"] = places
+        return found
+
+    @nn.nowrap
+    def make_backbone(self) -> demo_backbone.Backbone:
+        """Make the module that turns the images of every modality into tokens."""
+        return demo_backbone.make_backbone(
+            self.sizes(),
+            self.image_size,
+            self.stride_size,
+            self.camera_num if self.sie_camera else 0,
+            self.sie_coe,
+            self.drop_path,
+            self.dtype,
+            self.remat,
+        )
 
     def example_inputs(self, batch_size: int) -> tuple[dict, jax.Array]:
         """Return zeros of the shapes that the model takes."""
@@ -287,16 +321,7 @@ class DeMo(CheckedModule):
         # An index that is not there gives NaN; -1 must not be the last camera.
         cameras = jnp.where(cameras < 0, self.camera_num, cameras)
         repeated = jnp.repeat(cameras, len(names))  # (b m,)
-        backbone = demo_backbone.make_backbone(
-            sizes,
-            self.image_size,
-            self.stride_size,
-            self.camera_num if self.sie_camera else 0,
-            self.sie_coe,
-            self.drop_path,
-            self.dtype,
-            self.remat,
-        )
+        backbone = self.make_backbone()
         if not sizes.clip:
             indices = repeated if self.sie_camera else None
             tokens, _ = backbone(together, indices, train=train)

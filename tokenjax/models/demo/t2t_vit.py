@@ -39,6 +39,7 @@ from tokenjax.models import layers
 from tokenjax.models.demo.camera_vit import CameraViT
 from tokenjax.models.encoder_block import normal_init
 from tokenjax.models.layers import ModuleMaker
+from tokenjax.models.position_embedding import Places
 from tokenjax.models.registry import Presets
 
 TokensType = Literal["transformer", "performer"]
@@ -193,6 +194,10 @@ class T2TViT(CameraViT):
             (set(sizes) != {CELL}, f"patch_size and stride_size must be {CELL}"),
             (uneven, f"img_size {self.image_size} must divide by {CELL}"),
         ]
+
+    def places(self) -> dict[str, Places]:
+        """Return the layout of its positions, as `contract.KnowsPlaces` says."""
+        return {"constants/pos_embed": Places(*self.grid)}
 
     def _embed(self, images: jax.Array, train: bool) -> jax.Array:
         """Turn images into tokens with their positions: (b, n, c)."""

@@ -94,7 +94,8 @@ class Reidentification(task.Task):
         source = self.settings.reid.backbone_from
         if not source:
             return state
-        return with_backbone(state, self.parameter_groups(), source, sharding)
+        groups = self.parameter_groups()
+        return with_backbone(state, self.model, groups, source, sharding)
 
     def optimizer(self) -> tuple[optax.GradientTransformation, optax.Schedule]:
         """Return the rule, with a rate for each group of parameters, and the base's."""
