@@ -140,7 +140,10 @@ def verify_directory(directory: pathlib.Path, checksums: object) -> None:
 
 
 def save_variables(
-    directory: pathlib.Path, variables: ArrayTree, metadata: dict
+    directory: pathlib.Path,
+    variables: ArrayTree,
+    metadata: Mapping[str, Any],
+    beside: Mapping[str, object] | None = None,
 ) -> None:
     """Write a tree of arrays as a stand-alone checkpoint, replacing what is there.
 
@@ -148,6 +151,7 @@ def save_variables(
       directory: made; holds `variables/` (Orbax), `metadata.json`, `checksums.json`.
       variables: {"params": ..., ...}.
       metadata: JSON-able, e.g. the model's name and arguments.
+      beside: JSON files to write as well, by name, checksummed as all are.
 
     Raises: CheckpointError if the directory holds something else.
     """
@@ -164,6 +168,8 @@ def save_variables(
         with ocp.PyTreeCheckpointer() as checkpointer:
             checkpointer.save(temporary / VARIABLES, variables)
         write_json(temporary / METADATA, {"format": FORMAT, **metadata})
+        for name, value in (beside or {}).items():
+            write_json(temporary / name, value)
         checksums = directory_checksums(temporary, sync=True)
         write_json(temporary / CHECKSUMS, checksums)
         _swap(temporary, directory)

@@ -21,6 +21,7 @@ from absl import flags
 
 from tokenjax import command_line, path_flags
 
+BRIEF = True
 ARGUMENT = "model."  # what flags that set an argument of the model begin with
 
 
@@ -70,7 +71,7 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
 
     Raises: UserError for whatever a user can mend.
     """
-    from tokenjax import disk_errors, storage
+    from tokenjax import card, disk_errors, storage
     from tokenjax.convert import command, facts
 
     converted = command.convert(
@@ -92,7 +93,8 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
     output = pathlib.Path(values.output)
     with disk_errors.said(output.parent):
         metadata = converted.facts.as_metadata()
-        storage.save_variables(output, converted.variables, metadata)
+        beside = {card.FILE: converted.card.to_json()}
+        storage.save_variables(output, converted.variables, metadata, beside)
     print(f"wrote {output}: {values.model}, from {values.checkpoint}")
 
 

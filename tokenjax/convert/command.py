@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from tokenjax import models
+from tokenjax.card import Card
 from tokenjax.convert import directories, facts, grids, layouts, pretrained
 from tokenjax.convert.checkpoint_files import read_state_dict
 from tokenjax.convert.facts import Facts, Preprocessing
@@ -21,6 +22,7 @@ class Converted(NamedTuple):
 
     variables: dict[str, Any]
     facts: Facts
+    card: Card
     lines: tuple[str, ...]
 
 
@@ -70,7 +72,8 @@ def convert(
     facts.check(found, complete.get("num_classes"))
     grid = None if source_grid else grids.file_grid(model, arrays, None)
     lines = (*_lines(resolved, grid), *beside.notes, *loaded.notes)
-    return Converted(loaded.variables, found, lines)
+    card = found.as_card(models.values(model))
+    return Converted(loaded.variables, found, card, lines)
 
 
 def _lines(resolved: Resolved, grid: Grid | None) -> list[str]:

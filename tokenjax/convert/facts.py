@@ -4,12 +4,14 @@ import dataclasses
 import hashlib
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 
+from tokenjax import card
+from tokenjax.card import Card, Images
 from tokenjax.errors import ConversionError
 from tokenjax.models import contract
 from tokenjax.models.position_embedding import Grid
@@ -72,6 +74,30 @@ class Facts:
             "file": self.file,
             "sha256": self.sha256,
         }
+
+    def as_card(self, arguments: Mapping[str, Any]) -> Card:
+        """Return the checkpoint's card; `arguments` are all that the model has."""
+        read, (height, width, channels) = self.preprocessing, self.image
+        return Card(
+            model={"name": self.model, **arguments},
+            classes=read.classes,
+            images=Images(
+                height=height,
+                width=width,
+                channels=channels,
+                mean=read.mean,
+                std=read.std,
+                crop=read.crop,
+                interpolation=read.interpolation,
+            ),
+            origin={
+                "file": self.file,
+                "sha256": self.sha256,
+                "assumed": self.assumed,
+                "grid": self.grid,
+            },
+            versions=card.versions(),
+        )
 
 
 def image_of(model: nn.Module) -> tuple[int, ...]:
