@@ -48,7 +48,7 @@ def test_a_machine_that_is_busy_all_the_while_is_told_by_the_product():
     def make(generator):
         slow = 1 + generator.random(2)
         products = [
-            (10 * each * (1 + 0.03 * generator.standard_normal(2))).tolist()
+            {"product": 10 * each * (1 + 0.03 * generator.standard_normal(2))}
             for each in slow
         ]
         return *(written(calls(generator, level=each)) for each in slow), *products
@@ -58,6 +58,19 @@ def test_a_machine_that_is_busy_all_the_while_is_told_by_the_product():
 
     assert changed(make) <= 0.02
     assert changed(unknown) > 0.5  # the product it is that tells
+
+
+def test_the_program_that_was_slowed_down_most_counts():
+    now, then = (written(calls(np.random.default_rng(0), level=x)) for x in (6, 1))
+    products = {"product": (12.0, 13.0)}, {"product": (10.0, 10.0)}
+    assert noise.compare(now, then, *products).changed
+    chains = {"chain": (5.0, 8.0)}, {"chain": (1.0, 1.0)}
+    both = [a | b for a, b in zip(products, chains, strict=True)]
+    found = noise.compare(now, then, *both)
+    assert found.machine == (pytest.approx(1.2, rel=0.01), pytest.approx(8, rel=0.02))
+    assert not found.changed
+    others = {"product": (10.0,)}, {"chain": (1.0,)}
+    assert noise.compare(now, then, *others).machine == (1.0, 1.0)
 
 
 def test_a_busy_half_of_one_run_is_no_change():
@@ -75,8 +88,8 @@ def test_a_program_that_changed_is_found(factor, busy, share):
     def make(generator):
         now = calls(generator, level=factor, busy=busy)
         then = calls(generator, busy=busy)
-        products = (10 * (1 + 0.02 * generator.standard_normal((2, 2)))).tolist()
-        return written(now), written(then), *products
+        products = 10 * (1 + 0.02 * generator.standard_normal((2, 2)))
+        return written(now), written(then), *({"product": each} for each in products)
 
     assert changed(make) >= share
 

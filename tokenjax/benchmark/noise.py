@@ -3,8 +3,8 @@
     ratio      median of now over median of then
     interval   95 % of it, by resampling blocks of successive calls: a busy moment slows
                several in a row, which drawn one by one would look independent
-    machine    what a plain product beside the row takes, now over then: the least and
-               the greatest that the times before and after the row allow
+    machine    what plain programs take, now over then: 95 % of what their times all
+               over the two runs allow, of the one that differs the most (`reference`)
     fastest    least of now over least of then: what else a machine does only adds time
 
 A row is slower if its interval lies above max(1, machine) by more than `LEAST` and its
@@ -15,6 +15,7 @@ however large the ratio.
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -61,28 +62,36 @@ class Comparison:
 def compare(
     now: Json,
     then: Json,
-    reference_now: Sequence[float] = (),
-    reference_then: Sequence[float] = (),
+    reference_now: Mapping[str, Sequence[float]] = MappingProxyType({}),
+    reference_then: Mapping[str, Sequence[float]] = MappingProxyType({}),
 ) -> Comparison:
     """Compare two latencies, as `report.write` writes them.
 
-    `reference_now` and `reference_then` are times of one and the same product, beside
-    the one and the other; without some the machine counts as equally fast.
+    `reference_now` and `reference_then` are times of the same plain programs, all over
+    the one run and the other; without some the machine counts as equally fast.
     """
     low, high = _interval(now, then)
-    machine = (1.0, 1.0)
-    if reference_now and reference_then:
-        machine = (
-            min(reference_now) / max(reference_then),
-            max(reference_now) / min(reference_then),
+    ends = [
+        _ratios_within(
+            np.asarray(reference_now[name]), np.asarray(reference_then[name])
         )
+        for name in reference_now
+        if name in reference_then
+    ]
+    least, most = zip(*ends, strict=True) if ends else ((1.0,), (1.0,))
     return Comparison(
         ratio=now["median"] / then["median"],
         low=low,
         high=high,
-        machine=machine,
+        machine=(min(least), max(most)),
         fastest=now["minimum"] / then["minimum"],
     )
+
+
+def _ratios_within(now: np.ndarray, then: np.ndarray) -> tuple[float, float]:
+    """Return the ends of 95 % of the ratios of any moment now to any then."""
+    low, high = np.percentile(now[:, None] / then, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def _interval(now: Json, then: Json) -> tuple[float, float]:

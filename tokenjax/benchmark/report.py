@@ -1,8 +1,8 @@
 """A run of the benchmark as JSON, and what has changed since another run.
 
 A row has changed if its median is off by more than the noise of both runs (`noise`).
-Runs on a machine that itself became faster or slower differ in every row: a plain
-product, timed beside each row, tells.
+Runs on a machine that itself became faster or slower differ in every row: plain
+products, timed beside each row, tell.
 """
 
 import dataclasses
@@ -17,16 +17,14 @@ from typing import Any
 
 import flax
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from tokenjax import storage
-from tokenjax.benchmark import hardware, latency, measure, noise
+from tokenjax.benchmark import hardware, measure, noise, reference
 from tokenjax.benchmark.pairs import Pair
 from tokenjax.errors import UserError
 
 FORMAT = 1
-BESIDE = 5  # repeats of the product before and after a row
 KEY = ("model", "mode", "dtype", "batch_size", "inputs")
 Json = dict[str, Any]
 EXACT = ("parameters", "flops")
@@ -46,23 +44,17 @@ def environment() -> Json:
         "commit": commit(pathlib.Path(__file__).parent),
         "command": " ".join(sys.argv),
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "reference_product_ms": 1e3 * reference_product(),
+        "reference_product_ms": reference.milliseconds(reference.PRODUCT),
     }
 
 
-def reference_product(side: int = 1024, repeats: int = 9) -> float:
-    """Return the median seconds of a float32 matrix product: the machine's speed."""
-    matrix = jnp.ones((side, side), jnp.float32)
-    timing = latency.Timing(warmup=1, repeats=repeats)
-    return latency.measure_latency(lambda x: x @ x, [(matrix,)], timing).median
-
-
 def beside_reference(make: Callable[[], measure.Row]) -> measure.Row:
-    """Measure a row, and a plain product before and after it."""
-    before = reference_product(repeats=BESIDE)
+    """Measure a row, and the machine's own speed before and after it."""
+    before = reference.all_milliseconds()
     row = make()
-    times = (before, reference_product(repeats=BESIDE))
-    return dataclasses.replace(row, reference_ms=tuple(1e3 * each for each in times))
+    after = reference.all_milliseconds()
+    times = {name: (before[name], after[name]) for name in before}
+    return dataclasses.replace(row, reference_ms=times)
 
 
 def commit(directory: pathlib.Path) -> str | None:
@@ -143,27 +135,39 @@ def changes(old: Json, rows: Sequence[measure.Row], where: Json) -> list[str]:
 
     What differs within the noise is said to.
     """
-    earlier_machine = old.get("environment", {})
-    found = list(_machine(earlier_machine, where))
     before = {tuple(row[key] for key in KEY): row for row in old["rows"]}
+    made = [dataclasses.asdict(row) for row in rows]
+    speeds = _speeds(made, where), _speeds(old["rows"], old.get("environment", {}))
+    found = list(_machine(old.get("environment", {}), where))
     compared = alike = 0
-    for row in map(dataclasses.asdict, rows):
+    for row in made:
         earlier = before.get(tuple(row[key] for key in KEY))
         if earlier is None:
             continue
-        exact = _differences(row, earlier)
-        timed = _times(row, earlier, where, earlier_machine)
-        compared += 1
-        alike += not exact and (timed is None or not timed.changed)
-        found += exact
-        if timed is not None:
-            found += _sentences(row, earlier, timed)
+        sentences = _differences(row, earlier)
+        changed = bool(sentences)
+        if row["latency"] and earlier.get("latency"):
+            timed = noise.compare(row["latency"], earlier["latency"], *speeds)
+            changed |= timed.changed
+            sentences += _on_times(row, earlier, timed)
+        compared, alike = compared + 1, alike + (not changed)
+        found += sentences
     found.append(
         f"{compared} of {len(rows)} rows are in both runs; of {alike} nothing changed "
         f"by more than the noise (the 95 % interval of the ratio, {noise.LEAST:.0%}, "
-        "and what a plain product beside the row differs by)."
+        "and what plain products differ by over the runs)."
     )
     return found
+
+
+def _speeds(rows: Sequence[Json], where: Json) -> dict[str, list[float]]:
+    """Return all that a run's plain programs took, by their names."""
+    first = where.get("reference_product_ms")
+    speeds = {reference.PRODUCT: [first] if first else []}
+    for row in rows:
+        for name, times in (row.get("reference_ms") or {}).items():
+            speeds.setdefault(name, []).extend(times)
+    return {name: times for name, times in speeds.items() if times}
 
 
 def _machine(old: Json, new: Json) -> list[str]:
@@ -199,24 +203,7 @@ def _differences(row: Json, old: Json) -> list[str]:
     return lines
 
 
-def _times(row: Json, old: Json, where: Json, earlier: Json) -> noise.Comparison | None:
-    """Compare the times of a row in both runs; None if one has none."""
-    now, then = row["latency"], old.get("latency")
-    if not now or not then:
-        return None
-    sides = (row, where), (old, earlier)
-    references = [
-        of.get("reference_ms") or _known(run.get("reference_product_ms"))
-        for of, run in sides
-    ]
-    return noise.compare(now, then, *references)
-
-
-def _known(milliseconds: float | None) -> tuple[float, ...]:
-    return (milliseconds,) if milliseconds else ()
-
-
-def _sentences(row: Json, old: Json, timed: noise.Comparison) -> list[str]:
+def _on_times(row: Json, old: Json, timed: noise.Comparison) -> list[str]:
     """Say what changed, and of a median that is off all the same that it is noise."""
     if not timed.changed and abs(timed.ratio - 1) <= noise.LEAST:
         return []
@@ -227,7 +214,7 @@ def _sentences(row: Json, old: Json, timed: noise.Comparison) -> list[str]:
     if timed.changed:
         return [sentence]
     least, most = timed.machine
-    product = ""
+    speed = ""
     if max(most, 1 / least) > 1 + noise.LEAST:
-        product = f", as a plain product beside it is {least:.2f} to {most:.2f} times"
-    return [f"{sentence}: within the noise{product}"]
+        speed = f"; the machine took {least:.2f} to {most:.2f} times for plain products"
+    return [f"{sentence}: within the noise{speed}"]
