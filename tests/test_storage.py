@@ -82,3 +82,15 @@ def test_json_is_whole_or_absent(tmp_path):
         storage.write_json(path, {"a": object()})
     assert json.loads(path.read_text()) == {"a": 1}
     assert [found.name for found in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_numbers_that_json_does_not_know_become_null(tmp_path):
+    nan, infinity = float("nan"), float("inf")
+    value = {"a": [nan, (1.5, -infinity)], "b": {"c": np.float64(infinity), "d": 0}}
+    storage.write_json(tmp_path / "x.json", value)
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    found = json.loads((tmp_path / "x.json").read_text(), parse_constant=refuse)
+    assert found == {"a": [None, [1.5, None]], "b": {"c": None, "d": 0}}

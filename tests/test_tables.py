@@ -47,3 +47,14 @@ def test_csv(tmp_path):
         tables.write_csv([*ROWS, {}], path, COLUMNS)
     assert len(path.read_text().splitlines()) == 3  # the old file is kept
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("value", [None, float("nan")])
+def test_what_was_not_measured_stands_as_no_number(tmp_path, value):
+    rows = [{"name": "a", "count": value, "share": value}]
+    assert tables.text_lines(rows, COLUMNS)[-1].split() == ["a", "-", "-"]
+    assert tables.markdown(rows, COLUMNS).endswith("| a | – | – |\n")
+    tables.write_csv(rows, tmp_path / "table.csv", COLUMNS)
+    assert (tmp_path / "table.csv").read_text().splitlines()[-1] == "a,,"
+    assert tables.shown(value, ".2%") == "not measured"
+    assert tables.shown(0.0, ".2%") == "0.00%"

@@ -5,4 +5,4 @@ The parts, from the ground up: `ops` (pure functions), `data`, `evaluation` and
 imports none of them, and never TensorFlow.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -292,29 +292,45 @@ def _find_in_data(what: str, info: data.DatasetInfo, name: str) -> Any:
 
 
 def evaluate(
-    config: Any, source: pathlib.Path, split_name: str, output: pathlib.Path
+    config: Any,
+    source: pathlib.Path,
+    split_name: str,
+    output: pathlib.Path,
+    changes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Evaluate a run's workdir or a converted checkpoint on one split.
 
     Its card says what the network is, how images are prepared and what the classes are
     called; the configuration must agree, but may name other data.
 
-    Writes evaluation.json and figures below `output`; of other data than the run's own
-    into files of their name.
+    Writes evaluation.json and figures below `output`; of other data than the run's own,
+    or with changes, into files that are called after these.
+
+    Args:
+      config: of the run, see `configuration.read_directory`.
+      source: a run's workdir or a converted checkpoint.
+      split_name: "test", "validation" or "train".
+      output: a directory.
+      changes: names of model arguments that are meant to be others than the weights'.
 
     Raises: UserError, with what differs.
     """
     source, output = paths.resolve(source, "source"), paths.resolve(output, "output")
     with cluster.member(Settings.from_config(config)):
-        return _evaluate(config, source, split_name, output)
+        return _evaluate(config, source, split_name, output, changes)
 
 
 def _evaluate(
-    config: Any, source: pathlib.Path, split_name: str, output: pathlib.Path
+    config: Any,
+    source: pathlib.Path,
+    split_name: str,
+    output: pathlib.Path,
+    changes: Sequence[str],
 ) -> dict[str, Any]:
     which = config.checkpoint.evaluate
     weights = load_weights(source, which)
-    card, classes, name = weights.card, None, ""
+    card, classes = weights.card, None
+    names: list[str] = []  # of the report's files
     if card is None:
         warn(
             f"{source} has no card, as before there were any: whether the model's "
@@ -325,9 +341,10 @@ def _evaluate(
         config, classes = provenance.adopt(config, card), card.classes
     built = build(config, classes=classes, splits=(split_name,))
     if card is not None:
-        _refuse_other_use(source, card, built)
+        names = _refuse_other_use(source, card, built, changes)
         if not provenance.is_own_split(card, built.dataset, split_name):
             name = built.dataset.info.name
+            names.append(name)
             warn(
                 f"the {split_name} images of {name} are not those that {source} keeps "
                 "for this: some may be among those that it was trained on"
@@ -348,16 +365,27 @@ def _evaluate(
         mesh,
         output,
         settings.figures,
-        of=name,
+        of="-".join(names),
         step=weights.step,
         checkpoint=which,
     )
 
 
-def _refuse_other_use(source: pathlib.Path, card: Card, built: Experiment) -> None:
-    """Raise UserError, with what differs, unless weights are used as they were made."""
-    settings = built.settings
-    differences = provenance.model_differences(card, built.task.model)
+def _refuse_other_use(
+    source: pathlib.Path, card: Card, built: Experiment, changes: Sequence[str]
+) -> list[str]:
+    """Return the changes that are meant: "pruning=none".
+
+    Raises: UserError, with what else differs, unless weights are used as they were
+      made.
+    """
+    settings, model = built.settings, built.task.model
+    differing = provenance.model_differences(card, model)
+    unchanged = [key for key in changes if key not in differing]
+    meant = [key for key in changes if key in differing]
+    differences = [each for key, each in differing.items() if key not in meant]
+    if differences:
+        differences[-1] += " (--changes=ARGUMENT, if that is meant)"
     if card.task is not None and card.task != settings.task:
         differences.append(f"task {card.task!r}, not {settings.task!r}")
     differences += provenance.image_differences(
@@ -369,3 +397,10 @@ def _refuse_other_use(source: pathlib.Path, card: Card, built: Experiment) -> No
             f"{source} was trained otherwise than it is to be evaluated: "
             f"{'; '.join(differences)}"
         )
+    if unchanged:
+        raise UserError(
+            f"--changes={','.join(unchanged)}: as the weights have it; give another "
+            f"value with --config.model.{unchanged[0]}=VALUE"
+        )
+    values = models.values(model)
+    return [f"{key}={values[key]}" for key in meant]

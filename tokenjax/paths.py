@@ -45,8 +45,8 @@ def _find_fault(text: str) -> str | None:
     """Return why a text is no path on this machine, None if it may be one."""
     if _REMOTE.match(text):
         return (
-            "an address, where a path on this machine is due; name one, or one where "
-            "that place is mounted"
+            "an address, where a path on this machine is due; mount that place, and "
+            "name where it is mounted"
         )
     if "\0" in text:
         return "it holds a zero byte, as no path does"

@@ -99,8 +99,8 @@ def adopt(config: Any, card: Card) -> Any:
 
 
 def model_differences(
-    card: Card, module: contract.Model, sizes: bool = True, meant: tuple[str, ...] = ()
-) -> list[str]:
+    card: Card, module: contract.Model, sizes: bool = True
+) -> dict[str, str]:
     """Return in which arguments a network differs from the one the weights are of.
 
     Arguments that change nothing of what weights mean are passed over.
@@ -109,23 +109,23 @@ def model_differences(
       card: of the weights.
       module: what is to take them.
       sizes: also what follows from the data (image size, channels, classes).
-      meant: arguments that may differ.
+
+    Returns: a sentence for each, by the argument's name; "name" for another model.
     """
     theirs = dict(card.model)
     name = theirs.pop("name")
     trained = create_model(card)
     if type(trained) is not type(module):
-        return [f"model {name} ({type(trained).__name__}), not {type(module).__name__}"]
+        kinds = f"{type(trained).__name__}), not {type(module).__name__}"
+        return {"name": f"model {name} ({kinds}"}
     before, now = models.values(trained), models.values(module)
-    arguments = models.arguments(name)
-    return [
-        f"model.{key} {before[key]!r}, not {now[key]!r}"
-        for key, argument in arguments.items()
+    return {
+        key: f"model.{key} {_told(before[key])}, not {_told(now[key])}"
+        for key, argument in models.arguments(name).items()
         if argument.of_weights
         and (sizes or not argument.from_data)
-        and key not in meant
         and not _same(before[key], now[key])
-    ]
+    }
 
 
 def create_model(card: Card) -> nn.Module:

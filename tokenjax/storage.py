@@ -13,10 +13,11 @@ layout told here; a run's checkpoints have formats of their own
 import contextlib
 import hashlib
 import json
+import math
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tokenjax import paths
@@ -42,12 +43,29 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def write_json(path: pathlib.Path, value: object) -> None:
-    """Write JSON, indented, whole and on the disk, or not at all."""
+    """Write JSON, indented, whole and on the disk, or not at all.
+
+    Numbers that JSON does not know, NaN and infinities, become null.
+    """
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2)
+        json.dump(with_nulls(value), file, indent=2, allow_nan=False)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def with_nulls(value: Any) -> Any:
+    """Return a value for JSON with None in place of every number that is not finite.
+
+    Python would write NaN and Infinity, which other programs refuse to read.
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: with_nulls(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_nulls(each) for each in value]
+    return value
 
 
 def read_json(path: pathlib.Path) -> Any:
@@ -122,7 +140,10 @@ def verify_directory(directory: pathlib.Path, checksums: object) -> None:
 
 
 def save_variables(
-    directory: pathlib.Path, variables: ArrayTree, metadata: dict
+    directory: pathlib.Path,
+    variables: ArrayTree,
+    metadata: Mapping[str, Any],
+    beside: Mapping[str, object] | None = None,
 ) -> None:
     """Write a tree of arrays as a stand-alone checkpoint, replacing what is there.
 
@@ -130,6 +151,7 @@ def save_variables(
       directory: made; holds `variables/` (Orbax), `metadata.json`, `checksums.json`.
       variables: {"params": ..., ...}.
       metadata: JSON-able, e.g. the model's name and arguments.
+      beside: JSON files to write as well, by name, checksummed as all are.
 
     Raises: CheckpointError if the directory holds something else.
     """
@@ -146,6 +168,8 @@ def save_variables(
         with ocp.PyTreeCheckpointer() as checkpointer:
             checkpointer.save(temporary / VARIABLES, variables)
         write_json(temporary / METADATA, {"format": FORMAT, **metadata})
+        for name, value in (beside or {}).items():
+            write_json(temporary / name, value)
         checksums = directory_checksums(temporary, sync=True)
         write_json(temporary / CHECKSUMS, checksums)
         _swap(temporary, directory)

@@ -10,6 +10,7 @@ Headings hold the units, cells the numbers alone.
 """
 
 import csv
+import math
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
@@ -21,17 +22,23 @@ Row = TypeVar("Row")
 ReadRow = TypeVar("ReadRow", contravariant=True)
 Value = str | int | float | None
 NOTHING = "–"  # of Markdown, where a value is not known
+NOT_MEASURED = "not measured"  # of a sentence
 
 
 class Column(NamedTuple, Generic[ReadRow]):
     """A heading, the value of a row under it, and its format.
 
-    A value of None is "-" as text, an en dash in Markdown and empty in a CSV.
+    A value of None, or NaN, is "-" as text, an en dash in Markdown and empty in a CSV.
     """
 
     heading: str
     value: Callable[[ReadRow], Value]
     form: str = "s"
+
+
+def shown(value: Value, form: str) -> str:
+    """Write a value into a sentence."""
+    return NOT_MEASURED if _absent(value) else format(value, form)
 
 
 def text_lines(rows: Sequence[Row], columns: Sequence[Column[Row]]) -> list[str]:
@@ -78,7 +85,7 @@ def write_csv(
 def _cells(row: Row, columns: Sequence[Column[Row]], absent: str) -> list[str]:
     values = [column.value(row) for column in columns]
     return [
-        absent if value is None else format(value, column.form)
+        absent if _absent(value) else format(value, column.form)
         for value, column in zip(values, columns, strict=True)
     ]
 
@@ -94,4 +101,10 @@ def _aligned(
 
 
 def _plain(value: Value) -> str | int | None:
+    if _absent(value):
+        return None
     return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _absent(value: Value) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

@@ -27,6 +27,15 @@ def test_statistics():
     assert result.std == pytest.approx(np.sqrt(10))
 
 
+def test_one_call_has_no_spread_and_what_was_compiled_elsewhere_no_seconds():
+    result = latency.summarize(np.array([2.0]))
+    assert (result.std, result.low, result.high) == (None, None, None)
+    assert result.compile_seconds is None
+    assert result.seconds == (2.0,)
+    several = latency.summarize(np.array([2.0, 1.0]), 3.0)
+    assert (several.low, several.high, several.seconds) == (1, 2, (2.0, 1.0))
+
+
 def test_inputs_are_rotated():
     seen = []
 

@@ -14,6 +14,7 @@ from tokenjax import benchmark
 from tokenjax.benchmark import latency, measure, memory, report, session, table
 from tokenjax.errors import UserError
 
+KEYS = dict.fromkeys(report.KEY, "a")
 WHERE = {"hardware": "here", "jax": "1", "reference_product_ms": 10.0}
 
 
@@ -62,9 +63,46 @@ def test_changes_beyond_the_noise(tmp_path):
     new = [row(0.12), row(0.102, model="b"), row(0.12, spread=0.05, model="c")]
     *found, last = report.changes(old, new, WHERE)
     assert found == [
-        "a inference float32 batch 1: median 100.00 -> 120.00 ms (1.20 times)"
+        "a inference float32 batch 1: median 100.00 -> 120.00 ms (1.20 times, 95 %: "
+        "1.18 to 1.22)",
+        "c inference float32 batch 1: median 100.00 -> 120.00 ms (1.20 times, 95 %: "
+        "0.47 to 3.40): within the noise",
     ]
     assert last.startswith("3 of 3 rows are in both runs; of 2 nothing changed")
+
+
+def test_a_machine_that_is_slower_all_over_a_run_explains_it(tmp_path):
+    then = {"product": (20.0, 20.0), "chain": (1.0, 1.0)}
+    now = {"product": (32.0, 32.0), "chain": (1.5, 1.5)}
+    old = written(
+        tmp_path,
+        [row(reference_ms=then), row(model="b"), row(model="c")],
+        reference_product_ms=20.0,
+    )
+    new = [row(0.165, reference_ms=now), row(0.165, model="b"), row(0.3, model="c")]
+    machine, *found, last = report.changes(
+        old, new, WHERE | {"reference_product_ms": 32.0}
+    )
+    assert machine.startswith("the machine itself: a plain product takes 1.60 times")
+    said = (
+        "{} inference float32 batch 1: median 100.00 -> 165.00 ms (1.65 times, 95 %: "
+        "1.62 to 1.68): within the noise; the machine took 1.50 to 1.60 times for "
+        "plain products"
+    )
+    assert found == [
+        said.format("a"),
+        said.format("b"),
+        "c inference float32 batch 1: median 100.00 -> 300.00 ms (3.00 times, 95 %: "
+        "2.96 to 3.04)",
+    ]
+    assert "of 2 nothing changed" in last
+
+
+def test_a_product_is_timed_beside_a_row():
+    made = report.beside_reference(row)
+    assert set(made.reference_ms) == {"product", "chain"}
+    assert all(len(x) == 2 and min(x) > 0 for x in made.reference_ms.values())
+    assert dataclasses.replace(made, reference_ms=row().reference_ms) == row()
 
 
 def test_changes_of_what_is_counted_and_of_the_machine(tmp_path):
@@ -87,7 +125,12 @@ def test_changes_of_what_is_counted_and_of_the_machine(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["[]", "{}", '{"format": 0, "rows": []}', '{"format": 1, "rows": [{}]}']
+    "text",
+    [
+        *("[]", "{}", '{"format": 0, "rows": []}', '{"format": 1, "rows": [{}]}'),
+        json.dumps({"format": 1, "rows": [KEYS | {"latency": {"median": None}}]}),
+        json.dumps({"format": 1, "rows": [KEYS | {"latency": [1]}]}),
+    ],
 )
 def test_a_file_of_another_kind(tmp_path, text):
     path = tmp_path / "run.json"

@@ -58,6 +58,30 @@ def test_it_goes_on_from_an_earlier_step_with_its_teacher(pruned, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
+def test_a_begun_run_does_not_ask_for_a_teacher(pruned, tmp_path):
+    workdir, settings, _ = pruned
+    again = tmp_path / "run"
+    shutil.copytree(workdir, again)
+    shutil.rmtree(again / "teacher")
+    gone = ["--config.distillation.teacher=nowhere", "--config.steps=25"]
+    finished = training_runs.train_small(again, *settings, *gone, config=DYNAMIC)
+    assert finished.returncode == 0, finished.stderr
+    assert "distillation.teacher is another than at the run's start" in finished.stdout
+    assert "the run is 25 steps long, was 24" in finished.stdout
+    assert not (again / "teacher").exists()
+
+
+def test_a_teacher_of_another_size_claims_no_workdir(pruned, tmp_path):
+    workdir, settings, _ = pruned
+    wrong = [f"--config.distillation.teacher={workdir}", "--config.model.embed_dim=24"]
+    finished = training_runs.train_small(
+        tmp_path / "new" / "run", *settings, *wrong, config=DYNAMIC
+    )
+    assert finished.returncode == 2, finished.stderr
+    assert "distillation.teacher" in finished.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_same_weights_without_pruning(pruned, tmp_path):
     workdir, settings, _ = pruned
     finished = training_runs.run(

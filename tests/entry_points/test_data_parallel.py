@@ -17,6 +17,9 @@ def rows(workdir):
 
 DRAWN = ["--config.model.drop=0.1", "--config.ema_decay=0.9"]
 PLAIN = [f"--config.augmentation.{name}=0" for name in ("rotation", "scale", "shift")]
+# A ratio: the classes of a batch are uneven, and more so those of its parts.
+WEIGHTED = [*PLAIN, "--config.imbalance.profile=exponential"]
+WEIGHTED += ["--config.imbalance.class_weights=inverse_frequency"]
 
 
 @pytest.mark.parametrize(
@@ -25,9 +28,15 @@ PLAIN = [f"--config.augmentation.{name}=0" for name in ("rotation", "scale", "sh
         (DRAWN, [], devices(2)),
         pytest.param(DRAWN, [], devices(8), marks=pytest.mark.long),
         # Draws go by the position in a part of the batch: nothing random here.
-        (PLAIN, ["--config.gradient_accumulation=4"], {}),
+        (WEIGHTED, ["--config.gradient_accumulation=4"], {}),
+        pytest.param(
+            WEIGHTED,
+            ["--config.gradient_accumulation=4"],
+            devices(2),
+            marks=pytest.mark.long,
+        ),
     ],
-    ids=["two_devices", "eight_devices", "accumulation"],
+    ids=["two_devices", "eight_devices", "accumulation", "both"],
 )
 def test_losses_agree(tmp_path, common, arguments, extra):
     common = ["--config.steps=6", "--config.log_every_steps=1", *common]

@@ -139,7 +139,7 @@ def test_a_class_less_is_evaluated_under_its_name(home, tmp_path):
     assert found.returncode == 0, found.stderr
     assert "top-1 100.00%" in found.stdout
     report = json.loads((home / "run" / "evaluation-shop.json").read_text())
-    assert report["data"] == "shop"
+    assert report["of"] == "shop"
     assert report["top1"] == 1.0
 
 
@@ -182,3 +182,16 @@ def test_a_run_of_before_cards_is_read_and_said_to_be_unchecked(home, tmp_path):
     assert found.returncode == 0, found.stderr
     assert "has no card, as before there were any" in found.stderr
     assert "top-1 100.00%" in found.stdout
+
+
+def test_a_change_that_is_meant_is_made_and_named(home):
+    changed = ("--config.model.num_heads=4", "--changes=num_heads")
+    found = evaluate(home, *changed)
+    assert found.returncode == 0, found.stderr
+    own = json.loads((home / "run" / "evaluation.json").read_text())
+    other = json.loads((home / "run" / "evaluation-num_heads_4.json").read_text())
+    assert other["of"] == "num_heads=4"
+    assert other["loss"] != own["loss"]
+    found = evaluate(home, "--changes=num_heads")
+    assert found.returncode == 2
+    assert "--changes=num_heads: as the weights have it" in found.stderr

@@ -24,11 +24,12 @@ def sides(values, queries):
 def test_the_mean_over_all_orders(data):
     queries = data.draw(st.integers(1, 3))
     few = st.lists(
-        st.integers(0, 2), min_size=queries + GALLERY, max_size=queries + GALLERY
+        st.integers(-1, 2), min_size=queries + GALLERY, max_size=queries + GALLERY
     )
     ids, groups = sides(data.draw(few), queries), sides(data.draw(few), queries)
     given_sides = [ids[0], ids[1], groups[0], groups[1]]
     kept = (ids[1] == ids[0][:, None]) & (groups[1] != groups[0][:, None])
+    kept &= ids[1] != -1  # junk
     if not kept.any():
         with pytest.raises(UserError, match="no query has a match in the gallery"):
             chance_of_retrieval(*given_sides)
@@ -70,3 +71,8 @@ def test_all_matches_are_found_whatever_the_order():
     gallery, groups = np.ones(4, int), np.arange(1, 5)
     found = chance_of_retrieval(gallery[:1], gallery, np.zeros(1, int), groups)
     assert found == {"rank1": 1.0, "mAP": 1.0}
+
+
+def test_junk_takes_no_place_and_lists_will_do():
+    found = chance_of_retrieval([1, -1], [1, -1, 2, -1], [0, 0], [1, 1, 1, 0])
+    assert found == {"rank1": 0.5, "mAP": 0.75}

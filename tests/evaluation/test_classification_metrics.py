@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn import metrics
 
 from tokenjax import evaluation
@@ -18,7 +20,7 @@ def test_hand_counts():
     assert summary["examples"] == 5
     assert summary["loss"] == pytest.approx(0.6)
     assert summary["top1"] == pytest.approx(3 / 5)
-    assert summary["top5"] == 1.0  # three ranks given: every label is among them
+    assert summary["top5"] is None  # there are four classes
     assert summary["confusion_matrix"] == [
         [1, 1, 0, 0],
         [0, 2, 0, 0],
@@ -28,7 +30,10 @@ def test_hand_counts():
     names = [row["name"] for row in summary["per_class"]]
     assert names == ["a", "b", "c", "d"]
     assert [row["support"] for row in summary["per_class"]] == [2, 2, 1, 0]
-    # d occurs nowhere and is left out of the macro mean: three classes, not four.
+    # d has no example, so nothing is known of it: the macro means are of three classes.
+    absent = {"precision": None, "recall": None, "f1": None, "support": 0}
+    assert summary["per_class"][3] == {"name": "d", **absent}
+    assert (summary["macro"]["classes"], summary["macro"]["left_out"]) == (3, 1)
     assert summary["macro"]["recall"] == pytest.approx((0.5 + 1 + 0) / 3)
     assert summary["macro"]["precision"] == pytest.approx((1 / 2 + 2 / 3 + 0) / 3)
     assert summary["weighted"]["recall"] == pytest.approx(3 / 5)
@@ -72,12 +77,69 @@ def test_agrees_with_scikit_learn_and_is_json():
     assert json.loads(json.dumps(summary)) == summary
 
 
-def test_a_class_only_predicted_counts_in_macro():
+def test_a_class_without_an_example_is_in_no_mean_though_predicted():
     summary = evaluation.summarize(
         np.array([0, 0]), np.array([[0], [1]]), np.ones(2), 3
     )
-    assert summary["macro"]["recall"] == pytest.approx((0.5 + 0) / 2)
-    assert summary["top1"] == summary["top5"] == 0.5
+    assert [row["recall"] for row in summary["per_class"]] == [0.5, None, None]
+    assert [row["precision"] for row in summary["per_class"]] == [1.0, None, None]
+    assert summary["macro"] == {
+        "precision": 1.0,
+        "recall": 0.5,
+        "f1": pytest.approx(2 / 3),
+        "classes": 1,
+        "left_out": 2,
+    }
+    assert (summary["top1"], summary["top5"]) == (0.5, None)
+
+
+def test_a_class_never_predicted_was_there_to_be_found():
+    summary = evaluation.summarize(
+        np.array([0, 0, 1]), np.array([[0], [0], [0]]), np.ones(3), 2
+    )
+    assert summary["per_class"][1] == {
+        "name": "1",
+        "precision": 0.0,
+        "recall": 0.0,
+        "f1": 0.0,
+        "support": 1,
+    }
+    assert summary["macro"]["precision"] == pytest.approx((2 / 3 + 0) / 2)
+
+
+@pytest.mark.parametrize(("classes", "expected"), [(3, None), (4, None), (5, 1.0)])
+def test_top_5_needs_five_classes(classes, expected):
+    labels = np.arange(classes)
+    ranked = np.tile(np.arange(classes)[::-1], (classes, 1))[:, :5]
+    found = evaluation.top_accuracies(labels, ranked, classes)
+    assert found == {"top1": pytest.approx(1 / classes), "top5": expected}
+
+
+@given(st.data(), st.integers(1, 8))
+def test_means_are_of_the_classes_that_have_examples(data, classes):
+    few = st.lists(st.integers(0, classes - 1), min_size=1, max_size=12)
+    labels = np.array(data.draw(few))
+    predicted = np.array(data.draw(few))
+    predicted = np.resize(predicted, labels.shape)
+    summary = evaluation.summarize(
+        labels, predicted[:, None], np.zeros(len(labels)), classes
+    )
+    there = sorted(set(labels.tolist()))
+    assert summary["macro"]["left_out"] == classes - len(there)
+    recalls = {c: (predicted[labels == c] == c).mean() for c in there}
+    for index, row in enumerate(summary["per_class"]):
+        assert row["recall"] == recalls.get(index)
+    assert summary["macro"]["recall"] == pytest.approx(np.mean([*recalls.values()]))
+    expected = metrics.precision_score(
+        labels, predicted, labels=there, average="macro", zero_division=0
+    )
+    assert summary["macro"]["precision"] == pytest.approx(expected)
+
+
+def test_a_loss_that_is_no_number_is_null():
+    summary = evaluation.summarize(LABELS, RANKED, LOSSES * np.inf, 4)
+    assert summary["loss"] is None
+    assert summary["top1"] == pytest.approx(3 / 5)
 
 
 @pytest.mark.parametrize(

@@ -33,22 +33,26 @@ def plain(distances, query_ids, gallery_ids, query_groups, gallery_groups):
         kept = [
             index
             for index in order
-            if gallery_ids[index] != identity or gallery_groups[index] != group
+            if gallery_ids[index] != -1  # junk
+            and (gallery_ids[index] != identity or gallery_groups[index] != group)
         ]
         ranks = [r for r, index in enumerate(kept, 1) if gallery_ids[index] == identity]
         found.append((ranks, kept))
     return found
 
 
-def assert_same(found, expected, max_rank):
+def assert_same(found, expected, sides, max_rank):
     """Holds a Retrieval to the ranks of `plain`."""
+    junk = int((np.asarray(sides[1]) == -1).sum())
+    last = min(max_rank, len(sides[1]) - junk)
     valid = [ranks for ranks, _ in expected if ranks]
     precisions = [
         np.mean([i / r for i, r in enumerate(ranks, 1)]) if ranks else np.nan
         for ranks, _ in expected
     ]
-    curve = [np.mean([r[0] <= k for r in valid]) for k in range(1, max_rank + 1)]
+    curve = [np.mean([r[0] <= k for r in valid]) for k in range(1, last + 1)]
     assert (found.num_valid, found.num_queries) == (len(valid), len(expected))
+    assert found.num_junk == junk
     np.testing.assert_allclose(found.average_precision, precisions, rtol=1e-12)
     np.testing.assert_allclose(found.cmc, curve, rtol=1e-12)
     assert found.mean_average_precision == pytest.approx(np.nanmean(precisions))
@@ -72,7 +76,7 @@ def test_recorded(golden, assert_close, name, groups):
             expected = case[f"output/mAP{suffix}"]
             assert_close(found.mean_average_precision, expected, 1e-12)
             assert found.num_valid == case.meta["valid_queries"]
-            assert_same(found, plain(case["output/distmat"], *sides), max_rank)
+            assert_same(found, plain(case["output/distmat"], *sides), sides, max_rank)
 
 
 def test_recorded_distances(golden, assert_close):
@@ -98,6 +102,8 @@ def problems(draw):
     # Identities from 3 * identities on, negative ones too, are the queries' alone.
     ids = rng.integers(-1, identities, queries + gallery) * 3
     ids[:queries:3] += rng.integers(0, 2) * 3 * identities
+    junk = rng.random(queries + gallery) < draw(st.sampled_from([0, 0.2, 0.9]))
+    ids[junk] = -1
     cameras = rng.integers(0, groups, queries + gallery) - 1
     return signs * lengths, ids, cameras, queries
 
@@ -120,9 +126,9 @@ def test_against_a_plain_loop_with_ties(problem, max_rank):
         found = retrieval.evaluate_retrieval(
             *arguments, max_rank=max_rank, block_rows=size
         )
-        assert_same(found, expected, max_rank)
+        assert_same(found, expected, sides, max_rank)
     found = retrieval.evaluate_distances(distances, *sides, max_rank=max_rank)
-    assert_same(found, expected, max_rank)
+    assert_same(found, expected, sides, max_rank)
     assert_lists(*retrieval.rank_lists(*arguments, count=9), expected, sides)
 
 
@@ -149,7 +155,7 @@ def test_equal_features_tie_whatever_the_block(dim):
     sides = [rng.integers(0, top, n) for top in (8, 4) for n in (30, 150)]
     for size in (8, 16, 64):
         found = retrieval.evaluate_retrieval(queries, gallery, *sides, block_rows=size)
-        assert_same(found, plain(distances, *sides), 50)
+        assert_same(found, plain(distances, *sides), sides, 50)
     lists = retrieval.rank_lists(queries, gallery, *sides, count=9)
     assert_lists(*lists, plain(distances, *sides), sides)
 
@@ -179,13 +185,40 @@ def test_a_summary_by_hand():
         "mAP": pytest.approx(((1 + 2 / 3) / 2 + (1 / 2 + 2 / 3) / 2) / 2),
         "mINP": pytest.approx(2 / 3),
         "rank1": 0.5,
-        "rank5": 1.0,
+        "rank5": None,  # of four there is no fifth
         "rank10": None,
-        "cmc": [0.5, 1.0, 1.0, 1.0, 1.0],  # three entries kept, then the last value
+        "cmc": [0.5, 1.0, 1.0, 1.0],  # three entries kept, then the last value
         "queries": 3,
         "valid_queries": 2,
+        "junk": 0,
     }
     assert np.isnan(found.average_precision[2])
+
+
+def test_junk_and_distractors_by_hand():
+    """By distance: junk, a distractor, a match, junk of the query's camera, another."""
+    about = ([7], [-1, 0, 7, -1, 7], [0], [1, 1, 1, 0, 2])
+    found = retrieval.evaluate_distances([[0.1, 0.2, 0.3, 0.4, 0.5]], *about)
+    assert found.mean_average_precision == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert found.mean_inverse_negative_penalty == pytest.approx(2 / 3)
+    np.testing.assert_array_equal(found.cmc, [0, 1, 1])  # three are no junk
+    assert found.summary()["junk"] == 2
+    angles = np.array([0.0, 0.1, 0.2, 0.3, 0.4, 0.5])
+    features = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    same = retrieval.evaluate_retrieval(features[:1], features[1:], *about)
+    np.testing.assert_array_equal(same.average_precision, found.average_precision)
+    indices, matches = retrieval.rank_lists(features[:1], features[1:], *about, 5)
+    assert indices.tolist() == [[1, 2, 4, -1, -1]]
+    assert matches.tolist() == [[False, True, True, False, False]]
+
+
+def test_a_query_of_identity_minus_1_does_not_count():
+    distances, groups = np.ones((2, 3)), ([0, 0], [1, 1, 1])
+    found = retrieval.evaluate_distances(distances, [-1, 4], [-1, 4, 4], *groups)
+    assert (found.num_valid, found.num_queries) == (1, 2)
+    assert found.mean_average_precision == 1.0
+    with pytest.raises(UserError, match=r"1 queries .* 0 gallery images"):
+        retrieval.evaluate_distances([[1.0]], [-1], [-1], [0], [1])
 
 
 def test_the_scale_of_features_does_not_matter():

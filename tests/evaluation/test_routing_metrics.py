@@ -86,6 +86,7 @@ def test_a_share_of_nothing_is_none(box, recall, other):
     masks = np.array([[0, 1, 0, 0]])
     found = summarize_routing(masks, masks / 2, np.array([box]), 8)
     assert (found["target_recall"], found["other_ratio"]) == (recall, other)
+    assert found["ratio_std"] is None  # one image has no spread
     assert json.loads(json.dumps(found)) == found
 
 

@@ -26,8 +26,21 @@ def test_groups_and_their_edges():
 
 def test_an_empty_group_has_no_accuracy():
     groups = accuracy_by_shots(np.array([0.5, 0.7]), np.array([5000, 500]))
-    assert groups["many"] == {"classes": 2, "accuracy": pytest.approx(0.6)}
-    assert groups["medium"] == groups["few"] == {"classes": 0, "accuracy": None}
+    assert groups["many"] == {
+        "classes": 2,
+        "left_out": 0,
+        "accuracy": pytest.approx(0.6),
+    }
+    nothing = {"classes": 0, "left_out": 0, "accuracy": None}
+    assert groups["medium"] == groups["few"] == nothing
+
+
+@pytest.mark.parametrize("absent", [None, np.nan])
+def test_a_class_without_an_example_enters_no_mean(absent):
+    groups = accuracy_by_shots([0.5, absent, 0.8, absent], [500, 500, 3, 50])
+    assert groups["many"] == {"classes": 2, "left_out": 1, "accuracy": 0.5}
+    assert groups["few"] == {"classes": 1, "left_out": 0, "accuracy": 0.8}
+    assert groups["medium"] == {"classes": 1, "left_out": 1, "accuracy": None}
 
 
 @given(

@@ -7,6 +7,7 @@ import pathlib
 import flax.linen as nn
 import flax.traverse_util
 import jax
+import numpy as np
 import pytest
 from helpers.small_models import DEMO, ELSEWHERE, SMALL, VARIANTS
 
@@ -14,6 +15,7 @@ from tokenjax import models, plots, training
 from tokenjax.arguments import describe
 from tokenjax.models import contract
 from tokenjax.training.parameter_groups import members, resolve_groups
+from tokenjax.training.parameter_names import number_layers
 
 BACKBONES = {  # DeMo's other towers
     "clip": {},
@@ -209,6 +211,64 @@ def test_a_selection_covers_the_grid(case):
     assert all(a.shape[2] == rows * columns for a in found["weights"].values())
 
 
+@pytest.mark.parametrize("case", names_of(contract.Layered))
+def test_every_parameter_lies_in_one_layer(case):
+    layers, params = built(case).parameter_layers(), shapes(case)["params"]
+    numbers, count = number_layers(layers, params)
+    paths = flax.traverse_util.flatten_dict(params, sep="/")
+    assert set(numbers) == set(paths)
+    assert set(numbers.values()) == set(range(count))
+    head = members(built(case).parameter_groups(), params, contract.HEAD)
+    assert {numbers[path] for path in head} == {count - 1}
+    for patterns in layers[1:-1]:  # blocks are a layer each, in order
+        assert len(patterns) <= 3, patterns
+
+
+def test_every_classifier_has_layers():
+    layered = names_of(contract.Layered)
+    assert {*SMALL, *VARIANTS} <= set(layered)
+
+
+CROPPING = {
+    "vdpa": ({"img_size": 18}, (2, 2)),
+    "vit_base_patch16": ({"img_size": (16, 19)}, (0, 3)),
+    "swin_tiny": ({"img_size": 19}, (1, 1)),
+    "convnextv2_tiny": ({"img_size": 18}, (2, 2)),
+    "camera_vit": (
+        {"img_size": (17, 12), "patch_size": 8, "stride_size": 4, "embed_dim": 8}
+        | {"depth": 1, "num_heads": 2},
+        (1, 0),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CROPPING)
+def test_what_fills_no_patch_is_not_seen(case):
+    (name, arguments), (more, unseen) = CASES[case], CROPPING[case]
+    model = models.create(name, **{**arguments, **more})
+    assert isinstance(model, contract.Crops)
+    assert model.unseen_pixels() == unseen
+    (images,) = model.example_inputs(1)
+    variables = jax.jit(model.init)(jax.random.key(0), images)
+    apply = jax.jit(lambda images: model.apply(variables, images)[0])
+
+    def painted(rows, columns):
+        height, width = images.shape[1:3]
+        image = images.at[:, height - rows :].set(9.0)
+        return apply(image.at[:, :, width - columns :].set(9.0))
+
+    expected, (rows, columns) = painted(0, 0), unseen
+    np.testing.assert_array_equal(painted(rows, columns), expected)
+    assert not np.array_equal(painted(rows + 1, columns), expected)
+    assert not np.array_equal(painted(rows, columns + 1), expected)
+
+
+@pytest.mark.parametrize("case", names_of(contract.Crops))
+def test_what_is_not_seen_is_less_than_a_patch(case):
+    rows, columns = built(case).unseen_pixels()
+    assert 0 <= min(rows, columns) <= max(rows, columns) < 16
+
+
 @pytest.mark.parametrize("case", names_of(contract.KnowsPlaces))
 def test_places_are_of_arrays_that_have_as_many_rows(case):
     flat = flax.traverse_util.flatten_dict(shapes(case), sep="/")
@@ -239,7 +299,10 @@ def test_there_is_a_model_of_each_kind():
         contract.Prunes,
         contract.Retrieves,
         contract.SelectsTokens,
+        contract.Layered,
+        contract.Crops,
         contract.KnowsPlaces,
+        contract.HasBackbone,
     ):
         assert names_of(protocol), protocol
     assert set(models.names()) == {*SMALL, *ELSEWHERE}

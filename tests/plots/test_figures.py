@@ -60,6 +60,16 @@ def test_confusion_matrix(path, classes):
     assert_drawn(path, plots.confusion_matrix(matrix, names, path))
 
 
+def test_a_class_without_an_image_is_grey_and_no_share(path, figures):
+    matrix = np.array([[5, 1, 0], [0, 0, 0], [0, 2, 8]])
+    assert_drawn(path, plots.confusion_matrix(matrix, NAMES, path))
+    axes = figures[-1].axes[0]
+    assert axes.get_title().endswith("81.2% of 16 right\ngrey: 1 without an image")
+    shares = np.ma.filled(axes.images[0].get_array(), np.nan)
+    assert np.isnan(shares[1]).all()
+    np.testing.assert_allclose(shares[0], [5 / 6, 1 / 6, 0])
+
+
 def test_confusion_matrix_refuses(path):
     for matrix in (np.ones((3, 2)), np.ones((2, 2)), -np.ones((3, 3)), np.ones(3)):
         with pytest.raises(ValueError, match=r"must be \(3, 3\) counts"):
@@ -174,9 +184,22 @@ def test_accuracy_bars_take_percent(path):
         assert np.array_equal(np.asarray(one), np.asarray(other))
 
 
+def test_accuracy_bars_say_what_was_not_measured(path, figures):
+    rows = [{**row, "mean": None} for row in bars(2, 3)]
+    rows[0] |= {"mean": 0.5, "std": 0.01}  # of the first data set; nothing of the other
+    assert_drawn(path, plots.accuracy_bars(rows, path))
+    first, second = figures[-1].axes[:2]
+    assert [len(axes.patches) for axes in (first, second)] == [1, 0]
+    for axes, number in ((first, 2), (second, 3)):
+        said = [text.get_text() for text in axes.texts]
+        assert said.count("not measured") == number
+        assert len(axes.get_yticklabels()) == 3
+
+
 def test_accuracy_bars_refuse(path):
-    with pytest.raises(ValueError, match="no rows"):
-        plots.accuracy_bars([], path)
+    for rows in ([], [{**bars(1, 1)[0], "mean": None}]):
+        with pytest.raises(ValueError, match="no rows"):
+            plots.accuracy_bars(rows, path)
     for row in ({"variant": "v", "dataset": "d"}, {**bars(1, 1)[0], "mean": np.nan}):
         with pytest.raises(ValueError, match="a row needs"):
             plots.accuracy_bars([row], path)

@@ -32,19 +32,6 @@ def weights(count, tokens, names=NAMES):
     return {name: np.pad(of, ((0, 0), (0, 0), (1, 0))) for name, of in kept.items()}
 
 
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures that were saved, to be asked what they show."""
-    kept, save = [], modalities.files.save
-
-    def keep(figure, path):
-        kept.append(figure)
-        return save(figure, path)
-
-    monkeypatch.setattr(modalities.files, "save", keep)
-    return kept
-
-
 def shown(axes):
     """The topmost image of the axes."""
     return np.asarray(axes.images[-1].get_array())

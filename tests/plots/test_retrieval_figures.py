@@ -12,19 +12,6 @@ from tokenjax.plots import retrieval
 RNG = np.random.default_rng(0)
 
 
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures that were saved, to be asked what they show."""
-    kept, save = [], retrieval.files.save
-
-    def keep(figure, path):
-        kept.append(figure)
-        return save(figure, path)
-
-    monkeypatch.setattr(retrieval.files, "save", keep)
-    return kept
-
-
 def grey_pictures(*shape):
     return np.full((*shape, 3), 128, np.uint8)
 

@@ -102,9 +102,14 @@ def test_recall_per_class(path, classes):
     assert_drawn(path, plots.recall_per_class(names, recall, counts, path))
 
 
-def test_recall_of_a_class_without_examples(path):
+def test_recall_of_a_class_without_examples(path, figures):
     drawn = plots.recall_per_class(["a", "b"], [0.5, np.nan], [7, 3], path)
     assert_drawn(path, drawn)
+    axes = figures[-1].axes[0]
+    assert [bar.get_height() for bar in axes.patches] == [0.5]
+    assert [text.get_text() for text in axes.texts] == ["50", "no\nimage"]
+    (label,) = (text.get_text() for text in axes.get_legend().get_texts())
+    assert label.endswith("50.0% (1 of 2 classes have images)")
 
 
 def test_recall_per_class_refuses(path):
@@ -158,9 +163,22 @@ def test_pareto_front():
     assert tradeoff.pareto_front(latency, accuracy).tolist() == [1, 0, 5]
 
 
+def test_points_that_were_not_measured_are_left_out(path, figures):
+    some = points(4)
+    some[1] |= {"accuracy": None}
+    some[3] |= {"latency_ms": None}
+    assert_drawn(path, plots.accuracy_over_latency(some, path))
+    (axes,) = figures[-1].axes
+    assert axes.get_title() == "Accuracy over latency (2 of 4 not measured)"
+    (dots,) = (each for each in axes.collections if len(each.get_offsets()) == 2)
+    found = sorted(dots.get_offsets()[:, 0].tolist())
+    assert found == pytest.approx(sorted(some[i]["latency_ms"] for i in (0, 2)))
+
+
 def test_accuracy_over_latency_refuses(path):
-    with pytest.raises(ValueError, match="no points"):
-        plots.accuracy_over_latency([], path)
+    for none in ([], [{**points(1)[0], "accuracy": None}]):
+        with pytest.raises(ValueError, match="no points"):
+            plots.accuracy_over_latency(none, path)
     (good,) = points(1)
     unnamed = {key: value for key, value in good.items() if key != "name"}
     for bad in (unnamed, {**good, "latency_ms": 0}, {**good, "accuracy": np.nan}):

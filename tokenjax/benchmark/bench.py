@@ -39,7 +39,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     old = _check(options, wanted, arguments)
     found: list[pairs.Pair] = []
 
-    def measure_one(request: Request, timing: latency.Timing) -> measure.Row:
+    def measure_alone(request: Request, timing: latency.Timing) -> measure.Row:
         name, size, dtype, train = request
         if not options["peer"]:
             return measure.measure_model(
@@ -54,6 +54,11 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         )
         found.extend(made)
         return row
+
+    def measure_one(request: Request, timing: latency.Timing) -> measure.Row:
+        if options["json"] or options["compare"]:
+            return report.beside_reference(lambda: measure_alone(request, timing))
+        return measure_alone(request, timing)
 
     where = report.environment()
     rows = session.measure_all(wanted, measure_one, options)
@@ -132,7 +137,10 @@ def _draw(rows: Sequence[measure.Row], path: str) -> None:
     """Draw the figure, of the first batch size, dtype and mode."""
     from tokenjax import plots  # matplotlib, needed at the end alone
 
-    measured = [row for row in rows if row.latency and row.flops]
+    measured = [row for row in rows if row.latency and row.flops and row.parameters]
+    if not measured:
+        print(f"{path} is not drawn: no row has FLOPs, parameters and a latency")
+        return
     first = measured[0]
     same = (first.batch_size, first.dtype, first.mode)
     points = [

@@ -43,18 +43,21 @@ class Timing:
 class Latency:
     """Seconds per call over `repeats` timed calls, and the seconds to compile.
 
-    `low` and `high` are a 95 % confidence interval of the median.
+    `low` and `high` are a 95 % confidence interval of the median, `seconds` are those
+    of all calls in their order. None is what was not measured: a single call has no
+    spread, and what was compiled elsewhere has no seconds to compile.
     """
 
-    compile_seconds: float
+    compile_seconds: float | None
     mean: float
     median: float
-    std: float
+    std: float | None
     p90: float
     minimum: float
     repeats: int
-    low: float = float("nan")
-    high: float = float("nan")
+    low: float | None = None
+    high: float | None = None
+    seconds: tuple[float, ...] = ()
 
 
 def compile_function(
@@ -94,19 +97,21 @@ def time_calls(
     return np.array(seconds)
 
 
-def summarize(seconds: np.ndarray, compile_seconds: float) -> Latency:
+def summarize(seconds: np.ndarray, compile_seconds: float | None = None) -> Latency:
     """Return statistics of the timed calls, (repeats,); std is that of those made."""
-    low, high = median_interval(seconds)
+    several = len(seconds) > 1
+    low, high = median_interval(seconds) if several else (None, None)
     return Latency(
         compile_seconds=compile_seconds,
         mean=float(seconds.mean()),
         median=float(np.median(seconds)),
-        std=float(seconds.std()),
+        std=float(seconds.std()) if several else None,
         p90=float(np.percentile(seconds, 90)),
         minimum=float(seconds.min()),
         repeats=len(seconds),
         low=low,
         high=high,
+        seconds=tuple(seconds.tolist()),
     )
 
 

@@ -31,6 +31,8 @@ class Row:
     `inputs` are the shapes of the arguments, batch included; `image_size` height and
     width of the images among them, None where there are none; `device` is its kind.
     Where something went wrong, `problem` says what, and the numbers are missing.
+    `reference_ms` are the milliseconds of plain programs before and after the row,
+    where it is to be compared with other runs: the machine's speed (`reference`).
     """
 
     model: str
@@ -45,6 +47,7 @@ class Row:
     mode: str = INFERENCE
     problem: str = ""
     image_size: tuple[int, int] | None = None
+    reference_ms: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def images_per_second(self) -> float | None:

@@ -36,7 +36,8 @@ class Pair:
       peer: "eager" or "compiled".
       source: what the other is.
       ours, theirs: seconds per call.
-      ratio: ours over theirs, median over the rounds; `low`, `high` its 95 % interval.
+      ratio: ours over theirs, median over the rounds; `low`, `high` its 95 % interval,
+        None of a single round.
       difference: of the outputs, relative in the 2-norm; None in training.
     """
 
@@ -49,8 +50,8 @@ class Pair:
     ours: latency.Latency
     theirs: latency.Latency
     ratio: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     difference: float | None
 
 
@@ -111,7 +112,8 @@ def _pair(
     difference: float | None,
 ) -> Pair:
     ratios = ours / theirs  # (rounds,)
-    low, high = latency.median_interval(ratios)
+    several = len(ratios) > 1
+    low, high = latency.median_interval(ratios) if several else (None, None)
     return Pair(
         model=row.model,
         batch_size=row.batch_size,
@@ -119,13 +121,19 @@ def _pair(
         mode=row.mode,
         peer=kind,
         source=source,
-        ours=latency.summarize(ours, 0.0),
-        theirs=latency.summarize(theirs, 0.0),
+        ours=latency.summarize(ours),
+        theirs=latency.summarize(theirs),
         ratio=float(np.median(ratios)),
         low=low,
         high=high,
         difference=difference,
     )
+
+
+def _interval(pair: Pair) -> str | None:
+    if pair.low is None or pair.high is None:
+        return None
+    return f"{pair.low:.3f}-{pair.high:.3f}"
 
 
 COLUMNS: tuple[Column[Pair], ...] = (
@@ -137,7 +145,7 @@ COLUMNS: tuple[Column[Pair], ...] = (
     Column("Ours(ms)", lambda pair: 1e3 * pair.ours.median, ".2f"),
     Column("Theirs(ms)", lambda pair: 1e3 * pair.theirs.median, ".2f"),
     Column("Ours/theirs", lambda pair: pair.ratio, ".3f"),
-    Column("95%", lambda pair: f"{pair.low:.3f}-{pair.high:.3f}", "s"),
+    Column("95%", _interval, "s"),
     Column("Difference", lambda pair: pair.difference, ".1e"),
 )
 

@@ -1,8 +1,8 @@
 """A run of the benchmark as JSON, and what has changed since another run.
 
-A row has changed if its median is off by more than `LEAST` and the 95 % confidence
-intervals of the two medians are apart. Runs on a machine that itself became faster or
-slower differ in every row: a plain product, timed in each run, tells.
+A row has changed if its median is off by more than the noise of both runs (`noise`).
+Runs on a machine that itself became faster or slower differ in every row: plain
+products, timed beside each row, tell.
 """
 
 import dataclasses
@@ -12,21 +12,19 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from tokenjax import storage
-from tokenjax.benchmark import hardware, latency, measure
+from tokenjax.benchmark import hardware, measure, noise, reference
 from tokenjax.benchmark.pairs import Pair
 from tokenjax.errors import UserError
 
 FORMAT = 1
-LEAST = 0.05
 KEY = ("model", "mode", "dtype", "batch_size", "inputs")
 Json = dict[str, Any]
 EXACT = ("parameters", "flops")
@@ -46,15 +44,17 @@ def environment() -> Json:
         "commit": commit(pathlib.Path(__file__).parent),
         "command": " ".join(sys.argv),
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "reference_product_ms": 1e3 * reference_product(),
+        "reference_product_ms": reference.milliseconds(reference.PRODUCT),
     }
 
 
-def reference_product(side: int = 1024, repeats: int = 9) -> float:
-    """Return the median seconds of a float32 matrix product: the machine's speed."""
-    matrix = jnp.ones((side, side), jnp.float32)
-    timing = latency.Timing(warmup=1, repeats=repeats)
-    return latency.measure_latency(lambda x: x @ x, [(matrix,)], timing).median
+def beside_reference(make: Callable[[], measure.Row]) -> measure.Row:
+    """Measure a row, and the machine's own speed before and after it."""
+    before = reference.all_milliseconds()
+    row = make()
+    after = reference.all_milliseconds()
+    times = {name: (before[name], after[name]) for name in before}
+    return dataclasses.replace(row, reference_ms=times)
 
 
 def commit(directory: pathlib.Path) -> str | None:
@@ -115,26 +115,59 @@ def read(path: str | os.PathLike[str]) -> Json:
         raise UserError(f"{path} is no benchmark of format {FORMAT}, as --json writes")
     if not all(isinstance(row, dict) and set(KEY) <= set(row) for row in rows):
         raise UserError(f"{path}: a row lacks one of {', '.join(KEY)}")
+    for row in rows:
+        timed = row.get("latency")
+        if timed and not all(_is_time(timed, key) for key in ("median", "minimum")):
+            raise UserError(
+                f"{path}: the latency of {row['model']} needs a 'median' and a "
+                "'minimum' above 0"
+            )
     return value
 
 
+def _is_time(timed: object, key: str) -> bool:
+    value = timed.get(key) if isinstance(timed, dict) else None
+    return isinstance(value, int | float) and value > 0
+
+
 def changes(old: Json, rows: Sequence[measure.Row], where: Json) -> list[str]:
-    """Return sentences on every row that is in both runs and differs."""
-    found = list(_machine(old.get("environment", {}), where))
+    """Return sentences on every row that is in both runs and differs.
+
+    What differs within the noise is said to.
+    """
     before = {tuple(row[key] for key in KEY): row for row in old["rows"]}
+    made = [dataclasses.asdict(row) for row in rows]
+    speeds = _speeds(made, where), _speeds(old["rows"], old.get("environment", {}))
+    found = list(_machine(old.get("environment", {}), where))
     compared = alike = 0
-    for row in map(dataclasses.asdict, rows):
+    for row in made:
         earlier = before.get(tuple(row[key] for key in KEY))
         if earlier is None:
             continue
-        different = _differences(row, earlier)
-        compared, alike = compared + 1, alike + (not different)
-        found += different
+        sentences = _differences(row, earlier)
+        changed = bool(sentences)
+        if row["latency"] and earlier.get("latency"):
+            timed = noise.compare(row["latency"], earlier["latency"], *speeds)
+            changed |= timed.changed
+            sentences += _on_times(row, earlier, timed)
+        compared, alike = compared + 1, alike + (not changed)
+        found += sentences
     found.append(
         f"{compared} of {len(rows)} rows are in both runs; of {alike} nothing changed "
-        f"by more than the noise ({LEAST:.0%}, and 95 % intervals apart)."
+        f"by more than the noise (the 95 % interval of the ratio, {noise.LEAST:.0%}, "
+        "and what plain products differ by over the runs)."
     )
     return found
+
+
+def _speeds(rows: Sequence[Json], where: Json) -> dict[str, list[float]]:
+    """Return all that a run's plain programs took, by their names."""
+    first = where.get("reference_product_ms")
+    speeds = {reference.PRODUCT: [first] if first else []}
+    for row in rows:
+        for name, times in (row.get("reference_ms") or {}).items():
+            speeds.setdefault(name, []).extend(times)
+    return {name: times for name, times in speeds.items() if times}
 
 
 def _machine(old: Json, new: Json) -> list[str]:
@@ -146,30 +179,42 @@ def _machine(old: Json, new: Json) -> list[str]:
     before = old.get("reference_product_ms")
     if before:
         ratio = new["reference_product_ms"] / before
-        if abs(ratio - 1) > LEAST:
+        if abs(ratio - 1) > noise.LEAST:
             lines.append(
                 f"the machine itself: a plain product takes {ratio:.2f} times as long"
             )
     return lines
 
 
+def _label(row: Json) -> str:
+    return f"{row['model']} {row['mode']} {row['dtype']} batch {row['batch_size']}"
+
+
 def _differences(row: Json, old: Json) -> list[str]:
-    label = f"{row['model']} {row['mode']} {row['dtype']} batch {row['batch_size']}"
+    """Return sentences on what is counted, and on what only one run could measure."""
     lines = [
-        f"{label}: {key} {old.get(key)} -> {row[key]}"
+        f"{_label(row)}: {key} {old.get(key)} -> {row[key]}"
         for key in EXACT
         if old.get(key) != row[key]
     ]
     now, then = row["latency"], old.get("latency")
-    if not now or not then:
-        if bool(now) != bool(then):
-            lines.append(f"{label}: {'measured now' if now else row['problem']}")
-        return lines
-    ratio = now["median"] / then["median"]
-    apart = now["low"] > then["high"] or now["high"] < then["low"]
-    if apart and abs(ratio - 1) > LEAST:
-        lines.append(
-            f"{label}: median {1e3 * then['median']:.2f} -> {1e3 * now['median']:.2f} "
-            f"ms ({ratio:.2f} times)"
-        )
+    if bool(now) != bool(then):
+        lines.append(f"{_label(row)}: {'measured now' if now else row['problem']}")
     return lines
+
+
+def _on_times(row: Json, old: Json, timed: noise.Comparison) -> list[str]:
+    """Say what changed, and of a median that is off all the same that it is noise."""
+    if not timed.changed and abs(timed.ratio - 1) <= noise.LEAST:
+        return []
+    medians = [1e3 * each["latency"]["median"] for each in (old, row)]
+    sentence = (
+        f"{_label(row)}: median {medians[0]:.2f} -> {medians[1]:.2f} ms ({timed})"
+    )
+    if timed.changed:
+        return [sentence]
+    least, most = timed.machine
+    speed = ""
+    if max(most, 1 / least) > 1 + noise.LEAST:
+        speed = f"; the machine took {least:.2f} to {most:.2f} times for plain products"
+    return [f"{sentence}: within the noise{speed}"]

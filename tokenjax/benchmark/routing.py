@@ -41,6 +41,10 @@ def share_of(cost: turns.Cost) -> float:
     return float(cost.labels["share"])
 
 
+def _std_ms(cost: turns.Cost) -> float | None:
+    return None if cost.latency.std is None else 1e3 * cost.latency.std
+
+
 COLUMNS: tuple[Column[turns.Cost], ...] = (
     Column("Comparison", lambda cost: cost.comparison),
     Column("Model", lambda cost: cost.name),
@@ -49,7 +53,7 @@ COLUMNS: tuple[Column[turns.Cost], ...] = (
     Column("Selected(%)", lambda cost: 100 * share_of(cost), ".1f"),
     Column("MFLOPs", lambda cost: 1e-6 * cost.flops, ".2f"),
     Column("Latency_median(ms)", lambda cost: 1e3 * cost.latency.median, ".3f"),
-    Column("Latency_std(ms)", lambda cost: 1e3 * cost.latency.std, ".3f"),
+    Column("Latency_std(ms)", _std_ms, ".3f"),
     Column("Images/s", lambda cost: cost.images_per_second, ".0f"),
     Column("Ratio", lambda cost: cost.ratio, ".3f"),
     Column("Ideal", lambda cost: cost.ideal, ".3f"),

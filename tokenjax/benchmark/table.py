@@ -16,7 +16,8 @@ from tokenjax.tables import Column
 
 def _latency(name: str, factor: float = 1e3) -> Callable[[Row], float | None]:
     def value(row: Row) -> float | None:
-        return getattr(row.latency, name) * factor if row.latency else None
+        found = getattr(row.latency, name) if row.latency else None
+        return None if found is None else found * factor
 
     return value
 

@@ -80,7 +80,7 @@ def compare(
             flops=contestant.flops,
             labels=contestant.labels,
             batch_size=batch_size,
-            latency=latency.summarize(seconds[:, index], 0.0),
+            latency=latency.summarize(seconds[:, index]),
             ratio=float(ratios[index]),
             ideal=contestant.flops / contestants[0].flops,
         )

@@ -1,14 +1,14 @@
 """Turn a PyTorch checkpoint into one that train and eval read.
 
-    tokenjax convert --model vdpa --checkpoint weights.pth --output DIR \\
-        --model.img_size=512 --model.depth=10 --model.embed_dim=512
+    tokenjax convert --model vdpa --checkpoint weights.pth --output DIR
     tokenjax train --config configs/vdpa.py:paper --config.init_from=DIR
 
 A backbone (clip_vit, camera_vit) takes published weights as they come:
 
     tokenjax convert --model clip_vit --checkpoint ViT-B-16.pt --output DIR
 
-`--model.ARGUMENT=VALUE` sets an argument of the model's constructor.
+`--model.ARGUMENT=VALUE` sets an argument of the model's constructor. What the file's
+shapes tell need not be given; what no file tells (heads, activation) is said.
 `python -m tokenjax.convert` does the same.
 """
 
@@ -21,6 +21,7 @@ from absl import flags
 
 from tokenjax import command_line, path_flags
 
+BRIEF = True
 ARGUMENT = "model."  # what flags that set an argument of the model begin with
 
 
@@ -30,8 +31,34 @@ def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
 
     options: Any = {"flag_values": values, "required": True}
     flags.DEFINE_string("model", None, ", ".join(models.names()), **options)
-    flags.DEFINE_string("checkpoint", None, ".safetensors, .pth or .pt", **options)
+    flags.DEFINE_string(
+        "checkpoint",
+        None,
+        ".safetensors, .pth or .pt, or a directory of Hugging Face's",
+        **options,
+    )
     path_flags.define("output", None, "directory to write", values, required=True)
+    flags.DEFINE_enum(
+        "head",
+        "keep",
+        ["keep", "new"],
+        "new: leave the file's classifier out and draw another",
+        flag_values=values,
+    )
+    for name, text in (
+        ("source_grid", "ROWSxCOLUMNS of patches in the file, if they are no square"),
+        ("classes", "names of the classes: cat,dog or a text file, one on a line"),
+        ("mean", "of every channel, in 0..1: 0.5,0.5,0.5"),
+        ("std", "of every channel: 0.5,0.5,0.5"),
+        ("interpolation", "by which pictures are resized: bicubic, bilinear, ..."),
+    ):
+        flags.DEFINE_string(name, None, text, flag_values=values)
+    flags.DEFINE_float(
+        "crop",
+        None,
+        "share of a picture's shorter side that is kept",
+        flag_values=values,
+    )
     for argument in argv:
         name = argument.partition("=")[0].removeprefix("--")
         if argument.startswith(f"--{ARGUMENT}") and name not in values:
@@ -44,23 +71,30 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
 
     Raises: UserError for whatever a user can mend.
     """
-    import jax
+    from tokenjax import card, disk_errors, storage
+    from tokenjax.convert import command, facts
 
-    from tokenjax import convert, disk_errors, models, storage
-    from tokenjax.convert.checkpoint_files import read_state_dict
-    from tokenjax.convert.pretrained import is_backbone, load_pretrained
-
-    arguments = _model_arguments(values)
-    model = models.create(values.model, **arguments)
-    state_dict = read_state_dict(values.checkpoint)
-    if is_backbone(model):
-        variables = load_pretrained(model, state_dict, jax.random.key(0))
-    else:
-        variables = convert.from_torch(model, state_dict)
-    metadata = {"model": {"name": values.model, **arguments}}
+    converted = command.convert(
+        values.model,
+        values.checkpoint,
+        _model_arguments(values),
+        head=values.head,
+        source_grid=facts.read_grid(values.source_grid),
+        preprocessing=facts.Preprocessing(
+            facts.read_classes(values.classes),
+            facts.read_numbers(values.mean, "mean"),
+            facts.read_numbers(values.std, "std"),
+            values.crop,
+            values.interpolation,
+        ),
+    )
+    for line in converted.lines:
+        print(line)
     output = pathlib.Path(values.output)
     with disk_errors.said(output.parent):
-        storage.save_variables(output, variables, metadata)
+        metadata = converted.facts.as_metadata()
+        beside = {card.FILE: converted.card.to_json()}
+        storage.save_variables(output, converted.variables, metadata, beside)
     print(f"wrote {output}: {values.model}, from {values.checkpoint}")
 
 

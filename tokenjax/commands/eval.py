@@ -5,6 +5,7 @@
     tokenjax eval --workdir runs/mine --config.data.directory=OTHER_IMAGES
     tokenjax eval --config configs/vdpa.py            # the default workdir
     tokenjax eval --config configs/vdpa.py:paper --checkpoint converted/
+    tokenjax eval --workdir runs/mine --config.model.pruning=none --changes=pruning
     tokenjax eval --config configs/routing.py --eval_all      # a table of four runs
 
 A run and a converted checkpoint say themselves what their network is, how images are
@@ -45,6 +46,12 @@ def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
         *("eval_all", False, "all runs of config.compare; --workdir holds them (runs)"),
         **options,
     )
+    flags.DEFINE_list(
+        "changes",
+        [],
+        "arguments of the model that are meant to be others than the run's",
+        **options,
+    )
     flags.DEFINE_integer(
         "batch_size", 64, "images at a time in --eval_all's latencies", 1, **options
     )
@@ -72,9 +79,11 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
     workdir = values.workdir
     source = pathlib.Path(values.checkpoint or workdir or f"runs/{name}-{variant}")
     output = pathlib.Path(workdir) if workdir else source
-    summary = experiment.evaluate(values.config, source, values.split, output)
+    summary = experiment.evaluate(
+        values.config, source, values.split, output, values.changes
+    )
     lines = experiment.headline(values.config, summary)
-    of = summary.get("data", "")
+    of = summary.get("of", "")
     command_line.print_summary(lines, values.split, output, of)
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from tokenjax.convert.mapping import apply_table, invert_table
+from tokenjax.convert.layouts import rename
+from tokenjax.convert.mapping import apply_table, as_arrays, invert_table
 from tokenjax.convert.tables import table_for
 from tokenjax.errors import ConversionError
 
@@ -23,8 +24,9 @@ __all__ = ["ConversionError", "from_torch", "to_torch"]
 def from_torch(model: nn.Module, state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """Convert a PyTorch state_dict to Flax variables {"params": ..., ...} in float32.
 
-    Prefixes `module.` and `model.` are stripped. Buffers that Flax does not keep are
-    checked and left out.
+    Wrappers' prefixes are stripped, and other published names of the same weights are
+    known (`tokenjax.convert.layouts`). Buffers that Flax does not keep are checked and
+    left out.
 
     Args:
       model: a module of `tokenjax.models`.
@@ -32,7 +34,8 @@ def from_torch(model: nn.Module, state_dict: Mapping[str, Any]) -> dict[str, Any
 
     Raises: ConversionError that lists all missing, unexpected and misshapen keys.
     """
-    return apply_table(table_for(model), model, state_dict)
+    table = table_for(model)
+    return apply_table(table, model, rename(type(model), as_arrays(state_dict)))
 
 
 def to_torch(model: nn.Module, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ whole before anything is raised, so that one error names every key at fault.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tokenjax.convert.key_prefixes import Rename, shared_wrappers, unwrap_keys
 from tokenjax.errors import ConversionError, first_line
 
 Path = tuple[str, ...]
@@ -138,9 +139,9 @@ def apply_table(
     Raises: ConversionError that lists all missing, unexpected and misshapen keys, and
     those that hold NaN or infinite numbers.
     """
-    arrays = as_arrays(state_dict)
     shapes = _flax_shapes(table, model)
     known = {entry.torch_key for entry in table.entries} | set(table.buffers)
+    arrays = unwrap(table, as_arrays(state_dict))
     problems = [f"missing: {key}" for key in sorted(known - set(arrays))]
     problems += [
         f"unexpected: {key} {arrays[key].shape}"
@@ -158,7 +159,7 @@ def apply_table(
         if entry.torch_key not in arrays:
             continue
         array, shape = arrays[entry.torch_key], shapes[entry.path]
-        wanted_shape = entry.layout.to_torch(entry.of(np.empty(shape))).shape
+        wanted_shape = _torch_shape(entry, shape)
         if not np.issubdtype(array.dtype, np.floating):
             problems.append(f"wrong type: {entry.torch_key} is {array.dtype}")
         elif array.shape != wanted_shape:
@@ -177,6 +178,19 @@ def apply_table(
             f"({len(problems)} keys at fault):\n  " + "\n  ".join(problems)
         )
     return flax.traverse_util.unflatten_dict(variables)
+
+
+def shapes_by_key(table: Table, model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the shape that a state_dict of the model has under each key."""
+    shapes = _flax_shapes(table, model)
+    return {
+        entry.torch_key: _torch_shape(entry, shapes[entry.path])
+        for entry in table.entries
+    }
+
+
+def _torch_shape(entry: Entry, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return entry.layout.to_torch(entry.of(np.empty(shape))).shape
 
 
 def _not_finite(key: str, array: np.ndarray, converted: np.ndarray) -> list[str]:
@@ -238,26 +252,36 @@ def _flax_shapes(table: Table, model: nn.Module) -> dict[Path, tuple[int, ...]]:
     return {path: leaf.shape for path, leaf in flat.items()}
 
 
-def as_arrays(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Turn a state_dict's values into numpy arrays; strip wrappers' prefixes.
+def unwrap(
+    table: Table,
+    arrays: dict[str, np.ndarray],
+    rename: Rename = dict,
+    optional: Collection[str] = (),
+) -> dict[str, np.ndarray]:
+    """Take wrappers' names off the keys of arrays, as far as the table's keys say.
 
-    Raises: ConversionError for two keys that differ in prefixes alone, and for what is
-    no ordinary tensor.
+    Args:
+      rename: what the caller will do with the result, to turn another library's keys
+        into the table's.
+      optional: keys that the arrays need not have.
+
+    Raises: ConversionError for weights that are there twice.
     """
-    arrays: dict[str, np.ndarray] = {}
-    for key, value in state_dict.items():
-        name = _strip(key)
-        if name in arrays:
-            raise ConversionError(f"the state_dict holds {name} twice, once as {key}")
-        arrays[name] = _to_numpy(key, value)
-    return arrays
+    parameters = {entry.torch_key for entry in table.entries}
+    known = parameters | set(table.buffers) | set(table.counters)
+    return unwrap_keys(arrays, parameters - set(optional), known, rename)
 
 
-def _strip(key: str) -> str:
-    """Take wrappers' prefixes off: DataParallel's "module.", trainers' "model."."""
-    while key.startswith(("module.", "model.")):
-        key = key.split(".", 1)[1]
-    return key
+def as_arrays(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Turn a state_dict's values into numpy arrays, without prefixes that all share.
+
+    Raises: ConversionError for what is no ordinary tensor.
+    """
+    shared = shared_wrappers(state_dict.keys())
+    return {
+        key.removeprefix(shared): _to_numpy(key, value)
+        for key, value in state_dict.items()
+    }
 
 
 def _to_numpy(key: str, value: object) -> np.ndarray:
@@ -271,5 +295,7 @@ def _to_numpy(key: str, value: object) -> np.ndarray:
         raise ConversionError(
             f"{key} is no ordinary tensor: {first_line(error)}"
         ) from error
-    # numpy does not count it among its floating types
-    return array.astype(np.float32) if array.dtype == jnp.bfloat16 else array
+    # bfloat16 and those of 8 bits: numpy does not count them among its floating types
+    is_float = jnp.issubdtype(array.dtype, jnp.floating)
+    is_numpys = np.issubdtype(array.dtype, np.floating)
+    return array.astype(np.float32) if is_float and not is_numpys else array

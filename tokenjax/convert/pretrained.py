@@ -1,167 +1,185 @@
-"""Loading of published backbone weights, whichever library's file they come in.
+"""Loading of published weights for what they are to be: another grid, another head.
 
     variables = load_pretrained(model, read_state_dict(path), key)
 
-| model | layouts |
-| --- | --- |
-| clip_vit | OpenAI's CLIP and open_clip ("visual.conv1.weight", or without "visual.");
-  Hugging Face's CLIP ("vision_model.embeddings...", "visual_projection.weight") |
-| camera_vit | timm and DeiT ("patch_embed.proj.weight", "blocks.0...") |
-| t2t_vit | T2T-ViT's ("tokens_to_token.project.weight", "blocks.0...") |
-| all | DeMo's own ("BACKBONE.base...") |
-
-A file of a whole system gives the backbone's part; a classifier and a distillation
-token are left out. Position embeddings of a square grid are resized to the model's.
-What no file has, the camera embedding, keeps its initial value. All else is strict.
-
-A file does not say which activation it was trained with: OpenAI's and open_clip's
-"-quickgelu" models have QuickGELU, as `clip_vit` does; open_clip's others have not.
+`convert.from_torch` takes a state_dict as it is. Here positions of another grid are
+resized (`grids`), what no output depends on is left out, and with `head="new"` so is
+the classifier, a new one being drawn. A backbone (clip_vit, camera_vit, t2t_vit) has
+none: a file of a whole system gives its part. All else is strict; every thing done is
+told. `layouts` lists the names that weights may go by.
 """
 
-import math
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+import fnmatch
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 import numpy as np
+from absl import logging
 
-from tokenjax.convert.mapping import apply_table, as_arrays, invert_table
+from tokenjax.convert import grids, layouts
+from tokenjax.convert.mapping import (
+    Entry,
+    Table,
+    apply_table,
+    as_arrays,
+    invert_table,
+    shapes_by_key,
+)
 from tokenjax.convert.tables import table_for
 from tokenjax.errors import ConversionError
+from tokenjax.models import contract
 from tokenjax.models.demo.camera_vit import CameraViT
 from tokenjax.models.demo.clip_vit import ClipVisionTransformer
 from tokenjax.models.demo.t2t_vit import T2TViT
-from tokenjax.models.position_embedding import resize
+from tokenjax.models.position_embedding import Grid
 
 Arrays = dict[str, np.ndarray]
-
-_HUGGING_FACE = (  # applied one after another
-    ("vision_model.embeddings.patch_embedding.", "conv1."),
-    ("vision_model.embeddings.position_embedding.weight", "positional_embedding"),
-    ("vision_model.embeddings.", ""),
-    ("vision_model.pre_layrnorm.", "ln_pre."),  # their spelling
-    ("vision_model.post_layernorm.", "ln_post."),
-    ("vision_model.encoder.layers.", "transformer.resblocks."),
-    ("visual_projection.weight", "proj"),
-    (".self_attn.", ".attn."),
-    (".layer_norm", ".ln_"),
-    (".mlp.fc1.", ".mlp.c_fc."),
-    (".mlp.fc2.", ".mlp.c_proj."),
-)
-_TIMM_HEADS = ("head", "head_dist", "dist_token", "pre_logits")
+Head = Literal["keep", "new"]
+BACKBONES = (ClipVisionTransformer, CameraViT, T2TViT)
 
 
-class _Backbone(NamedTuple):
-    rename: Callable[[Arrays], Arrays]  # to the keys of the model's table
-    positions: str
-    optional: tuple[str, ...] = ()  # what a file need not have
+class Loaded(NamedTuple):
+    """Variables, and a sentence about each thing that was done to the weights."""
 
-
-def is_backbone(model: nn.Module) -> bool:
-    """Return whether `load_pretrained` knows the model."""
-    return type(model) in _BACKBONES
+    variables: dict[str, Any]
+    notes: tuple[str, ...]
 
 
 def load_pretrained(
-    model: nn.Module, state_dict: Mapping[str, Any], key: jax.Array
+    model: nn.Module,
+    state_dict: Mapping[str, Any],
+    key: jax.Array,
+    source_grid: Grid | None = None,
 ) -> dict[str, Any]:
-    """Convert published weights to Flax variables in float32; see the module.
+    """Convert published weights of a backbone to Flax variables in float32.
 
     Args:
       model: a `ClipVisionTransformer`, a `CameraViT` or a `T2TViT`.
       state_dict: key -> numpy array or torch tensor, in one of the known layouts.
       key: draws what the file need not have, where it has not.
+      source_grid: rows and columns of patches in the file. None: a square, or if they
+        are of no square the model's own.
+
+    What is done to the weights is logged.
 
     Raises: ConversionError that lists all missing, unexpected and misshapen keys.
     """
-    if not is_backbone(model):
-        known = ", ".join(sorted(cls.__name__ for cls in _BACKBONES))
+    if type(model) not in BACKBONES:
+        known = ", ".join(sorted(cls.__name__ for cls in BACKBONES))
         raise ConversionError(
             f"no published weights are known for {type(model).__name__}; for {known}"
         )
-    backbone, table = _BACKBONES[type(model)], table_for(model)
-    arrays = as_arrays(state_dict)
-    arrays = backbone.rename(_below("BACKBONE.base.", arrays) or arrays)
-    if backbone.positions in arrays:
-        positions = arrays[backbone.positions]
-        arrays[backbone.positions] = _fit_positions(positions, model.grid)
-    known_keys = {entry.torch_key for entry in table.entries}
-    left_out = known_keys.intersection(backbone.optional) - set(arrays)
-    if left_out:
+    arrays = layouts.rename(type(model), as_arrays(state_dict))
+    loaded = load(model, arrays, key, source_grid, sure=False)
+    for note in loaded.notes:
+        logging.info("%s", note)
+    return loaded.variables
+
+
+def load(
+    model: nn.Module,
+    arrays: Arrays,
+    key: jax.Array,
+    source_grid: Grid | None = None,
+    head: Head = "keep",
+    sure: bool = True,
+) -> Loaded:
+    """Convert arrays, under the keys that `layouts.rename` gives, to Flax variables.
+
+    Args:
+      model: any that has a table of keys.
+      arrays: of the file.
+      key: draws a new head, and what the file need not have.
+      source_grid: see `load_pretrained`.
+      head: "new" leaves the file's classifier out and draws another.
+      sure: whether a grid that cannot be known is refused.
+
+    Raises: ConversionError that lists all missing, unexpected and misshapen keys.
+    """
+    table, layout = table_for(model), layouts.layout_of(model)
+    heads = _head_keys(model, table)
+    dropped = [name for name in arrays if re.search(layout.unused, name)]
+    more_heads = [name for name in arrays if re.search(layout.more_heads, name)]
+    if head == "new" and not heads:
+        raise ConversionError(f"{type(model).__name__} has no classifier to draw anew")
+    if head == "new" or not heads:
+        modules = {name.rpartition(".")[0] + "." for name in heads}
+        dropped += [name for name in arrays if name.startswith(tuple(modules))]
+        dropped += more_heads
+    elif more_heads:
+        raise ConversionError(
+            f"the file's outputs depend on {_listed(more_heads)}, which "
+            f"{type(model).__name__} has no place for; --head=new leaves them out and "
+            "draws a new classifier"
+        )
+    kept = {name: array for name, array in arrays.items() if name not in dropped}
+    kept = _with_one_token(kept, arrays)
+    notes = [f"left out: {_listed(sorted(set(dropped)))}"] if dropped else []
+    if head == "keep":
+        _check_head(model, table, kept, heads)
+    kept, more = grids.fit_positions(model, kept, source_grid, sure)
+    absent = {entry.torch_key for entry in table.entries} - set(kept)
+    drawn = sorted(absent.intersection(heads if head == "new" else layout.optional))
+    if drawn:
         initial = jax.jit(model.init)(key, *model.example_inputs(1))
         state = invert_table(table, initial)
-        arrays |= {name: state[name] for name in left_out}
-    return apply_table(table, model, arrays)
+        kept |= {name: state[name] for name in drawn}
+        notes.append(f"new, drawn at random: {_listed(drawn)}")
+    return Loaded(apply_table(table, model, kept), (*notes, *more))
 
 
-def _below(prefix: str, arrays: Arrays) -> Arrays:
-    return {
-        name.removeprefix(prefix): array
-        for name, array in arrays.items()
-        if name.startswith(prefix)
-    }
+def _head_keys(model: nn.Module, table: Table) -> list[str]:
+    """Return the keys of what makes the classes' scores; a backbone has none."""
+    assert isinstance(model, contract.Model)
+    patterns = model.parameter_groups().get(contract.HEAD, ())
+
+    def within(entry: Entry) -> bool:
+        path = "/".join(entry.path[1:])
+        return entry.path[0] == "params" and any(
+            fnmatch.fnmatchcase(path, pattern) for pattern in patterns
+        )
+
+    return [entry.torch_key for entry in table.entries if within(entry)]
 
 
-def _fit_positions(positions: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Resize positions of a square grid; return others as they are."""
-    if positions.ndim < 2 or not np.issubdtype(positions.dtype, np.floating):
-        return positions
-    count = positions.shape[-2] - 1
-    side = math.isqrt(max(count, 0))
-    if count == grid[0] * grid[1] or side < 1 or side * side != count:
-        return positions
-    return resize(positions.astype(np.float32), (side, side), grid)
+def _check_head(
+    model: nn.Module, table: Table, arrays: Arrays, heads: list[str]
+) -> None:
+    """Raise an error that names --head=new if the file has no head, or another's.
+
+    Raises: ConversionError.
+    """
+    body = {entry.torch_key for entry in table.entries} - set(heads)
+    if not heads or not body.intersection(arrays):
+        return
+    shapes = shapes_by_key(table, model)
+    problems = [
+        f"{name} is {arrays[name].shape}, this model's is {shapes[name]}"
+        if name in arrays
+        else f"{name} is missing"
+        for name in heads
+        if name not in arrays or arrays[name].shape != shapes[name]
+    ]
+    others = body.difference(arrays)  # not a matter of the head alone
+    if problems and not others:
+        raise ConversionError(
+            f"the file's classifier is not this model's ({'; '.join(problems)}): "
+            "--head=new leaves it out and draws a new one"
+        )
 
 
-def _clip_keys(arrays: Arrays) -> Arrays:
-    """Rename OpenAI's, open_clip's or Hugging Face's keys; drop the text tower."""
-    visual = _below("visual.", arrays)
-    if visual or not any(name.startswith("vision_model.") for name in arrays):
-        return visual or arrays
-    renamed = {}
-    for name, array in arrays.items():
-        if not name.startswith(("vision_model.", "visual_projection.")):
-            continue
-        for theirs, ours in _HUGGING_FACE:
-            name = name.replace(theirs, ours)
-        renamed[name] = array
-    renamed.pop("position_ids", None)  # 0, 1, 2, ...
-    if "proj" in renamed:
-        renamed["proj"] = renamed["proj"].T
-    return _pack_attention(renamed)
-
-
-def _pack_attention(arrays: Arrays) -> Arrays:
-    """Pack three projections of one shape into one, in the order q, k, v."""
-    packed = dict(arrays)
-    for name in arrays:
-        prefix, separator, kind = name.partition(".attn.q_proj.")
-        if not separator:
-            continue
-        names = [f"{prefix}.attn.{part}_proj.{kind}" for part in "qkv"]
-        shapes = {arrays[n].shape if n in arrays else () for n in names}
-        if len(shapes) == 1 and () not in shapes:
-            parts = [packed.pop(n) for n in names]
-            packed[f"{prefix}.attn.in_proj_{kind}"] = np.concatenate(parts)
-    return packed
-
-
-def _timm_keys(arrays: Arrays) -> Arrays:
-    """Leave out the head, and the distillation token with its position."""
-    kept = {
-        name: array
-        for name, array in arrays.items()
-        if name.partition(".")[0] not in _TIMM_HEADS
-    }
+def _with_one_token(kept: Arrays, arrays: Arrays) -> Arrays:
+    """Leave the distillation token's position, the second, out with the token."""
     positions = kept.get("pos_embed", np.empty(0))
-    if "dist_token" in arrays and positions.ndim == 3:
-        kept["pos_embed"] = np.concatenate([positions[:, :1], positions[:, 2:]], axis=1)
-    return kept
+    if "dist_token" not in arrays or "dist_token" in kept or positions.ndim != 3:
+        return kept
+    one = np.concatenate([positions[:, :1], positions[:, 2:]], axis=1)
+    return kept | {"pos_embed": one}
 
 
-_BACKBONES: dict[type[nn.Module], _Backbone] = {
-    ClipVisionTransformer: _Backbone(_clip_keys, "positional_embedding"),
-    CameraViT: _Backbone(_timm_keys, "pos_embed", ("sie_embed",)),
-    T2TViT: _Backbone(_timm_keys, "pos_embed", ("sie_embed",)),
-}
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:4])
+    return f"{shown} and {len(names) - 4} more" if names[4:] else shown

@@ -84,8 +84,9 @@ def read_archive(path: pathlib.Path) -> dict[str, np.ndarray]:
                 state[key] = storages.read(tensor)
             return state
     except _Refused as error:
+        named = shown(first_line(error))
         raise ConversionError(
-            f"{shown(path)}: refused, the pickle names {error} and could run code on "
+            f"{shown(path)}: refused, the pickle names {named} and could run code on "
             "loading"
         ) from error
     except Exception as error:  # unpickling raises whatever the damage led to

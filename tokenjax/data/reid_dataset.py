@@ -112,10 +112,13 @@ class ReidInfo(DatasetInfo):
     `class_names` are the raw identities of the training split; `counts` has, for every
     split, the samples of each of its own identities in ascending order.
 
-    `num_cameras` is the set's own, whichever of them are on disk. Retrieval leaves out
-    gallery samples of the query's identity with the same `same`: "camera" or "scene".
+    `num_cameras` is the set's own, whichever of them are on disk, or more if there are
+    more. Retrieval leaves out gallery samples of the query's identity with the same
+    `same`: "camera" or "scene". `remarks` are sentences on images that play no part, or
+    less than the others.
     """
 
     modalities: tuple[str, ...]
     num_cameras: int
     same: str
+    remarks: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """Metrics as plain functions on arrays: nothing here knows a model or a data set."""
 
 from tokenjax.evaluation.chance import chance_of_retrieval
-from tokenjax.evaluation.classification import TOP, summarize, top_accuracies
+from tokenjax.evaluation.classification import TOP, finite, summarize, top_accuracies
 from tokenjax.evaluation.reranking import rerank_distances
 from tokenjax.evaluation.retrieval import (
     Retrieval,
@@ -19,6 +19,7 @@ __all__ = [
     "chance_of_retrieval",
     "evaluate_distances",
     "evaluate_retrieval",
+    "finite",
     "rank_lists",
     "rerank_distances",
     "summarize",

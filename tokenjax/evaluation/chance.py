@@ -12,27 +12,32 @@ is at rank k with probability R / N, and each other match is before it with (k-1
 import numpy as np
 
 from tokenjax.errors import UserError
+from tokenjax.evaluation.retrieval import Integers
+from tokenjax.evaluation.retrieval_blocks import JUNK
 
 
 def chance_of_retrieval(
-    query_ids: np.ndarray,
-    gallery_ids: np.ndarray,
-    query_groups: np.ndarray,
-    gallery_groups: np.ndarray,
+    query_ids: Integers,
+    gallery_ids: Integers,
+    query_groups: Integers,
+    gallery_groups: Integers,
 ) -> dict[str, float]:
     """Return a random ranking's expected "rank1" and "mAP".
 
     Over the queries with a match.
 
-    Args: integers (q,) or (g,); gallery entries of the query's identity and group are
-    left out, as `evaluate_retrieval` does.
+    Args: integers (q,) or (g,), in arrays or lists; gallery entries of the query's
+    identity and group are left out, and all of identity -1, as `evaluate_retrieval`
+    does.
 
     Raises: UserError if no query has a match.
     """
+    gallery_ids, gallery_groups = np.asarray(gallery_ids), np.asarray(gallery_groups)
+    junk = gallery_ids == JUNK
     first, precision = [], []
     for identity, group in zip(query_ids, query_groups, strict=True):
         same = gallery_ids == identity
-        left_out = same & (gallery_groups == group)
+        left_out = (same & (gallery_groups == group)) | junk
         kept, matches = len(gallery_ids) - left_out.sum(), (same & ~left_out).sum()
         if matches:
             first.append(matches / kept)

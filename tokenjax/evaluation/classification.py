@@ -2,11 +2,19 @@
 
     precision = TP / (TP + FP)   recall = TP / (TP + FN)   f1 = 2 TP / (2 TP + FP + FN)
 
-each 0 where its denominator is 0. Averages over classes:
+What was not measured is None:
 
-    macro      plain mean over the classes that occur in the labels or the predictions;
-               one that occurs in neither says nothing about the model and is left out
-    weighted   mean over all classes, weighted by support (examples with that label)
+    a class without an example in the labels   its three scores: nothing could be right
+    top k of fewer than k classes              there is no k-th class to look among
+    a loss that is no finite number            JSON has no other way to write it
+
+A class that has examples and is never predicted has a precision of 0, not of 0/0, as in
+scikit-learn's reports: it was there to be found, and a macro mean that passed it over
+would be the better the fewer classes a model ever names. Averages over classes:
+
+    macro      plain mean over the classes that have examples; "classes" says how many
+               these are, "left_out" how many have none
+    weighted   mean over the same, weighted by support (examples with that label)
 """
 
 from collections.abc import Sequence
@@ -15,18 +23,27 @@ from typing import Any
 import numpy as np
 
 TOP = (1, 5)  # among so many likeliest classes an example's own is looked for
+SCORES = ("precision", "recall", "f1")
+UNMEASURED: dict[str, None] = dict.fromkeys(SCORES)
 
 
-def top_accuracies(labels: np.ndarray, ranked: np.ndarray) -> dict[str, float]:
+def top_accuracies(
+    labels: np.ndarray, ranked: np.ndarray, num_classes: int
+) -> dict[str, float | None]:
     """Return {"top1": ..., ...}: the shares of examples with their class among k.
+
+    None where there are fewer than k classes. Of fewer ranks than k all count.
 
     Args:
       labels: (n,) integers.
-      ranked: (n, k) integers, the k likeliest classes, best first; of less than some of
-        `TOP` all count.
+      ranked: (n, r) integers, the r likeliest classes, best first.
+      num_classes: that there are to choose from.
     """
-    hits = ranked == labels[:, None]  # (examples, k)
-    return {f"top{k}": float(hits[:, :k].any(axis=1).mean()) for k in TOP}
+    hits = ranked == labels[:, None]  # (examples, r)
+    return {
+        f"top{k}": float(hits[:, :k].any(axis=1).mean()) if k <= num_classes else None
+        for k in TOP
+    }
 
 
 def summarize(
@@ -48,8 +65,9 @@ def summarize(
 
     Returns:
       "examples"; "loss" (mean); what `top_accuracies` gives; "macro" and "weighted"
-      with precision, recall and f1; "per_class"; "confusion_matrix", a list of rows
-      (true class) of counts by predicted class.
+      with precision, recall and f1, the former with "classes" and "left_out"; by class
+      "per_class"; "confusion_matrix", a list of rows (true class) of counts by
+      predicted class.
 
     Raises:
       ValueError: no examples, shapes that disagree, or a class out of range.
@@ -60,10 +78,15 @@ def summarize(
     names = _names(class_names, num_classes)
     return {
         "examples": int(labels.size),
-        "loss": float(losses.mean()),
-        **top_accuracies(labels, ranked),
+        "loss": finite(losses.mean()),
+        **top_accuracies(labels, ranked, num_classes),
         **_by_class(labels, ranked[:, 0], names),
     }
+
+
+def finite(value: float) -> float | None:
+    """Return a number as Python's own, None where it is not finite."""
+    return float(value) if np.isfinite(value) else None
 
 
 def _by_class(
@@ -81,12 +104,21 @@ def _by_class(
         labels, predictions, labels=classes, zero_division=0
     )
     scores = np.stack([precision, recall, f1])  # (3, classes)
-    occurs = (matrix.sum(axis=0) + matrix.sum(axis=1)) > 0
+    there = support > 0
+    measured = int(there.sum())
     return {
-        "macro": _scores(scores[:, occurs].mean(axis=1)),
+        "macro": {
+            **_scores(scores[:, there].mean(axis=1)),
+            "classes": measured,
+            "left_out": len(names) - measured,
+        },
         "weighted": _scores(scores @ support / support.sum()),
         "per_class": [
-            {"name": name, **_scores(scores[:, index]), "support": int(support[index])}
+            {
+                "name": name,
+                **(_scores(scores[:, index]) if there[index] else UNMEASURED),
+                "support": int(support[index]),
+            }
             for index, name in enumerate(names)
         ],
         "confusion_matrix": matrix.tolist(),
@@ -95,7 +127,7 @@ def _by_class(
 
 def _scores(values: np.ndarray) -> dict[str, float]:
     """Name the three scores (3,)."""
-    return dict(zip(("precision", "recall", "f1"), values.tolist(), strict=True))
+    return dict(zip(SCORES, values.tolist(), strict=True))
 
 
 def _names(class_names: Sequence[str] | None, num_classes: int) -> list[str]:

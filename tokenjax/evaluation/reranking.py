@@ -15,6 +15,10 @@ among them:
 V, S and the Jaccard distance are float16, as in the original program, which rounds the
 sum S at every step: near ties fall as they fell there. Ties of d are stable.
 
+Every image takes part, for nothing here knows identities. Junk (identity -1) has to be
+taken out before, as our sources do, or it stands among the neighbours of others
+although no ranking has it.
+
 Memory: d is held twice for a moment, 8 (q + g)^2 bytes (850 MB for RGBNT100).
 """
 

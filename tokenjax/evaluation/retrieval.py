@@ -3,15 +3,18 @@
 Features are divided by max(norm, 1e-12); the distance is |q|^2 + |g|^2 - 2 q.g in
 float32. Per query the gallery entries of its own identity AND its own group are left
 out: groups are cameras (Market-1501's protocol; RGBNT201, RGBNT100) or scenes
-(MSVR310). The others are ranked by (distance, gallery index), from 1: ties are stable.
-With r_1 < ... < r_n the ranks of a query's n matches (entries of its identity):
+(MSVR310). So is junk, all entries of identity -1: neither right nor wrong, by
+Market-1501's rule, whose distractors are entries of an identity that no query is of.
+The others are ranked by (distance, gallery index), from 1: ties are stable. With
+r_1 < ... < r_n the ranks of a query's n matches (entries of its identity):
 
     CMC(k)  share of queries with r_1 <= k
     AP      1/n sum_i i / r_i; mAP is its mean
     INP     n / r_n; mINP is its mean (Ye et al. 2021, arXiv 2001.04193, section 4.2)
 
-over the queries that have a match; the others do not count. A CMC curve goes on with
-its last value where fewer than `max_rank` entries are kept.
+over the queries that have a match; the others do not count, nor does a query of
+identity -1. A CMC curve ends at the last rank that there is, that of the gallery
+without junk, and goes on with its last value for a query of which less is kept.
 
 Exact, and the query x gallery matrix is never held: `block_rows` rows of it at a time,
 on the device. Another `block_rows`, or another device, may round a distance's last bit
@@ -19,7 +22,7 @@ otherwise; within a call equal gallery features are at equal distances.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -30,6 +33,7 @@ from tokenjax.evaluation import retrieval_blocks as blocks
 
 BLOCK_ROWS = 64  # 25 MB at 100,000 gallery entries; more is no faster
 Array = np.ndarray | jax.Array
+Integers = np.ndarray | Sequence[int]
 Block = Callable[[np.ndarray], jax.Array]  # queries (rows,) -> distances (rows, g)
 
 
@@ -37,15 +41,16 @@ Block = Callable[[np.ndarray], jax.Array]  # queries (rows,) -> distances (rows,
 class Retrieval:
     """Scores of a ranking; see the module's docstring."""
 
-    cmc: np.ndarray  # (max_rank,) float64, from rank 1
+    cmc: np.ndarray  # (max_rank or the gallery's size,) float64, from rank 1
     mean_average_precision: float
     mean_inverse_negative_penalty: float
     average_precision: np.ndarray  # (q,) float64, nan for a query without a match
     num_valid: int  # queries with a match
     num_queries: int
+    num_junk: int = 0  # gallery entries of identity -1
 
     def summary(self) -> dict[str, Any]:
-        """Return plain numbers for `json.dump`; None for ranks beyond the CMC."""
+        """Return plain numbers for `json.dump`; None for ranks beyond the gallery."""
 
         def rank(k: int) -> float | None:
             return float(self.cmc[k - 1]) if k <= len(self.cmc) else None
@@ -59,16 +64,17 @@ class Retrieval:
             "cmc": self.cmc.tolist(),
             "queries": self.num_queries,
             "valid_queries": self.num_valid,
+            "junk": self.num_junk,
         }
 
 
 def evaluate_retrieval(
     query_features: Array,
     gallery_features: Array,
-    query_ids: np.ndarray,
-    gallery_ids: np.ndarray,
-    query_groups: np.ndarray,
-    gallery_groups: np.ndarray,
+    query_ids: Integers,
+    gallery_ids: Integers,
+    query_groups: Integers,
+    gallery_groups: Integers,
     *,
     max_rank: int = 50,
     block_rows: int = BLOCK_ROWS,
@@ -78,8 +84,9 @@ def evaluate_retrieval(
 
     Args:
       query_features, gallery_features: (q, d) and (g, d).
-      query_ids, gallery_ids, query_groups, gallery_groups: (q,) or (g,) integers.
-      max_rank: length of the CMC.
+      query_ids, gallery_ids, query_groups, gallery_groups: (q,) or (g,) integers, in
+        arrays or lists.
+      max_rank: length of the CMC, unless the gallery is smaller.
       block_rows: queries at a time; rounded up to a multiple of 8.
       progress: called with how many queries have just been finished.
 
@@ -94,10 +101,10 @@ def evaluate_retrieval(
 
 def evaluate_distances(
     distances: np.ndarray,
-    query_ids: np.ndarray,
-    gallery_ids: np.ndarray,
-    query_groups: np.ndarray,
-    gallery_groups: np.ndarray,
+    query_ids: Integers,
+    gallery_ids: Integers,
+    query_groups: Integers,
+    gallery_groups: Integers,
     *,
     max_rank: int = 50,
     block_rows: int = BLOCK_ROWS,
@@ -124,10 +131,10 @@ def evaluate_distances(
 def rank_lists(
     query_features: Array,
     gallery_features: Array,
-    query_ids: np.ndarray,
-    gallery_ids: np.ndarray,
-    query_groups: np.ndarray,
-    gallery_groups: np.ndarray,
+    query_ids: Integers,
+    gallery_ids: Integers,
+    query_groups: Integers,
+    gallery_groups: Integers,
     count: int = 10,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the first entries of every query's ranking, for pictures.
@@ -150,10 +157,10 @@ def rank_lists(
 
 
 def _matches(
-    query_ids: np.ndarray,
-    gallery_ids: np.ndarray,
-    query_groups: np.ndarray,
-    gallery_groups: np.ndarray,
+    query_ids: Integers,
+    gallery_ids: Integers,
+    query_groups: Integers,
+    gallery_groups: Integers,
 ) -> blocks.Matches:
     given = {
         "query_ids": np.asarray(query_ids),
@@ -236,7 +243,7 @@ def _evaluate(
     if not len(valid):
         raise UserError(
             f"none of the {len(counts)} queries has a match among the "
-            f"{len(matches.gallery.labels)} gallery images once those of its own "
+            f"{matches.num_ranked} gallery images once those of its own "
             "identity and its own camera or scene are left out"
         )
     if progress:
@@ -250,7 +257,7 @@ def _evaluate(
         if progress:
             progress(len(rows))
     first, average_precision, penalty = scores
-    ranks_up_to = np.arange(1, max_rank + 1)
+    ranks_up_to = np.arange(1, min(max_rank, matches.num_ranked) + 1)
     return Retrieval(
         cmc=(first[valid, None] <= ranks_up_to).mean(axis=0),
         mean_average_precision=float(np.nanmean(average_precision)),
@@ -258,6 +265,7 @@ def _evaluate(
         average_precision=average_precision,
         num_valid=len(valid),
         num_queries=len(counts),
+        num_junk=len(matches.gallery.labels) - matches.num_ranked,
     )
 
 

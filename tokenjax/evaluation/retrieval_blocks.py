@@ -24,10 +24,15 @@ from jax import lax
 COUNT_UP_TO = 2048
 COLUMNS_MULTIPLE = 128  # no ragged edge, where equal vectors might be rounded unequally
 SMALLEST_NORM = 1e-12
+JUNK = -1  # the identity of images that count neither as right nor as wrong
+NOBODY = -1  # what junk of the gallery is numbered
 
 
 class Keys(NamedTuple):
-    """Identities and groups (cameras or scenes), numbered from 0; (n,) int32 each."""
+    """Identities and groups (cameras or scenes), numbered from 0; (n,) int32 each.
+
+    The label of junk in the gallery is `NOBODY`.
+    """
 
     labels: jax.Array | np.ndarray
     groups: jax.Array | np.ndarray
@@ -74,17 +79,17 @@ def distances(queries: Vectors, gallery: Vectors, rows: jax.Array) -> jax.Array:
 def leave_out(
     block: jax.Array, queries: Keys, gallery: Keys, rows: jax.Array
 ) -> jax.Array:
-    """Set the block (rows, g) to infinity where an entry is the query's own.
+    """Set the block (rows, g) to infinity where an entry is the query's own, or junk.
 
-    That is of its identity and its group. Padding, of no identity, is far away already.
+    Its own is of its identity and its group. Padding is far away already.
     """
     more = (0, block.shape[1] - len(gallery.labels))
-    labels = jnp.pad(gallery.labels, more, constant_values=-1)  # (g,)
+    labels = jnp.pad(gallery.labels, more, constant_values=NOBODY)  # (g,)
     groups = jnp.pad(gallery.groups, more)
     own = (queries.labels[rows][:, None] == labels) & (
         queries.groups[rows][:, None] == groups
     )
-    return jnp.where(own, jnp.inf, block)
+    return jnp.where(own | (labels == NOBODY), jnp.inf, block)
 
 
 @jax.jit
@@ -122,6 +127,7 @@ class Matches:
     Attributes:
       queries, gallery: `Keys`; ids and groups may be any integers, these count from 0.
       counts: (q,) matches of each query.
+      num_ranked: entries of the gallery that are no junk.
     """
 
     def __init__(
@@ -134,9 +140,12 @@ class Matches:
         labels = _number(query_ids, gallery_ids)
         groups = _number(query_groups, gallery_groups)
         self.queries = Keys(labels[0], groups[0])
-        self.gallery = Keys(labels[1], groups[1])
-        self._order = np.argsort(labels[1], kind="stable")  # (g,) by identity, index
-        ordered = labels[1][self._order]
+        junk = np.asarray(gallery_ids) == JUNK  # (g,)
+        known = np.where(junk, np.int32(NOBODY), labels[1])  # so no query's label
+        self.gallery = Keys(known, groups[1])
+        self.num_ranked = len(junk) - int(junk.sum())
+        self._order = np.argsort(known, kind="stable")  # (g,) by identity, index
+        ordered = known[self._order]
         self._start = np.searchsorted(ordered, labels[0], "left")  # (q,)
         self._stop = np.searchsorted(ordered, labels[0], "right")
         factor = 1 + max(int(each.max()) for each in groups)

@@ -46,11 +46,12 @@ def summarize_routing(
       boxes: (n, 4), the target's, as `target_patches` wants them; with `image_size`.
 
     Returns:
-      "ratio", mean share of patches sent, and "ratio_std" over images; "none_selected"
-      and "all_selected", shares of images; "score_mean", and "score_std" over the
-      patches of an image (mean over images); with boxes "target_recall", the share of
-      all target patches that were sent, "target_patches", how many an image has, and
-      "other_ratio", the share of all other patches that were sent.
+      "ratio", mean share of patches sent, and "ratio_std" over images, None of a single
+      one; "none_selected" and "all_selected", shares of images; "score_mean", and
+      "score_std" over the patches of an image (mean over images); with boxes
+      "target_recall", the share of all target patches that were sent, "target_patches",
+      how many an image has, and "other_ratio", the share of all other patches that were
+      sent. A share of no patches is None.
     """
     masks = np.asarray(masks, np.float64)
     scores = np.asarray(scores, np.float64)
@@ -62,7 +63,7 @@ def summarize_routing(
     ratio = masks.mean(axis=1)  # (n,)
     found: dict[str, float | None] = {
         "ratio": float(ratio.mean()),
-        "ratio_std": float(ratio.std()),
+        "ratio_std": float(ratio.std()) if len(ratio) > 1 else None,
         "none_selected": float((ratio == 0).mean()),
         "all_selected": float((ratio == 1).mean()),
         "score_mean": float(scores.mean()),

@@ -4,13 +4,14 @@ The three groups in which long-tailed recognition is reported: Liu et al. 2019,
 "Large-Scale Long-Tailed Recognition in an Open World" (arXiv 1904.05160).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 
 def accuracy_by_shots(
-    recall_per_class: np.ndarray,
+    recall_per_class: np.ndarray | Sequence[float | None],
     train_counts: np.ndarray,
     many_shot: int = 100,
     few_shot: int = 20,
@@ -18,22 +19,24 @@ def accuracy_by_shots(
     """Average the recall of the classes of each group, as plain numbers.
 
     Args:
-      recall_per_class: (classes,), each class's accuracy. Every class is meant to occur
-        in the split it was measured on: one that does not counts with the 0 it has.
+      recall_per_class: (classes,), each class's accuracy; None or NaN of one without
+        an example in the split, which then enters no mean.
       train_counts: (classes,) training examples.
       many_shot: a class with more training examples than this is "many".
       few_shot: a class with fewer training examples than this is "few"; the rest is
         "medium".
 
     Returns:
-      "many", "medium" and "few", each {"classes": how many, "accuracy": mean recall of
-      these classes, None where there are none}.
+      "many", "medium" and "few", each {"classes": how many, "left_out": how many of
+      them have no example in the split, "accuracy": mean recall of the others, None
+      where there are none}.
 
     Raises:
       ValueError: many_shot below few_shot (a class could be both), or shapes that
         disagree.
     """
-    recall, counts = np.asarray(recall_per_class), np.asarray(train_counts)
+    recall = np.asarray(recall_per_class, np.float64)  # None becomes NaN
+    counts = np.asarray(train_counts)
     if many_shot < few_shot:
         raise ValueError(
             f"many_shot ({many_shot}) must not be below few_shot ({few_shot})"
@@ -45,10 +48,14 @@ def accuracy_by_shots(
         )
     many, few = counts > many_shot, counts < few_shot  # (classes,) each
     groups = {"many": many, "medium": ~many & ~few, "few": few}
+    return {name: _group(recall[members]) for name, members in groups.items()}
+
+
+def _group(recall: np.ndarray) -> dict[str, Any]:
+    """Summarize the classes of one group (members,)."""
+    known = recall[~np.isnan(recall)]
     return {
-        name: {
-            "classes": int(members.sum()),
-            "accuracy": float(recall[members].mean()) if members.any() else None,
-        }
-        for name, members in groups.items()
+        "classes": len(recall),
+        "left_out": len(recall) - len(known),
+        "accuracy": float(known.mean()) if len(known) else None,
     }

@@ -10,18 +10,22 @@ attribute, a parameter or an argument of one model by its name.
     Prunes          learns to drop tokens; the same network without that
     Retrieves       features to search by, from several modalities
     SelectsTokens   tokens chosen in each modality, to be drawn
+    Layered         its parameters in layers, from the images to the classes
+    Crops           may not see an image's last rows and columns
     KnowsPlaces     arrays that have a row for every place of a grid
+    HasBackbone     a network inside that has weights of its own, or is one
 
 Groups of parameters go by the names below. A model gives those that its arguments make
 it have, each as patterns over "/"-joined paths of its "params": "*" stands for anything
 within one part, "**" for any number of parts. A pattern that matches no parameter is an
 error where it is looked up (`tokenjax.training.parameter_groups`).
 
-Classifiers return (logits (b, classes), aux); `aux["losses"]` holds scalar losses, and
-"attention", where it is not None, per block the weights (b, heads, queries, keys).
+Classifiers return (logits (b, classes), aux); `aux["losses"]` holds scalar losses, each
+a mean over images (else see `ops.batch_parts`), and "attention", where it is not None,
+per block the weights (b, heads, queries, keys).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
@@ -46,6 +50,7 @@ FEATURES = ("direct", "fused", "concat")  # of a model that retrieves
 FUSED_PAIR = "fused"  # of `pairs`: the one that waits for the direct branch
 
 Groups: TypeAlias = Mapping[str, tuple[str, ...]]
+Layers: TypeAlias = Sequence[tuple[str, ...]]
 Pairs: TypeAlias = Mapping[str, tuple[jax.Array, jax.Array]]
 ByModality: TypeAlias = Mapping[str, jax.Array]
 
@@ -144,6 +149,26 @@ class SelectsTokens(Model, Protocol):
 
 
 @runtime_checkable
+class Layered(Model, Protocol):
+    """A model whose parameters lie in layers, one after another."""
+
+    def parameter_layers(self) -> Layers:
+        """Return the patterns of each layer, from what reads images to the head.
+
+        Every parameter fits the patterns of just one. A pattern may fit none; a layer
+        without parameters does not count.
+        """
+
+
+@runtime_checkable
+class Crops(Model, Protocol):
+    """A model that cuts images of `image_size` into patches from their upper left."""
+
+    def unseen_pixels(self) -> tuple[int, int]:
+        """Return how many rows below and columns to the right fill no patch."""
+
+
+@runtime_checkable
 class KnowsPlaces(Model, Protocol):
     """A model with arrays that are laid out on a grid: weights of another grid differ.
 
@@ -152,3 +177,11 @@ class KnowsPlaces(Model, Protocol):
 
     def places(self) -> Mapping[str, Places]:
         """Return those arrays' layouts, by "/"-joined path in the variables."""
+
+
+@runtime_checkable
+class HasBackbone(Model, Protocol):
+    """A model with the group `BACKBONE`, or one that can be such a backbone."""
+
+    def backbone_settings(self) -> Mapping[str, object]:
+        """Return what the backbone computes by and no shape of its weights tells."""

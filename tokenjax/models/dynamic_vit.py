@@ -106,6 +106,11 @@ class DynamicViT(Transformer):
             groups[contract.PREDICTORS] = ("predictors_*/**",)
         return groups
 
+    def parameter_layers(self) -> contract.Layers:
+        """Return the plain network's; the predictors go with the head, as new as it."""
+        *layers, last = super().parameter_layers()
+        return [*layers, (*last, "predictors_*/**")]
+
     def learns_to_prune(self) -> bool:
         """Return whether its predictors learn; see `contract.Prunes`."""
         return self.pruning != "inference"

@@ -24,6 +24,15 @@ def grid_of(
     return rows, columns
 
 
+def left_over(
+    size: tuple[int, int], patch_size: int, stride: tuple[int, int]
+) -> tuple[int, int]:
+    """Return the rows and columns of an image of `size` that fill no patch."""
+    grid = grid_of(size, patch_size, stride)
+    used = smallest_size(grid, patch_size, stride)
+    return size[0] - used[0], size[1] - used[1]
+
+
 def smallest_size(
     grid: tuple[int, int], patch_size: int, stride: tuple[int, int]
 ) -> tuple[int, int]:

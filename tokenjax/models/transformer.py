@@ -41,6 +41,7 @@ from tokenjax.models.argument_types import (
 )
 from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.layers import Aux, Initializer, ModuleMaker
+from tokenjax.models.parameter_layers import number_blocks, whole
 from tokenjax.models.position_embedding import Places
 from tokenjax.models.reduction import Reduction, TokenSet
 from tokenjax.ops import masked_attention, soft_topk, token_selection
@@ -168,6 +169,14 @@ class Transformer(CheckedModule):
             contract.HEAD: ("head/**",),
             contract.INPUT: ("patch_embed/kernel",),
         }
+
+    def parameter_layers(self) -> contract.Layers:
+        """Return its parameters from input to output, as `contract.Layered` says."""
+        return [
+            (*whole("patch_embed"), "cls_token", "pos_embed"),
+            *number_blocks("blocks", self.depth),
+            whole("norm", "head"),
+        ]
 
     def places(self) -> dict[str, Places]:
         """Return the layout of its positions, as `contract.KnowsPlaces` says."""

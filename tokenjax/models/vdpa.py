@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import SIZE, DType
-from tokenjax.models import contract, layers
+from tokenjax.models import contract, layers, patch_grid
 from tokenjax.models.argument_types import (
     PART,
     POSITIVE,
@@ -48,6 +48,7 @@ from tokenjax.models.argument_types import (
     Width,
 )
 from tokenjax.models.checked_module import CheckedModule
+from tokenjax.models.parameter_layers import number_blocks, whole
 from tokenjax.models.position_embedding import Places
 from tokenjax.ops import modulated_attention, neighborhood, soft_topk
 
@@ -240,6 +241,19 @@ class VDPA(CheckedModule):
             contract.HEAD: ("head/**",),
             contract.INPUT: ("patch_embed/kernel",),
         }
+
+    def parameter_layers(self) -> contract.Layers:
+        """Return its parameters from input to output, as `contract.Layered` says."""
+        return [
+            (*whole("patch_embed"), "pos_embed"),
+            *number_blocks("blocks", self.depth),
+            whole("norm", "head"),
+        ]
+
+    def unseen_pixels(self) -> tuple[int, int]:
+        """Return the rows and columns that fill no patch, see `contract.Crops`."""
+        size, side = (self.img_size, self.img_size), self.patch_size
+        return patch_grid.left_over(size, side, (side, side))
 
     def places(self) -> dict[str, Places]:
         """Return the layout of its positions, as `contract.KnowsPlaces` says."""

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.ticker import PercentFormatter
@@ -14,6 +15,7 @@ from tokenjax.plots import image_panels as panels
 from tokenjax.plots.images import displayable
 
 MOST_COUNTS = 20  # classes up to which every cell gets its count
+NO_IMAGE = "#DADCE0"  # rows of classes that none is of
 MOST_LABELS = 120  # classes up to which every row and column gets its name
 
 
@@ -23,7 +25,8 @@ def confusion_matrix(
 ) -> pathlib.Path:
     """Draw counts by true (rows) and predicted (columns) class.
 
-    Colours are shares of a row. Up to 20 classes each cell also has its count; above,
+    Colours are shares of a row, which is grey where there is no image of the class. Up
+    to 20 classes each cell also has its count; above,
     colours follow the square root of the share, so that rare confusions show.
 
     Args:
@@ -42,12 +45,13 @@ def confusion_matrix(
             f"got shape {matrix.shape}"
         )
     totals = matrix.sum(axis=1, keepdims=True)
-    shares = matrix / np.maximum(totals, 1)  # (classes, classes)
+    shares = np.where(totals, matrix / np.maximum(totals, 1), np.nan)  # as `matrix`
     side = float(np.clip(3.2 + 0.42 * count, 5.0, 15.0))
     figure, grid = files.new_figure(side + 1.0, side)
     axes = grid[0, 0]
     norm = PowerNorm(1.0 if count <= MOST_COUNTS else 0.5, 0, 1)
-    picture = axes.imshow(shares, cmap="Blues", norm=norm)
+    colours = colormaps["Blues"].with_extremes(bad=NO_IMAGE)
+    picture = axes.imshow(shares, cmap=colours, norm=norm)
     _name_classes(axes, class_names)
     if count <= MOST_COUNTS:
         _write_counts(axes, matrix, shares)
@@ -55,11 +59,18 @@ def confusion_matrix(
     bar.set_label("share of the true class")
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     bar.outline.set_visible(False)  # type: ignore[operator]
-    total = int(matrix.sum())
-    right = np.trace(matrix) / max(total, 1)
-    axes.set_title(f"Confusion matrix: {right:.1%} of {total:,} right", pad=10)
+    axes.set_title(_matrix_title(matrix), pad=10)
     axes.set(xlabel="predicted class", ylabel="true class")
     return files.save(figure, path)
+
+
+def _matrix_title(matrix: np.ndarray) -> str:
+    """Say what share is right, and what grey rows are where there are any."""
+    total, absent = int(matrix.sum()), int((matrix.sum(axis=1) == 0).sum())
+    if not total:
+        return "Confusion matrix: no image of any class"
+    title = f"Confusion matrix: {np.trace(matrix) / total:.1%} of {total:,} right"
+    return f"{title}\ngrey: {absent} without an image" if absent else title
 
 
 def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:

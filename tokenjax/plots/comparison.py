@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from tokenjax import tables
 from tokenjax.plots import figure_files as files
 
 
@@ -22,7 +23,8 @@ def accuracy_bars(
     Args:
       rows: {"variant", "dataset", "mean", "std"}, drawn in this order from the top.
         Means and deviations are fractions; where any mean is above 1, all are percent.
-        A "std" that is missing, None or NaN has no error bar.
+        A mean of None has no bar, and "not measured" in its place; a "std" that is
+        missing, None or NaN has no error bar.
       path: the PNG to write.
       label: what the means are of.
 
@@ -30,15 +32,13 @@ def accuracy_bars(
     one colour in all panels.
 
     Raises:
-      ValueError: no rows, a row without its keys, or a mean that is not finite.
+      ValueError: no rows with a mean, a row without its keys, or a mean that is not
+        finite.
     """
-    for row in rows:
-        missing = {"variant", "dataset", "mean"} - row.keys()
-        if missing or not np.isfinite(row["mean"]):
-            raise ValueError(f"a row needs a variant, a dataset and a mean, got {row}")
-    if not rows:
+    means = [_checked_mean(row) for row in rows]
+    if all(np.isnan(means)):
         raise ValueError("no rows to draw")
-    unit = 1.0 if max(row["mean"] for row in rows) > 1 else 100.0
+    unit = 1.0 if np.nanmax(means) > 1 else 100.0
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
     variants = list(dict.fromkeys(row["variant"] for row in rows))
     colours = {
@@ -60,6 +60,18 @@ def accuracy_bars(
     return files.save(figure, path)
 
 
+def _checked_mean(row: files.Point) -> float:
+    """Return a row's mean, NaN where it was not measured.
+
+    Raises: ValueError for a row without its keys, or a mean that is not finite.
+    """
+    missing = {"variant", "dataset", "mean"} - row.keys()
+    mean = np.nan if missing or row["mean"] is None else float(row["mean"])
+    if missing or (row["mean"] is not None and not np.isfinite(mean)):
+        raise ValueError(f"a row needs a variant, a dataset and a mean, got {row}")
+    return mean
+
+
 def _panel(
     axes: Axes,
     rows: Sequence[files.Point],
@@ -67,21 +79,23 @@ def _panel(
     unit: float,
     label: str,
 ) -> None:
-    means = np.array([row["mean"] for row in rows], float) * unit
+    means = np.array([_checked_mean(row) for row in rows]) * unit
     spreads = np.array([_spread(row) for row in rows]) * unit
     positions = np.arange(len(rows))
-    low, high = (means - spreads).min(), (means + spreads).max()
+    measured = np.flatnonzero(~np.isnan(means))
+    ends = (means - spreads)[measured], (means + spreads)[measured]
+    low, high = (ends[0].min(), ends[1].max()) if len(measured) else (0.0, 0.0)
     margin = max(high - low, 1.0)
     start, end = max(0.0, low - 0.35 * margin), high + 0.55 * margin
     axes.barh(
-        positions,
-        means - start,
+        positions[measured],
+        (means - start)[measured],
         left=start,
         height=0.68,
-        color=[colours[row["variant"]] for row in rows],
+        color=[colours[rows[index]["variant"]] for index in measured],
     )
     digits = 1 if high - low > 1 else 2
-    known = spreads > 0
+    known = (spreads > 0) & ~np.isnan(means)
     axes.errorbar(
         means[known],
         positions[known],
@@ -92,10 +106,13 @@ def _panel(
         capsize=3,
     )
     for position, mean, spread in zip(positions, means, spreads, strict=True):
-        text = f"{mean:.{digits}f}" + (f" ± {spread:.{digits}f}" if spread else "")
+        text, end_of_bar = tables.NOT_MEASURED, start
+        if not np.isnan(mean):
+            text = f"{mean:.{digits}f}" + (f" ± {spread:.{digits}f}" if spread else "")
+            end_of_bar = mean + spread
         axes.annotate(
             text,
-            (mean + spread, position),
+            (end_of_bar, position),
             xytext=(6, 0),
             textcoords="offset points",
             va="center",

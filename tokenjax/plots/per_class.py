@@ -68,17 +68,18 @@ def _check(classes: int, recall: np.ndarray, counts: np.ndarray) -> None:
 def _recalls(axes: Axes, recall: np.ndarray) -> None:
     """Draw bars of recall (classes,), and their mean."""
     mean = float(np.nanmean(recall))
-    axes.bar(np.arange(len(recall)), np.nan_to_num(recall), 0.74, color=files.BLUE)
+    known = np.flatnonzero(~np.isnan(recall))
+    axes.bar(known, recall[known], 0.74, color=files.BLUE)
     axes.axhline(
         mean,
         color=files.VERMILION,
         linestyle="--",
         linewidth=1.5,
-        label=f"mean, the balanced accuracy: {mean:.1%}",
+        label=f"mean, the balanced accuracy: {mean:.1%}" + _of(known, recall),
     )
     if len(recall) <= MOST_VALUES:
         for position, value in enumerate(recall):
-            text = "none" if np.isnan(value) else f"{100 * value:.0f}"
+            text = "no\nimage" if np.isnan(value) else f"{100 * value:.0f}"
             _above_bar(axes, position, np.nan_to_num(value), text)
     axes.set_ylim(0, 1.1)
     axes.set_yticks(np.linspace(0, 1, 6))
@@ -87,6 +88,13 @@ def _recalls(axes: Axes, recall: np.ndarray) -> None:
     axes.set_title("Recall per class, the most trained on first", pad=24)
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.99), borderaxespad=0)
     files.light_grid(axes, "y")
+
+
+def _of(known: np.ndarray, recall: np.ndarray) -> str:
+    """Say of how many classes the mean is, where some have no image to judge by."""
+    if len(known) == len(recall):
+        return ""
+    return f" ({len(known)} of {len(recall)} classes have images)"
 
 
 def _counts(axes: Axes, counts: np.ndarray) -> None:

@@ -50,11 +50,12 @@ def accuracy_over_latency(
     Areas of dots are in proportion to parameters (down to a least one that can be
     seen), unless there are more than 10 points, which are numbered. The front joins the
     models that no other is both as fast and as accurate as; between them it says what
-    the faster of two reaches.
+    the faster of two reaches. Points whose accuracy or latency is None are left out,
+    and the title says how many.
 
     Raises:
-      ValueError: no points, a point without its keys, values that are not finite or
-        latencies that are not above 0.
+      ValueError: no points to draw, a point without its keys, values that are not
+        finite or latencies that are not above 0.
     """
     return _accuracy_over(_LATENCY, points, path, latency_label)
 
@@ -73,8 +74,8 @@ def accuracy_over_flops(
       label: what the horizontal axis says.
 
     Raises:
-      ValueError: no points, a point without its keys, values that are not finite or
-        FLOPs that are not above 0.
+      ValueError: no points to draw, a point without its keys, values that are not
+        finite or FLOPs that are not above 0.
     """
     return _accuracy_over(_FLOPS, points, path, label)
 
@@ -86,6 +87,10 @@ def _accuracy_over(
     path: str | os.PathLike[str],
     label: str,
 ) -> pathlib.Path:
+    given = len(points)
+    points = [
+        p for p in points if None not in (p.get("accuracy", 0), p.get(cost.key, 0))
+    ]
     _check(points, cost)
     unit = 1.0 if max(point["accuracy"] for point in points) > 1 else 100.0
     accuracy = np.array([point["accuracy"] for point in points], float) * unit
@@ -113,7 +118,9 @@ def _accuracy_over(
         costs, accuracy, s=areas, c=colours, alpha=0.85, edgecolors="white", zorder=3
     )
     axes.set(xlabel=label, ylabel="accuracy (%)")
-    axes.set_title(f"Accuracy over {cost.name}", pad=24)
+    absent = given - len(points)
+    beside = f" ({absent} of {given} not measured)" if absent else ""
+    axes.set_title(f"Accuracy over {cost.name}{beside}", pad=24)
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.99), borderaxespad=0)
     files.light_grid(axes)
     texts = [_text(point) for point in points]

@@ -102,7 +102,7 @@ def _point(name: str, summary: Summary, cost: dict[str, float]) -> Summary:
     routing = summary.get("routing", {})
     point = {
         "name": name,
-        "accuracy": summary["top1"],
+        "accuracy": summary.get("top1"),
         "routing_ratio": routing.get("ratio"),
         "target_recall": routing.get("target_recall"),
         **cost,
@@ -114,6 +114,8 @@ def _point(name: str, summary: Summary, cost: dict[str, float]) -> Summary:
 def _figures(points: list[Summary], batch_size: int, output: pathlib.Path) -> None:
     from tokenjax import plots
 
+    if all(point["accuracy"] is None for point in points):
+        return
     label = f"latency at batch {batch_size} (ms)"
     plots.accuracy_over_flops(points, output / "accuracy_over_flops.png")
     plots.accuracy_over_latency(points, output / "accuracy_over_latency.png", label)

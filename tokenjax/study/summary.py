@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from typing import TypeGuard
 
 import jax
 import numpy as np
@@ -63,21 +64,27 @@ def columns_of(study: ConfigDict) -> list[Column[Summary]]:
 
 def _metric_column(name: str) -> Column[Summary]:
     metric = METRICS[name]
-    return Column(
-        metric.heading, lambda row: metric.show(row[name], row[f"{name}_std"])
-    )
+
+    def cell(row: Summary) -> str:
+        runs = row.get("seeds", 0)
+        measured = row.get(f"{name}_runs", runs)
+        return metric.show(row[name], row[f"{name}_std"], measured, runs)
+
+    return Column(metric.heading, cell)
 
 
 def _figures(rows: list[Summary], study: ConfigDict, root: pathlib.Path) -> None:
     from tokenjax import plots
 
     main = study.columns[0]
+    if all(row[main] is None for row in rows):
+        return
     bars = [
         {
             "dataset": row["dataset"],
             "variant": row["variant"],
-            "mean": 100 * row[main],
-            "std": 100 * (row[f"{main}_std"] or 0.0),
+            "mean": row[main],
+            "std": row[f"{main}_std"],
         }
         for row in rows
     ]
@@ -89,8 +96,10 @@ def _figures(rows: list[Summary], study: ConfigDict, root: pathlib.Path) -> None
         points = [
             {"name": row["variant"], "accuracy": row[main], **row}
             for row in rows
-            if row["dataset"] == dataset
+            if row["dataset"] == dataset and row[main] is not None
         ]
+        if not points:
+            continue
         label = f"latency at batch {study.latency_batch_size} (ms)"
         path = root / f"accuracy_over_latency_{dataset}.png"
         plots.accuracy_over_latency(points, path, label)
@@ -118,7 +127,13 @@ def _curves(study: ConfigDict, runs: list[StudyRun], root: pathlib.Path) -> None
                     norms.setdefault(run.variant, known)
         if 1 <= len(curves) <= MOST_VARIANTS:
             path = root / f"loss_curves_{dataset}.png"
-            losses = [x for pairs in curves.values() for _, log in pairs for x in log]
+            losses = [
+                loss
+                for pairs in curves.values()
+                for _, log in pairs
+                for loss in log
+                if loss is not None
+            ]
             # Runs that diverge would press the others onto the axis.
             wide = min(losses) > 0 and max(losses) > 10 * min(losses)
             plots.loss_curves(curves, path, "training loss", log_y=wide)
@@ -129,7 +144,10 @@ def _curves(study: ConfigDict, runs: list[StudyRun], root: pathlib.Path) -> None
 def _metrics(
     columns: tuple[str, ...], runs: list[StudyRun], root: pathlib.Path
 ) -> Summary:
-    """Return means over seeds, with their std (one less in the denominator)."""
+    """Return means over the seeds that measured a column, and how many these are.
+
+    Their std, with one less in the denominator, is None of a single one.
+    """
     summaries = []
     for run in runs:
         directory = run.workdir(root)
@@ -145,15 +163,21 @@ def _metrics(
         summaries.append(summary)
     found: Summary = {"seeds": len(runs)}
     values = [ROUTED_MFLOPS(summary) for summary in summaries]
-    routed = [value for value in values if value is not None]
+    routed = [value for value in values if _is_measured(value)]
     if len(routed) == len(runs):
         found["mflops"] = float(np.mean(routed))  # of the patches that were routed
     for name in columns:
         values = [METRICS[name].value(summary) for summary in summaries]
-        known = [value for value in values if value is not None]
+        known = [value for value in values if _is_measured(value)]
+        found[f"{name}_runs"] = len(known)
         found[name] = float(np.mean(known)) if known else None
         found[f"{name}_std"] = float(np.std(known, ddof=1)) if len(known) > 1 else None
     return found
+
+
+def _is_measured(value: float | None) -> TypeGuard[float]:
+    """Return whether it is a number; earlier versions wrote NaN where there is none."""
+    return value is not None and bool(np.isfinite(value))
 
 
 def _log(directory: pathlib.Path) -> dict[str, list[float]]:

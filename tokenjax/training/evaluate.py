@@ -91,7 +91,7 @@ def final_evaluation(
         report.setdefault("conditions", {})[name] = other.scalars(found)
     summary: Summary = {"split": split_name, **about, **report}
     if of:
-        summary["data"] = of
+        summary["of"] = of
     own = devices.own_mesh()
     variables = devices.on_own_devices(variables, mesh, own)
     if jax.process_index() > 0:  # looking and drawing are for one process

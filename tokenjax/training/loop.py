@@ -27,7 +27,8 @@ from tokenjax.training.distribution.signals import StopRequest
 from tokenjax.training.initialize import with_variables
 from tokenjax.training.observation.metric_log import MetricLog
 from tokenjax.training.observation.observer import Observer
-from tokenjax.training.observation.progress import Progress, say
+from tokenjax.training.observation.progress import Progress, note, say
+from tokenjax.training.remarks import find_remarks
 from tokenjax.training.settings import Settings
 from tokenjax.training.state import (
     Batch,
@@ -72,6 +73,13 @@ class Run:
             donate_argnums=0,
         )
         self.train_step = devices.under_mesh(self.mesh, step)
+        self.remarks = find_remarks(
+            settings,
+            self.num_examples,
+            schedule,
+            task.model,
+            has_statistics=bool(self._like.model_state),
+        )
         self.predict = evaluate.make_predict(task, self.mesh)
         self.state = self._restore_or_start(initial)
 
@@ -155,6 +163,8 @@ def train(
         try:
             if run.step < run.total_steps:
                 if not stop.reached():
+                    for remark in run.remarks:
+                        note(remark)
                     _train_steps(run, log, stop, config)
             else:
                 say(f"training is complete at step {run.step}; evaluating it again")
@@ -238,7 +248,10 @@ def _finish(run: Run, log: MetricLog, workdir: pathlib.Path) -> Summary:
     draw = run.settings.figures
     if draw and jax.process_index() == 0:
         (workdir / "figures").mkdir(exist_ok=True)
-        run.task.curves(log.rows(), workdir / "figures")
+        if rows := log.rows():
+            run.task.curves(rows, workdir / "figures")
+        else:
+            say("metrics.jsonl holds no row of this run: no curves are drawn")
     return evaluate.final_evaluation(
         run.task,
         state.variables(),

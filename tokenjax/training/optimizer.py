@@ -18,7 +18,7 @@ import optax
 import optax.contrib
 
 from tokenjax.models import contract
-from tokenjax.training import parameter_groups
+from tokenjax.training import parameter_groups, parameter_names
 from tokenjax.training.parameter_groups import Groups
 from tokenjax.training.settings import Optimizer, Settings
 from tokenjax.training.settings.choices import OPTIMIZERS
@@ -99,14 +99,20 @@ def muon(rule: Optimizer, schedule: optax.Schedule, groups: Groups) -> Transform
 
 
 def make_optimizer(
-    settings: Settings, schedule: optax.Schedule, groups: Groups
+    settings: Settings,
+    schedule: optax.Schedule,
+    groups: Groups,
+    layers: contract.Layers = (),
 ) -> optax.GradientTransformation:
     """Return clipping by the global norm, then the update rule.
+
+    What is frozen has no part in it: no moments, no decay, no share of the norm.
 
     Args:
       settings: of the run.
       schedule: the learning rate.
       groups: of the model's parameters; {} without any.
+      layers: of the model's parameters, for `optimizer.layer_decay`.
 
     Raises: UserError for a rule that nobody registered.
     """
@@ -114,7 +120,48 @@ def make_optimizer(
     parts = OPTIMIZERS[rule.name](rule, schedule, groups)
     if settings.gradient_clip:
         parts = [optax.clip_by_global_norm(settings.gradient_clip), *parts]
-    return optax.chain(*parts)
+    whole = optax.chain(*parts)
+    if rule.freeze:
+        whole = _but_frozen(whole, rule.freeze)
+    if rule.layer_decay != 1:
+        whole = optax.chain(whole, scale_by_layer(layers, rule.layer_decay))
+    return whole
+
+
+def scale_by_layer(
+    layers: contract.Layers, decay: float
+) -> optax.GradientTransformation:
+    """Scale updates by decay^(last - layer): the head's are as they are.
+
+    Source: BEiT (Bao et al. 2022); as in MAE the embedding is 0 and block i is i + 1.
+    """
+
+    def update(
+        updates: optax.Updates, params: optax.Params | None = None
+    ) -> optax.Updates:
+        del params
+        numbers, count = parameter_names.number_layers(layers, updates)
+        flat = flax.traverse_util.flatten_dict(updates, sep="/")
+        scaled = {
+            path: value * decay ** (count - 1 - numbers[path])
+            for path, value in flat.items()
+        }
+        return flax.traverse_util.unflatten_dict(scaled, sep="/")
+
+    return optax.stateless(update)
+
+
+def _but_frozen(
+    rule: optax.GradientTransformation, freeze: tuple[str, ...]
+) -> optax.GradientTransformation:
+    def part_of_each(params: optax.Params) -> optax.Params:
+        frozen = parameter_names.find_frozen(freeze, params)
+        return parameter_groups.map_paths(
+            params, lambda path: "frozen" if path in frozen else "learned"
+        )
+
+    parts = {"learned": rule, "frozen": optax.set_to_zero()}
+    return optax.partition(parts, part_of_each)
 
 
 def _adam(rule: Optimizer) -> optax.GradientTransformation:

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import optax
 from flax.typing import VariableDict
 
-from tokenjax.training import parameter_groups
+from tokenjax.ops import batch_parts
+from tokenjax.training import parameter_groups, parameter_names
 from tokenjax.training.parameter_groups import Groups
 from tokenjax.training.settings import Settings
 
@@ -18,6 +19,7 @@ Batch: TypeAlias = Mapping[str, jax.Array]
 Scalars: TypeAlias = dict[str, jax.Array]
 ModelState: TypeAlias = Mapping[str, Any]  # collections besides "params", by name
 Loss: TypeAlias = tuple[jax.Array, tuple[ModelState, Scalars]]
+LossFunction: TypeAlias = Callable[["TrainState", Batch, jax.Array], Loss]
 Step: TypeAlias = Callable[["TrainState", Batch], tuple["TrainState", Scalars]]
 
 
@@ -85,17 +87,18 @@ def make_train_step(
     `sharding`: of a state that is split over the devices, see `devices`.
     """
     parts = settings.gradient_accumulation
+    task_loss = _held(task.loss, settings.optimizer.freeze)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
         key = jax.random.fold_in(jax.random.key(settings.seed), state.step)
         read = _gathered(state, sharding)
         if parts == 1:
             (loss, (model_state, scalars)), gradients = _gradient(
-                task, read, batch, key
+                task_loss, read, batch, key
             )
         else:
             loss, model_state, scalars, gradients = _accumulate(
-                task, read, batch, key, parts
+                task_loss, read, batch, key, parts
             )
         if sharding is not None:  # from here on each device works on its pieces
             gradients = jax.lax.with_sharding_constraint(gradients, sharding.params)
@@ -103,7 +106,7 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         ema = state.ema_params
         if settings.ema_decay:
-            ema = optax.incremental_update(params, ema, 1 - settings.ema_decay)
+            ema = _averaged(params, ema, settings.ema_decay, state.step)
         scalars = {
             "loss": loss,
             "gradient_norm": optax.tree.norm(gradients),
@@ -124,6 +127,24 @@ def make_train_step(
     return step
 
 
+def _averaged(
+    params: optax.Params, before: optax.Params, decay: float, step: jax.Array
+) -> optax.Params:
+    """Return the averages after update number `step` (from 0).
+
+        average + (1 - min(decay, (1 + step) / (10 + step))) (params - average)
+
+    Early in a run the average is over its last tenth or so: a `decay` that reaches
+    farther back than the run would keep the first parameters. Without a count of its
+    own, a checkpoint's averages are averages, whatever decay made them. What does not
+    move stays as it is, bit for bit.
+    """
+    now = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(
+        lambda new, old: old + (1 - now).astype(old.dtype) * (new - old), params, before
+    )
+
+
 def _gathered(state: TrainState, sharding: TrainState | None) -> TrainState:
     """Return the state with what the loss reads whole on every device."""
     if sharding is None:
@@ -134,53 +155,96 @@ def _gathered(state: TrainState, sharding: TrainState | None) -> TrainState:
     return dataclasses.replace(state, params=params, frozen=frozen)
 
 
+def _held(loss: LossFunction, freeze: tuple[str, ...]) -> LossFunction:
+    """Return the loss with no gradient by what is frozen; jit leaves its work out."""
+    if not freeze:
+        return loss
+
+    def held(state: TrainState, batch: Batch, key: jax.Array) -> Loss:
+        still = parameter_names.find_frozen(freeze, state.params)
+        mask = parameter_groups.map_paths(state.params, lambda path: path in still)
+        params = jax.tree.map(
+            lambda leaf, is_still: jax.lax.stop_gradient(leaf) if is_still else leaf,
+            state.params,
+            mask,
+        )
+        return loss(dataclasses.replace(state, params=params), batch, key)
+
+    return held
+
+
 def _gradient(
-    task: TrainingTask, state: TrainState, batch: Batch, key: jax.Array
+    loss: LossFunction, state: TrainState, batch: Batch, key: jax.Array
 ) -> tuple[Loss, optax.Updates]:
-    """Return what the task's loss returns, and its gradient by the parameters."""
+    """Return what the loss returns, and its gradient by the parameters."""
 
-    def loss(params: optax.Params) -> Loss:
-        return task.loss(dataclasses.replace(state, params=params), batch, key)
+    def by_params(params: optax.Params) -> Loss:
+        return loss(dataclasses.replace(state, params=params), batch, key)
 
-    return jax.value_and_grad(loss, has_aux=True)(state.params)
+    return jax.value_and_grad(by_params, has_aux=True)(state.params)
 
 
 def _accumulate(
-    task: TrainingTask, state: TrainState, batch: Batch, key: jax.Array, parts: int
+    loss_of: LossFunction, state: TrainState, batch: Batch, key: jax.Array, parts: int
 ) -> tuple[jax.Array, ModelState, Scalars, optax.Updates]:
     """Return the mean over `parts` slices of the batch, one after another.
+
+    It is the whole batch's loss and gradient: what a ratio in the loss needs of all
+    slices is measured first (`ops.batch_parts`). Draws, and a network's statistics of
+    its batch, are each slice's own.
 
     Slice p takes rows p, p + parts, ...: every device keeps its own rows.
     """
     slices = jax.tree.map(
         lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), dict(batch)
     )
+    numbered = (jnp.arange(parts), slices)
+    whole = _measure(loss_of, state, numbered, key)
 
     def of_slice(
-        model_state: ModelState, rows: Batch, key: jax.Array
+        model_state: ModelState, part: tuple[jax.Array, Batch]
     ) -> tuple[Loss, optax.Updates]:
-        part = dataclasses.replace(state, model_state=model_state)
-        return _gradient(task, part, rows, key)
+        index, rows = part
+        before = dataclasses.replace(state, model_state=model_state)
+        with batch_parts.given(whole):
+            return _gradient(loss_of, before, rows, jax.random.fold_in(key, index))
 
     def one(carry: tuple, part: tuple) -> tuple:
         model_state, total = carry
-        index, rows = part
-        (loss, (model_state, scalars)), gradients = of_slice(
-            model_state, rows, jax.random.fold_in(key, index)
-        )
+        (loss, (model_state, scalars)), gradients = of_slice(model_state, part)
         total = jax.tree.map(jnp.add, total, (loss, scalars, gradients))
         return (model_state, total), None
 
-    first = jax.tree.map(lambda x: x[0], slices)
-    (loss, (_, scalars)), gradients = jax.eval_shape(
-        of_slice, state.model_state, first, key
-    )
+    first = jax.tree.map(lambda x: x[0], numbered)
+    (loss, (_, scalars)), gradients = jax.eval_shape(of_slice, state.model_state, first)
     zeros = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype), (loss, scalars, gradients)
     )
-    indices = jnp.arange(parts)
-    (model_state, total), _ = jax.lax.scan(
-        one, (state.model_state, zeros), (indices, slices)
-    )
+    (model_state, total), _ = jax.lax.scan(one, (state.model_state, zeros), numbered)
     loss, scalars, gradients = jax.tree.map(lambda x: x / parts, total)
     return loss, model_state, scalars, gradients
+
+
+def _measure(
+    loss_of: LossFunction,
+    state: TrainState,
+    numbered: tuple[jax.Array, Batch],
+    key: jax.Array,
+) -> list[jax.Array]:
+    """Return the means over all slices of what the loss has of each as a whole.
+
+    jit leaves out what they do not depend on: nothing runs where a loss has none, and
+    no network for weights that follow from the labels.
+    """
+
+    def one(
+        model_state: ModelState, part: tuple[jax.Array, Batch]
+    ) -> tuple[ModelState, list[jax.Array]]:
+        index, rows = part
+        before = dataclasses.replace(state, model_state=model_state)
+        with batch_parts.recorded() as found:
+            _, (model_state, _) = loss_of(before, rows, jax.random.fold_in(key, index))
+        return model_state, found
+
+    _, of_slices = jax.lax.scan(one, state.model_state, numbered)
+    return [values.mean(axis=0) for values in of_slices]

@@ -49,7 +49,7 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-        for place in absent:
+        for place in absent if not (workdir / CONFIG).exists() else ():
             with contextlib.suppress(OSError):
                 place.rmdir()  # which removes what is empty alone
 

@@ -20,7 +20,7 @@ def test_many_missing_images_are_abridged(rgbnt201):
 
 
 def test_names_that_say_nothing_are_all_named(rgbnt201):
-    names = ("258_cam1_0.png", "000258_cam5_0.png", "000258_cam0_0.png", "x.PNG")
+    names = ("258cam1_0.png", "000258_cam_0.png", "000258_cam0_0.png", "x.PNG")
     for name in names:
         save(rgbnt201 / "train_171" / "RGB" / name, (0, 0, 0))
     with pytest.raises(DatasetError, match="4 files are not named as") as error:
@@ -28,17 +28,31 @@ def test_names_that_say_nothing_are_all_named(rgbnt201):
     assert all(name in str(error.value) for name in names)
 
 
-@pytest.mark.parametrize("name", ["0601_c1_0.jpg", "0000_c1_0.jpg", "0001_c9_0.jpg"])
-def test_rgbnt100_has_ranges_of_its_own(rgbnt100, name):
+@pytest.mark.parametrize(
+    "name", ["-2_c1_0.jpg", "0001_c0_0.jpg", "2147483648_c1_0.jpg", "1_c10001_0.jpg"]
+)
+def test_identities_and_cameras_have_bounds(rgbnt100, name):
     save(rgbnt100 / "query" / name, (0, 0, 0), (768, 128))
-    with pytest.raises(DatasetError, match=f"camera 1 to 8: .*{name}"):
+    with pytest.raises(DatasetError, match=f"camera 1 to 10000: .*{name}"):
         load("rgbnt100", rgbnt100)
 
 
-def test_msvr310_has_views_0_to_7(msvr310):
-    save(msvr310 / "query3" / "0008" / "vis" / "0008_s001_v8_00.png", (0, 0, 0))
-    with pytest.raises(DatasetError, match=r"camera 0 to 7: .*0008_s001_v8_00\.png"):
+def test_scenes_have_bounds(msvr310):
+    name = f"0008_s{2**31}_v1_00.png"
+    save(msvr310 / "query3" / "0008" / "vis" / name, (0, 0, 0))
+    with pytest.raises(DatasetError, match=f"camera 0 to 10000: .*{name}"):
         load("msvr310", msvr310, missing="zeros")
+
+
+@pytest.mark.parametrize(
+    ("part", "identity"), [("bounding_box_train", 0), ("query", -1)]
+)
+def test_a_part_of_nobody_alone(rgbnt100, part, identity):
+    for path in (rgbnt100 / part).iterdir():
+        path.unlink()
+    save(rgbnt100 / part / f"{identity}_c1_00.jpg", (0, 0, 0), (768, 128))
+    with pytest.raises(DatasetError, match=f"all 1 images in {part} are junk or dist"):
+        load("rgbnt100", rgbnt100)
 
 
 def test_other_files_are_passed_over_and_extensions_may_differ(rgbnt201):

@@ -137,3 +137,50 @@ def test_what_a_t2t_vit_has_besides_parameters_comes_with_it(tmp_path, dataset):
     np.testing.assert_array_equal(found, shifted["constants"]["pos_embed"])
     kept = before.model_state["batch_stats"], after.model_state["batch_stats"]
     jax.tree.map(np.testing.assert_array_equal, *kept)
+
+
+def placed(path, grid, metadata):
+    """A converted CLIP whose position of patch (i, j) is (i, j, 0, ...)."""
+    rows, columns = grid
+    arguments = CLIP | {"h_resolution": rows, "w_resolution": columns}
+    model = models.create("clip_vit", **arguments)
+    weights = jax.jit(model.init)(jax.random.key(5), *model.example_inputs(1))
+    positions = np.zeros((1 + rows * columns, 16), np.float32)
+    positions[1:, :2] = [(i, j) for i in range(rows) for j in range(columns)]
+    weights["params"]["positional_embedding"] = positions
+    stored = {"model": {"name": "clip_vit", **arguments}} | metadata
+    storage.save_variables(path, weights, stored)
+
+
+@pytest.mark.parametrize(
+    "metadata", [{}, {"grid": [2, 4]}, {"model": {}, "grid": [2, 4]}]
+)
+def test_as_many_positions_of_another_grid_are_turned(tmp_path, dataset, metadata):
+    """The run's patches are 4 x 2, the backbone was converted for 2 x 4."""
+    placed(tmp_path / "clip", (2, 4), metadata)
+    _, after = started(dataset, tmp_path / "clip")
+    found = np.asarray(after.params["backbone"]["positional_embedding"])[1:, :2]
+    down = [[0, 0], [0.25, 0.25], [0.75, 0.75], [1, 1]]
+    across = [[0.5, 2.5]] * 4
+    np.testing.assert_allclose(found[:, 0].reshape(4, 2), down, atol=1e-6)
+    np.testing.assert_allclose(found[:, 1].reshape(4, 2), across, atol=1e-6)
+
+
+def test_positions_of_a_smaller_grid_are_resized(tmp_path, dataset):
+    placed(tmp_path / "clip", (2, 2), {})
+    _, after = started(dataset, tmp_path / "clip")
+    found = np.asarray(after.params["backbone"]["positional_embedding"])
+    assert found.shape == (9, 16)
+    np.testing.assert_allclose(found[[1, 2, 7, 8], 1], [0, 1, 0, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "own"), [("heads", 4, 2), ("activation", "gelu", "quick_gelu")]
+)
+def test_what_no_shape_tells_of_a_backbone_must_agree(
+    tmp_path, dataset, name, value, own
+):
+    converted_for = {"name": "clip_vit", **CLIP, name: value}
+    placed(tmp_path / "clip", (4, 2), {"model": converted_for, "grid": [4, 2]})
+    message = refusal(dataset, tmp_path / "clip")
+    assert f"{name} is {value}, and this run's is {own}" in message

@@ -170,6 +170,17 @@ def test_what_is_frozen_neither_moves_nor_decays(name, freeze):
         assert all(jax.tree.leaves(moved[other])), other
 
 
+def test_what_the_optimizer_freezes_stays_too():
+    rule = {"name": "adam", "learning_rate": 0.1, "freeze": ("ln_pre", "sdtps")}
+    optimizer, _ = reid_optimizer(settings(optimizer=rule), EXAMPLES, GROUPS)
+    params, _ = run(2, optimizer)[-1]
+    moved = jax.tree.map(lambda a, b: bool((a != b).all()), params, parameters())
+    assert not any(jax.tree.leaves(moved["backbone"]["ln_pre"]))
+    assert not any(jax.tree.leaves(moved["sdtps"]))
+    assert moved["backbone"]["conv1"]["kernel"]
+    assert all(jax.tree.leaves(moved["classifier_fused"]))
+
+
 def test_every_group_moves_at_its_rate():
     # Adam on a constant gradient moves by exactly the learning rate.
     rule = {"name": "adam", "learning_rate": 0.01, "weight_decay": 0.0}

@@ -78,3 +78,35 @@ def translate(images: Images, offsets: Int[Array, "batch 2"], limit: int) -> Ima
         return jax.lax.dynamic_slice(image, start, (height, width, channels))
 
     return jax.vmap(window)(padded, offsets)
+
+
+def zoom(
+    images: Images, corners: Int[Array, "batch 2"], sizes: Int[Array, "batch 2"]
+) -> Images:
+    """Enlarge a box of each image to the whole image, bilinearly.
+
+        result[p] = box[(p + 1/2) size / image's size - 1/2]
+
+    with the box's border beyond its outermost pixels' centres, as PyTorch's
+    `interpolate` has it without `align_corners`. Boxes are of `sizes` rows and columns
+    from `corners` on and lie within their images; enlarging needs no antialiasing.
+    """
+
+    def along(images: Images, axis: int) -> Images:
+        pixels, size = images.shape[axis], sizes[:, axis - 1, None]
+        # In whole numbers: the box that is the image itself comes back bit for bit.
+        place = (2 * jnp.arange(pixels) + 1) * size - pixels  # of 2 pixels; (batch, p)
+        first, rest = jnp.divmod(jnp.maximum(place, 0), 2 * pixels)
+        share = rest.astype(images.dtype) / (2 * pixels)
+        corner = corners[:, axis - 1, None]
+        shape = [len(images), 1, 1, 1]
+        shape[axis] = pixels
+
+        def read(index: Int[Array, "batch pixels"]) -> Images:
+            index = (corner + jnp.minimum(index, size - 1)).reshape(shape)
+            return jnp.take_along_axis(images, index, axis)
+
+        share = share.reshape(shape)
+        return read(first) * (1 - share) + read(first + 1) * share
+
+    return along(along(images, 1), 2)

@@ -2,9 +2,10 @@
 
     normalised = (image / 255 - mean) / std
 
-Augmentations act on float32 images in 0..1, before normalisation, in this order: one
-bilinear resampling for rotation, scale and shift; crop; flip; RandAugment; brightness,
-contrast, saturation (as torchvision.transforms defines them); cutout; random erasing.
+Augmentations act on float32 images in 0..1, before normalisation, in this order: random
+resized crop; one bilinear resampling for rotation, scale and shift; crop; flip;
+RandAugment; brightness, contrast, saturation (as torchvision.transforms defines them);
+cutout; random erasing.
 Every image of a batch has its own draws. What is switched off is not traced at all.
 
 Mixup and cutmix are settings here too, but pair images and labels: see
@@ -23,6 +24,7 @@ from jaxtyping import Array, UInt8
 from tokenjax.arguments import (
     NOT_NEGATIVE,
     SHARE,
+    above,
     at_least,
     check_all,
     describe,
@@ -35,6 +37,8 @@ from tokenjax.data.augmentation.colour import (
 from tokenjax.data.augmentation.geometry import Images, affine, translate
 from tokenjax.data.augmentation.holes import cut_out, erase
 from tokenjax.data.augmentation.rand_augment import MAXIMUM_MAGNITUDE, rand_augment
+from tokenjax.data.augmentation.resized_crop import random_resized_crop
+from tokenjax.errors import UserError
 
 # The order numbers the random streams: append, and what is on keeps its draws.
 DRAWS = (
@@ -50,6 +54,7 @@ DRAWS = (
     "rand_augment",
     "random_erasing",
     "mixing",
+    "random_resized_crop",
 )
 
 Strength = Annotated[float, SHARE]
@@ -87,10 +92,22 @@ class Augmentation:
     mixup_probability: Annotated[Probability, "of mixing a batch so"] = 0.5
     cutmix: Annotated[Concentration, "alpha, likewise"] = 0.0
     cutmix_probability: Annotated[Probability, "where mixup was not chosen"] = 0.5
+    random_resized_crop: Annotated[
+        float, SHARE, "least share of the area, of a box that is enlarged; 0: off"
+    ] = 0.0
+    random_resized_crop_aspect: Annotated[
+        tuple[float, float], above(0), "its width over height, smallest and largest"
+    ] = (3 / 4, 4 / 3)
 
     def __post_init__(self) -> None:
         for name, argument in describe(type(self)).items():
             argument.check(getattr(self, name), f"augmentation {name}")
+        smallest, largest = self.random_resized_crop_aspect
+        if smallest > largest:
+            raise UserError(
+                "augmentation random_resized_crop_aspect must be the smallest and the "
+                f"largest, got {smallest:g}, {largest:g}"
+            )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Augmentation":
@@ -131,6 +148,11 @@ def augment(
             stream(name), (batch, *shape), minval=low, maxval=high
         )
 
+    if settings.random_resized_crop:
+        least = settings.random_resized_crop
+        aspects = settings.random_resized_crop_aspect
+        draws = stream("random_resized_crop")
+        images = random_resized_crop(draws, images, least, aspects)
     if settings.rotation or settings.scale or settings.shift:
         angles = uniform("rotation", settings.rotation)
         scales = uniform("scale", settings.scale, 1.0)

@@ -11,8 +11,9 @@ missing="zeros" a sample stays if some modality is not on disk, its pixels 0 and
 `present` False.
 
 Test splits hold the query samples and then the gallery's; in RGBNT201 every sample is
-both. An identity of one training image stays: the sampler repeats it. Whatever is
-missing, misnamed or damaged is gathered into one `DatasetError`.
+both. Junk and distractors, identities -1 and 0, are what `reid_nobody` says, counted in
+the remarks. An identity of one training image stays: the sampler repeats it. Whatever
+is missing, misnamed or damaged is gathered into one `DatasetError`.
 """
 
 import dataclasses
@@ -37,6 +38,11 @@ from tokenjax.data.sources.reid_layouts import (
     Part,
     Sample,
     read_samples,
+)
+from tokenjax.data.sources.reid_nobody import (
+    DISTRACTOR,
+    remarks_on_nobody,
+    without_nobody,
 )
 from tokenjax.data.sources.reid_reading import Plan, Reading, make_splits
 from tokenjax.data.sources.source_arguments import (
@@ -187,9 +193,8 @@ def _load(
     missing: str,
 ) -> Dataset:
     layout = layout.limited_to(reading.modalities)
-    training, *evaluation = read_samples(
-        layout, directory, missing, reading.outside_links
-    )
+    found = read_samples(layout, directory, missing, reading.outside_links)
+    training, *evaluation = without_nobody(layout, found)
     held_out = _held_out(layout.name, training, validation_identities, split_seed)
     kept = [sample for sample in training if sample.identity not in held_out]
     identities, classes = np.unique(_identities(kept), return_inverse=True)
@@ -216,9 +221,10 @@ def _load(
         mean=HALF,
         std=HALF,
         modalities=reading.modalities,
-        num_cameras=len(layout.cameras),
+        num_cameras=_num_cameras(layout, found),
         same=layout.same,
         reading=EVALUATED,
+        remarks=remarks_on_nobody(layout, found),
     )
     return Dataset(train, validation, test, info)
 
@@ -232,12 +238,19 @@ def _retrieval_plan(
 ) -> Plan:
     """Plan a split of some parts' samples, one part after another, with roles."""
     together = list(itertools.chain(*samples))
-    sizes = [len(each) for each in samples]
+    sizes, identities = [len(each) for each in samples], _identities(together)
+    somebody = identities != DISTRACTOR
     roles = {
-        "query": np.repeat([part.query for part in parts], sizes),
+        "query": np.repeat([part.query for part in parts], sizes) & somebody,
         "gallery": np.repeat([part.gallery for part in parts], sizes),
     }
-    return Plan(together, _identities(together), "bilinear", layout.boxes, roles)
+    return Plan(together, identities, "bilinear", layout.boxes, roles)
+
+
+def _num_cameras(layout: Layout, samples: list[list[Sample]]) -> int:
+    """Return the set's own number, or more where a file is of a later camera."""
+    last = max(sample.camera for part in samples for sample in part)
+    return max(layout.num_cameras, last + 1)
 
 
 def _held_out(

@@ -7,7 +7,8 @@
                0001_s001_v1_00.jpg
 
 Files of one sample have one name, whatever their extension; .jpg, .jpeg and .png are
-read and hidden files passed over. Identity, camera and scene stand in the name.
+read and hidden files passed over. Identity, camera and scene stand in the name as whole
+numbers of any length: cam12 is camera 12. An identity may also be -1 (`reid_nobody`).
 Everything that is wrong is gathered before `DatasetError` is raised.
 """
 
@@ -23,6 +24,8 @@ from tokenjax.errors import DatasetError, shown
 
 Modality = Literal["rgb", "nir", "tir"]
 MODALITIES: tuple[Modality, ...] = ("rgb", "nir", "tir")
+LARGEST = 2**31 - 1  # identity or scene that an array of int32 holds
+MOST_CAMERAS = 10_000  # a model may have a row for each; a longer number is a date
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ class Layout:
     by_identity: bool  # one folder per identity around those of the modalities
     pattern: re.Pattern[str]  # groups "identity", "camera" and perhaps "scene"
     example: str
-    cameras: range  # their numbers in names
-    identities: range
+    first_camera: int  # its number in names
+    num_cameras: int  # of the published set; others may have more
     same: str
     boxes: tuple[Box, ...] = ()  # where the modalities lie in one file
     modalities: tuple[str, ...] = MODALITIES
@@ -91,10 +94,12 @@ RGBNT201 = Layout(
     parts=(Part("train_171"), Part("test", query=True, gallery=True)),
     modality_folders=("RGB", "NI", "TI"),
     by_identity=False,
-    pattern=re.compile(r"(?P<identity>\d{6})[^_]*_[^_]{3}(?P<camera>\d)"),
+    pattern=re.compile(
+        r"(?P<identity>-1|\d+)([^_\d][^_]*)?_[^_\d]{3}(?P<camera>\d+)", re.ASCII
+    ),
     example="000258_cam1_0_01.jpg",
-    cameras=range(1, 5),
-    identities=range(10**6),
+    first_camera=1,
+    num_cameras=4,
     same="camera",
 )
 RGBNT100 = Layout(
@@ -107,10 +112,10 @@ RGBNT100 = Layout(
     ),
     modality_folders=("",),
     by_identity=False,
-    pattern=re.compile(r"(?P<identity>\d+)_c(?P<camera>\d+)"),
+    pattern=re.compile(r"(?P<identity>-1|\d+)_c(?P<camera>\d+)", re.ASCII),
     example="0001_c1_00.jpg",
-    cameras=range(1, 9),
-    identities=range(1, 601),
+    first_camera=1,
+    num_cameras=8,
     same="camera",
     boxes=((0, 0, 256, 128), (256, 0, 512, 128), (512, 0, 768, 128)),
 )
@@ -124,10 +129,12 @@ MSVR310 = Layout(
     ),
     modality_folders=("vis", "ni", "th"),
     by_identity=True,
-    pattern=re.compile(r"(?P<identity>\d{4})_s(?P<scene>\d{3})_v(?P<camera>\d)"),
+    pattern=re.compile(
+        r"(?P<identity>-1|\d+)_s(?P<scene>\d+)_v(?P<camera>\d+)", re.ASCII
+    ),
     example="0001_s001_v1_00.jpg",
-    cameras=range(8),
-    identities=range(10**4),
+    first_camera=0,
+    num_cameras=8,
     same="scene",
 )
 
@@ -150,11 +157,9 @@ def read_samples(
             f"{name}: no .jpg, .jpeg or .png file in {abridged(scan.empty)}"
         )
     if scan.misnamed:
-        first, last = layout.cameras[0], layout.cameras[-1]
         raise DatasetError(
             f"{name}: {len(scan.misnamed)} files are not named as {layout.example}, "
-            f"identity {layout.identities[0]} to {layout.identities[-1]}, camera "
-            f"{first} to {last}: {abridged(scan.misnamed)}"
+            f"camera {layout.first_camera} to {MOST_CAMERAS}: {abridged(scan.misnamed)}"
         )
     if scan.doubled:
         raise DatasetError(
@@ -240,10 +245,11 @@ class _Scan:
         layout = self.layout
         match = layout.pattern.match(path.name)
         fields = {k: int(v) for k, v in match.groupdict().items()} if match else {}
-        camera, identity = fields.get("camera", -1), fields.get("identity", -1)
-        if camera not in layout.cameras or identity not in layout.identities:
+        camera, scene = fields.get("camera", -1), fields.get("scene", 0)
+        identity = fields.get("identity", 0)
+        numbered = layout.first_camera <= camera <= MOST_CAMERAS
+        if not numbered or max(identity, scene) > LARGEST:
             self.misnamed.append(shown(path))
             return None
         copies = len(self.layout.modalities) // len(files)
-        scene = fields.get("scene", 0)
-        return Sample(files * copies, identity, camera - layout.cameras[0], scene)
+        return Sample(files * copies, identity, camera - layout.first_camera, scene)

@@ -41,6 +41,7 @@ from tokenjax.models.argument_types import (
 from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.encoder_block import normal_init
 from tokenjax.models.layers import Aux
+from tokenjax.models.parameter_layers import number_stages, whole
 from tokenjax.ops.depthwise import depthwise_convolution
 
 _EPSILON = 1e-6
@@ -171,6 +172,23 @@ class ConvNeXtV2(CheckedModule):
             contract.HEAD: ("head/**",),
             contract.INPUT: ("stem/kernel",),
         }
+
+    def parameter_layers(self) -> contract.Layers:
+        """Return its parameters from input to output, as `contract.Layered` says."""
+
+        def entry(stage: int) -> tuple[str, ...]:
+            return whole(f"downsample_norm_{stage}", f"downsample_{stage}")
+
+        return [
+            whole("stem", "stem_norm"),
+            *number_stages("stages", self.depths, entry),
+            whole("head_norm", "head"),
+        ]
+
+    def unseen_pixels(self) -> tuple[int, int]:
+        """Return the rows and columns that fill no patch, see `contract.Crops`."""
+        side = self.patch_size
+        return patch_grid.left_over(self.image_size, side, (side, side))
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
         """Return zeros of the shapes that the model takes."""

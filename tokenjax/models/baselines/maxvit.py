@@ -38,6 +38,7 @@ from tokenjax.models.baselines.maxvit_attention import PartitionAttention
 from tokenjax.models.baselines.mbconv import BatchNorm, MBConv, fan_out_init, gelu
 from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.layers import Aux
+from tokenjax.models.parameter_layers import number_stages, whole
 
 _PIXELS_PER_PLACE = 32  # of a window's side
 
@@ -119,6 +120,14 @@ class MaxViT(CheckedModule):
             contract.HEAD: ("head/**",),
             contract.INPUT: ("stem_conv1/kernel",),
         }
+
+    def parameter_layers(self) -> contract.Layers:
+        """Return its parameters from input to output, as `contract.Layered` says."""
+        return [
+            whole("stem_*"),
+            *number_stages("stages", self.depths, lambda stage: ()),
+            whole("head_norm", "pre_logits", "head"),
+        ]
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array, ...]:
         """Return zeros of the shapes that the model takes."""

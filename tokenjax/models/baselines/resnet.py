@@ -38,6 +38,7 @@ from tokenjax.models.argument_types import (
 )
 from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.layers import Aux, BatchNorm, Dropout, Linear
+from tokenjax.models.parameter_layers import whole
 
 EXPANSION = 4  # a block's output channels over those of its 3x3 convolution
 STEM_CHANNELS = 64
@@ -156,6 +157,10 @@ class ResNet(CheckedModule):
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
         return {contract.HEAD: ("fc/**",), contract.INPUT: ("conv1/kernel",)}
+
+    def parameter_layers(self) -> contract.Layers:
+        """Return its parameters from input to output, as `contract.Layered` says."""
+        return [whole("conv1", "bn1"), *map(whole, self.blocks()), whole("fc")]
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
         """Return zeros of a shape that the model takes."""

@@ -49,6 +49,7 @@ from tokenjax.models.baselines.swin_attention import (
 from tokenjax.models.baselines.windows import Size
 from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.layers import Aux
+from tokenjax.models.parameter_layers import number_stages, whole
 from tokenjax.models.position_embedding import Places
 
 PRESETS = {
@@ -182,6 +183,21 @@ class SwinTransformer(CheckedModule):
             contract.HEAD: ("head/**",),
             contract.INPUT: ("patch_embed/kernel",),
         }
+
+    def parameter_layers(self) -> contract.Layers:
+        """Return its parameters from input to output, as `contract.Layered` says."""
+        return [
+            whole("patch_embed", "patch_norm"),
+            *number_stages(
+                "layers", self.depths, lambda stage: whole(f"downsample_{stage}")
+            ),
+            whole("norm", "head"),
+        ]
+
+    def unseen_pixels(self) -> tuple[int, int]:
+        """Return the rows and columns that fill no patch, see `contract.Crops`."""
+        side = self.patch_size
+        return patch_grid.left_over(self.image_size, side, (side, side))
 
     def places(self) -> dict[str, Places]:
         """Return the layout of its tables, as `contract.KnowsPlaces` says.

@@ -46,6 +46,7 @@ from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.demo.camera_vit import CameraViT
 from tokenjax.models.encoder_block import normal_init
 from tokenjax.models.layers import Aux, Dropout, Linear
+from tokenjax.models.parameter_layers import number_blocks, whole
 from tokenjax.models.position_embedding import Places
 from tokenjax.models.registry import Presets
 
@@ -116,6 +117,19 @@ class ImageNetViT(CheckedModule):
             contract.HEAD: ("head/**",),
             contract.INPUT: ("encoder/patch_embed/kernel",),
         }
+
+    def parameter_layers(self) -> contract.Layers:
+        """Return its parameters from input to output, as `contract.Layered` says."""
+        parts = ("encoder/cls_token", "encoder/pos_embed")
+        return [
+            (*whole("encoder/patch_embed"), *parts),
+            *number_blocks("encoder/blocks", self.depth),
+            whole("encoder/norm", "head"),
+        ]
+
+    def unseen_pixels(self) -> tuple[int, int]:
+        """Return the rows and columns that fill no patch, see `contract.Crops`."""
+        return self.encoder().unseen_pixels()
 
     def places(self) -> dict[str, Places]:
         """Return the layout of its positions, as `contract.KnowsPlaces` says."""

@@ -50,6 +50,7 @@ from tokenjax.models.argument_types import (
 from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.encoder_block import normal_init
 from tokenjax.models.layers import Aux
+from tokenjax.models.parameter_layers import number_stages, whole
 from tokenjax.models.registry import Presets
 from tokenjax.ops.depthwise import depthwise_convolution
 from tokenjax.ops.selective_scan import PATHS, cross_merge, cross_scan, selective_scan
@@ -137,6 +138,16 @@ class VMamba(CheckedModule):
             contract.HEAD: ("head/**",),
             contract.INPUT: ("stem1/conv/kernel",),
         }
+
+    def parameter_layers(self) -> contract.Layers:
+        """Return its parameters from input to output, as `contract.Layered` says."""
+        return [
+            whole("stem1", "stem2"),
+            *number_stages(
+                "stages", self.depths, lambda stage: whole(f"downsample_{stage - 1}")
+            ),
+            whole("norm", "head"),
+        ]
 
     def example_inputs(self, batch_size: int) -> tuple[jax.Array]:
         """Return zeros of a shape that the model takes."""

@@ -118,6 +118,10 @@ class CameraViT(CheckedModule):
         """Return (rows, columns) of patches."""
         return patch_grid.grid_of(self.image_size, self.patch_size, self.stride)
 
+    def unseen_pixels(self) -> tuple[int, int]:
+        """Return the rows and columns that fill no patch, see `contract.Crops`."""
+        return patch_grid.left_over(self.image_size, self.patch_size, self.stride)
+
     @property
     def feature_dim(self) -> int:
         """Return the size of an output token."""
@@ -133,6 +137,11 @@ class CameraViT(CheckedModule):
         """Return the groups of its parameters, as `contract.Model` says."""
         cameras = {contract.CAMERAS: ("sie_embed",)} if self.embedding_rows else {}
         return {contract.INPUT: ("patch_embed/kernel",), **cameras}
+
+    def backbone_settings(self) -> dict[str, object]:
+        """Return what no shape tells, as `contract.HasBackbone` says."""
+        names = ("num_heads", "qk_scale", "norm_eps", "activation")
+        return {name: getattr(self, name) for name in names}
 
     def places(self) -> dict[str, Places]:
         """Return the layout of its positions, as `contract.KnowsPlaces` says."""

@@ -89,6 +89,10 @@ class ClipVisionTransformer(CheckedModule):
         """Return the groups of its parameters, as `contract.Model` says."""
         return {}
 
+    def backbone_settings(self) -> dict[str, object]:
+        """Return what no shape tells, as `contract.HasBackbone` says."""
+        return {"heads": self.heads, "activation": self.activation}
+
     def places(self) -> dict[str, Places]:
         """Return the layout of its positions, as `contract.KnowsPlaces` says."""
         return {"params/positional_embedding": Places(*self.grid)}

@@ -11,7 +11,7 @@ Source: DeMo2 at 6334359, modeling/make_model.py (`build_transformer`).
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +40,7 @@ class BackboneSizes:
     qk_scale: float | None = None
     patch_size: int = 16
     tokens_type: str = ""  # of a T2T-ViT
-    activation: str = "gelu"
+    activation: Literal["gelu", "quick_gelu"] = "gelu"
 
 
 TRANSFORMER_TYPES: Registry[BackboneSizes] = Registry("transformer_type")

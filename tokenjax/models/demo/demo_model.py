@@ -163,6 +163,11 @@ class DeMo(CheckedModule):
         side = self.sizes().patch_size
         return patch_grid.grid_of(self.image_size, side, self.stride_size)
 
+    def unseen_pixels(self) -> tuple[int, int]:
+        """Return the rows and columns that fill no patch, see `contract.Crops`."""
+        side = self.sizes().patch_size
+        return patch_grid.left_over(self.image_size, side, self.stride_size)
+
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
         groups: dict[str, tuple[str, ...]] = {
@@ -180,6 +185,11 @@ class DeMo(CheckedModule):
             heads = ("bottleneck_fused/**", "classifier_fused/**")
             groups[contract.FUSED] = (fusion, *heads)
         return groups
+
+    @nn.nowrap
+    def backbone_settings(self) -> dict[str, object]:
+        """Return what no shape tells, as `contract.HasBackbone` says."""
+        return self.make_backbone().backbone_settings()
 
     @nn.nowrap
     def places(self) -> dict[str, Places]:

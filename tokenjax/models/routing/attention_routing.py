@@ -32,6 +32,7 @@ from jax.typing import ArrayLike
 
 from tokenjax.models import contract
 from tokenjax.models.layers import Aux, check_images
+from tokenjax.models.parameter_layers import whole
 from tokenjax.models.routing.routers import ROUTERS, Routed, Router
 from tokenjax.models.routing.routing_arguments import RoutingArguments
 from tokenjax.models.routing.routing_parts import (
@@ -42,6 +43,7 @@ from tokenjax.models.routing.routing_parts import (
     TaskHead,
     cut_patches,
 )
+from tokenjax.ops.batch_parts import over_parts
 from tokenjax.ops.dispatch import apply_to_selected, shard_index
 
 
@@ -83,6 +85,16 @@ class AttentionRouting(RoutingArguments):
     def networks(self) -> tuple[str, ...]:
         """Return which of the two networks there are, by their parameters' name."""
         return "big", "small"
+
+    def parameter_layers(self) -> contract.Layers:
+        """Return its parameters from input to output, as `contract.Layered` says."""
+        return [
+            whole("encoder"),
+            whole("attention_head", "router"),
+            whole("big", "small"),
+            whole("aggregator"),
+            whole("task_head"),
+        ]
 
     @nn.nowrap
     def with_attention(self) -> contract.Model:
@@ -196,7 +208,7 @@ class AttentionRouting(RoutingArguments):
 
     def budget_loss(self, mask: jax.Array, target: ArrayLike) -> jax.Array:
         """Return the loss that asks for the ratio, ()."""
-        return self.budget_weight * jnp.square(mask.mean() - target)
+        return self.budget_weight * jnp.square(over_parts(mask.mean()) - target)
 
     def head_flops(self, parts: Parts) -> int:
         """Count FLOPs of the attention head on one image."""

@@ -1,8 +1,7 @@
 """Checkpoints of a run: written, verified, set aside when damaged, read again."""
 
-from tokenjax.training.checkpoints.run_checkpoints import (
-    FOLDER,
-    Checkpoints,
+from tokenjax.training.checkpoints.run_checkpoints import FOLDER, Checkpoints
+from tokenjax.training.checkpoints.weights import (
     Weights,
     has_begun,
     load_initial_variables,

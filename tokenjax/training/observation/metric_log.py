@@ -3,7 +3,8 @@
 metrics.jsonl has one row per logging, {"step": 20, "train/loss": ...}. It is the
 record: TensorBoard is written beside it where TensorFlow is installed. What the machine
 made of the run, {"step": 20, "time/per_step": ...}, has rows of its own in
-performance.jsonl: a run that is repeated repeats the former and not the latter.
+performance.jsonl: a run that is repeated repeats the former and not the latter. What
+was not measured is in no row, and a value that is no finite number is null.
 """
 
 import importlib.util
@@ -20,6 +21,7 @@ from tokenjax import disk_errors, storage
 from tokenjax.errors import first_line
 from tokenjax.training.observation.progress import warn
 
+Row = dict[str, Any]  # "step", an integer, and numbers by name, None where not finite
 METRICS, PERFORMANCE = "metrics.jsonl", "performance.jsonl"
 
 
@@ -64,16 +66,17 @@ class MetricLog:
         """Add a row of what it took: time, memory, compilations."""
         self._add(self._performance, step, scalars)
 
-    def rows(self) -> list[dict[str, float]]:
+    def rows(self) -> list[Row]:
         """Return all rows of metrics.jsonl, earlier parts of the run included."""
         return list(self._metrics.rows)
 
     def best(self, key: str) -> float:
         """Return the largest value of a scalar so far; -inf before the first."""
-        return max((row[key] for row in self.rows() if key in row), default=-math.inf)
+        values = (row.get(key) for row in self.rows())
+        return max((value for value in values if value is not None), default=-math.inf)
 
     def close(self) -> None:
-        """Write history.json: per split, columns of equal length."""
+        """Write history.json, as `history` makes it."""
         if not self._writes:
             return
         self._metrics.close()
@@ -88,7 +91,7 @@ class MetricLog:
 
     def _add(self, file: "_Rows", step: int, scalars: Mapping[str, Any]) -> None:
         values = {key: float(value) for key, value in scalars.items()}
-        file.add({"step": step, **values})
+        file.add({"step": step, **storage.with_nulls(values)})
         self._to_tensorboard("write_scalars", step, values)
 
     def _to_tensorboard(self, method: str, *arguments: Any) -> None:
@@ -118,12 +121,12 @@ class _Rows:
             # Open as long as the run.
             self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
 
-    def add(self, row: dict[str, float]) -> None:
+    def add(self, row: Row) -> None:
         self.rows.append(row)
         if not self._writes:
             return
         with disk_errors.said(self._path):
-            self._file.write(json.dumps(row) + "\n")
+            self._file.write(json.dumps(row, allow_nan=False) + "\n")
             self._file.flush()
 
     def close(self) -> None:
@@ -133,20 +136,25 @@ class _Rows:
             warn(f"{self._path} is not whole: {error.strerror}")
 
 
-def history(rows: list[dict[str, float]]) -> dict[str, dict[str, list[float]]]:
-    """Return {"train": {"step": [...], "loss": [...]}, ...} from rows."""
-    columns: dict[str, dict[str, list[float]]] = {}
-    for row in rows:
-        for split in dict.fromkeys(key.split("/")[0] for key in row if "/" in key):
-            column = columns.setdefault(split, {"step": []})
-            column["step"].append(row["step"])
-            for key, value in row.items():
-                if key.startswith(split + "/"):
-                    column.setdefault(key.split("/", 1)[1], []).append(value)
+def history(rows: list[Row]) -> dict[str, dict[str, list[float | None]]]:
+    """Return {"train": {"step": [...], "loss": [...]}, ...} from rows.
+
+    The columns of a split are as long as its "step"; None where a row lacks the value.
+    """
+    columns: dict[str, dict[str, list[float | None]]] = {}
+    for split in dict.fromkeys(
+        k.split("/")[0] for row in rows for k in row if "/" in k
+    ):
+        start = split + "/"
+        own = [row for row in rows if any(key.startswith(start) for key in row)]
+        keys = dict.fromkeys(k for row in own for k in row if k.startswith(start))
+        columns[split] = {"step": [row["step"] for row in own]}
+        for key in keys:
+            columns[split][key.removeprefix(start)] = [row.get(key) for row in own]
     return columns
 
 
-def _read_rows(path: pathlib.Path) -> list[dict[str, float]]:
+def _read_rows(path: pathlib.Path) -> list[Row]:
     """Return whole rows; a last line that was cut is left out, others with a word."""
     rows, damaged = [], 0
     lines = (
@@ -158,7 +166,7 @@ def _read_rows(path: pathlib.Path) -> list[dict[str, float]]:
         except ValueError:
             row = None
         if isinstance(row, dict) and isinstance(row.get("step"), int):
-            rows.append(row)
+            rows.append(storage.with_nulls(row))
         elif number < len(lines):
             damaged += 1
     if damaged:

@@ -17,6 +17,14 @@ def say(sentence: str) -> None:
     sys.stdout.flush()
 
 
+def note(sentence: str) -> None:
+    """Print a line on stderr that leaves the bar whole; the first process says it."""
+    if jax.process_index() > 0:
+        return
+    tqdm.tqdm.write(f"note: {sentence}", file=sys.stderr)
+    sys.stderr.flush()
+
+
 def warn(sentence: str) -> None:
     """Print a line on stderr, the bar left whole; of many processes it names this."""
     who = f"process {jax.process_index()}: " if jax.process_count() > 1 else ""

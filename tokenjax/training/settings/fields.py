@@ -51,7 +51,9 @@ class Fields:
     ] = 1
     gradient_clip: Annotated[float, NOT_NEGATIVE, "global L2 norm; 0: off"] = 0.0
     ema_decay: Annotated[
-        float, RATE, "of the averaged parameters that are evaluated; 0: off"
+        float,
+        RATE,
+        "of the averaged parameters that are evaluated, less early on; 0: off",
     ] = 0.0
     distributed: Annotated[bool, FREE, "one of several processes, see `cluster`"] = (
         False

@@ -59,6 +59,8 @@ def _find_reid_contradictions(s: Fields) -> Iterator[str]:
         )
     if s.batch_size % s.reid.instances:
         yield f"batch_size must be a multiple of reid.instances {s.reid.instances}"
+    if s.optimizer.layer_decay != 1:
+        yield 'task "reid" has rates of its own in reid, not optimizer.layer_decay'
     if s.gradient_accumulation > 1:
         yield "gradient_accumulation would cut the triplet loss's batch into parts"
     if s.imbalance != sections.Imbalance() or s.augmentation != Augmentation():

@@ -46,6 +46,14 @@ class Optimizer:
         RATE,
         "of momentum",
     ] = 0.9
+    layer_decay: Annotated[
+        float,
+        Range(above=0, maximum=1),
+        "the rate of each layer over that of the next one; 1: all alike",
+    ] = 1.0
+    freeze: Annotated[
+        tuple[str, ...], 'names of parameters that do not learn, such as "blocks_0-3"'
+    ] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from flax.typing import VariableDict
 
-from tokenjax import evaluation, plots
+from tokenjax import evaluation, plots, tables
 from tokenjax.data import Dataset, Mixed, Split, augment, mix, normalize
 from tokenjax.models import contract
 from tokenjax.training.settings import Settings
@@ -147,7 +147,7 @@ class Classification(task.Task):
         if counts.max() <= UNEVEN * counts.min():
             return summary
         shots = evaluation.accuracy_by_shots(
-            np.array([row["recall"] for row in summary["per_class"]]),
+            [row["recall"] for row in summary["per_class"]],
             counts,
             imbalance.many_shot,
             imbalance.few_shot,
@@ -157,28 +157,33 @@ class Classification(task.Task):
     @classmethod
     def headline(cls, summary: Summary) -> list[str]:
         """Return the accuracies, and those of groups of classes if they are uneven."""
-        top = ", ".join(f"top-{k} {summary[f'top{k}']:.2%}" for k in evaluation.TOP)
+        top = {k: summary[f"top{k}"] for k in evaluation.TOP}
+        shares = [f"top-{k} {v:.2%}" for k, v in top.items() if v is not None]
+        loss = tables.shown(summary["loss"], ".4f")
         lines = [
-            f"{summary['split']}: {top}, "
-            f"loss {summary['loss']:.4f} on {summary['examples']} images"
+            f"{summary['split']}: {', '.join(shares)}, "
+            f"loss {loss} on {summary['examples']} images"
         ]
+        macro, weighted = summary["macro"], summary["weighted"]
+        if absent := macro.get("left_out"):
+            lines.append(
+                f"{absent} of {absent + macro['classes']} classes have no image in "
+                "this split: means over classes leave them out"
+            )
         if "shots" in summary:
-            macro, weighted = summary["macro"], summary["weighted"]
-            groups = {k: v for k, v in summary["shots"].items() if v["classes"]}
             lines += [
                 f"macro F1 {macro['f1']:.2%}, weighted F1 {weighted['f1']:.2%}",
-                "; ".join(
-                    f"{name}-shot {group['accuracy']:.2%} ({group['classes']} classes)"
-                    for name, group in groups.items()
-                ),
+                "; ".join(_shot_line(*group) for group in summary["shots"].items()),
             ]
         return lines
 
     def scalars(self, outputs: Outputs) -> dict[str, float]:
         """Return what is logged of a split during training."""
-        loss = float(outputs["loss"].mean())
-        accuracies = evaluation.top_accuracies(outputs["label"], outputs["best"])
-        return {"loss": loss, **accuracies}
+        accuracies = evaluation.top_accuracies(
+            outputs["label"], outputs["best"], self.info.num_classes
+        )
+        measured = {k: v for k, v in accuracies.items() if v is not None}
+        return {"loss": float(outputs["loss"].mean()), **measured}
 
     def inspect(
         self, variables: VariableDict, batches: Iterable[Batch], split: Split
@@ -236,8 +241,18 @@ class Classification(task.Task):
             directory / "predictions.png",
         )
         if "shots" in summary:
-            recall = [row["recall"] for row in summary["per_class"]]
+            recall = np.array([row["recall"] for row in summary["per_class"]], float)
             counts = np.asarray(summary["train_counts"])
             path = directory / "recall_per_class.png"
-            plots.recall_per_class(names, np.asarray(recall), counts, path)
+            plots.recall_per_class(names, recall, counts, path)
         plots.draw_looks(looks["image"], looks, directory)
+
+
+def _shot_line(name: str, group: Summary) -> str:
+    """Say how well the classes of one group are told, and of how many that is."""
+    if not group["classes"]:
+        return f"{name}-shot: no classes"
+    left_out = group.get("left_out", 0)
+    beside = f", {left_out} of them without an image" if left_out else ""
+    accuracy = tables.shown(group["accuracy"], ".2%")
+    return f"{name}-shot {accuracy} ({group['classes']} classes{beside})"

@@ -19,6 +19,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from tokenjax.errors import UserError
+from tokenjax.ops.batch_parts import over_parts
 
 
 def cross_entropy(
@@ -37,7 +38,7 @@ def cross_entropy(
 
     over examples i with a = labels[i], b = other_labels[i], w_y = class_weights[y] (1
     where none are given). Without other labels: sum_i w_a l_a / sum_i w_a, whatever
-    `share` is.
+    `share` is. The sum of weights is over all parts of a batch that comes in parts.
 
     CIFAR-ViT adds two weighted means, share (sum w_a l_a / sum w_a) and likewise for b.
     Their denominators differ, so that the same pair counts more or less by what it is
@@ -75,7 +76,7 @@ def cross_entropy(
         share = jnp.asarray(share, losses.dtype)
         losses = share * losses + (1 - share) * other_losses
         weights = share * weights + (1 - share) * other_weights
-    return losses.sum() / weights.sum()
+    return losses.sum() / over_parts(weights.sum())
 
 
 def _check_shapes(

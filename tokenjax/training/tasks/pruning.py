@@ -21,6 +21,7 @@ import optax
 from tokenjax.data import Dataset
 from tokenjax.errors import CheckpointError, UserError
 from tokenjax.models import contract
+from tokenjax.ops.batch_parts import over_parts
 from tokenjax.training import parameter_groups
 from tokenjax.training.adaptation import reorder_head
 from tokenjax.training.checkpoints import load_weights
@@ -165,7 +166,8 @@ def token_distance(
     """
     keep = jax.lax.stop_gradient(keep)
     squares = jnp.mean((student - teacher)[:, 1:] ** 2, axis=-1)  # (b, p)
-    return jnp.sum(squares * keep) / jnp.maximum(keep.sum(), 1)
+    kept = over_parts(keep.sum())
+    return jnp.sum(squares * keep) / jnp.where(kept > 0, kept, 1)
 
 
 def _joined(params: optax.Params, others: optax.Params) -> optax.Params:

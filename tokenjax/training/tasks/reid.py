@@ -30,6 +30,7 @@ from tokenjax.errors import UserError
 from tokenjax.models import contract
 from tokenjax.models.contract import FEATURES
 from tokenjax.training import parameter_groups
+from tokenjax.training.observation.progress import say
 from tokenjax.training.settings import Settings
 from tokenjax.training.settings.choices import TASKS
 from tokenjax.training.state import Batch, Loss, Scalars, TrainState
@@ -78,6 +79,8 @@ class Reidentification(task.Task):
         # What its parts refuse is known before a workdir bears this configuration.
         jax.eval_shape(self.init, jax.random.key(0))
         self.info: data.ReidInfo = dataset.info
+        for remark in dataset.info.remarks:
+            say(remark)
         self.missing: tuple[str, ...] = ()
         first = reid.direct_only_epochs
         self.fused_from = settings.in_steps(first, self.num_examples)
@@ -91,7 +94,8 @@ class Reidentification(task.Task):
         source = self.settings.reid.backbone_from
         if not source:
             return state
-        return with_backbone(state, self.parameter_groups(), source, sharding)
+        groups = self.parameter_groups()
+        return with_backbone(state, self.model, groups, source, sharding)
 
     def optimizer(self) -> tuple[optax.GradientTransformation, optax.Schedule]:
         """Return the rule, with a rate for each group of parameters, and the base's."""
@@ -245,6 +249,11 @@ class Reidentification(task.Task):
             f"{summary['gallery']} in the gallery; a random ranking would reach "
             f"mAP {chance['mAP']:.2%}, rank-1 {chance['rank1']:.2%}"
         ]
+        if unmatched := summary["queries"] - summary["valid_queries"]:
+            lines.append(
+                f"{unmatched} of {summary['queries']} queries have no match in the "
+                "gallery and do not count"
+            )
         rows = dict(summary["features"])
         if "reranked" in summary:
             rows["re-ranked"] = summary["reranked"]

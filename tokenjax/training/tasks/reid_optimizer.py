@@ -8,9 +8,9 @@
 
 `reid_schedule` says what becomes of it over the epochs. The update rule is the one of
 `optimizer`, for which Adam's decay is added to the gradient (L2). What is frozen
-("constant"; the backbone, if asked for) neither moves nor decays. During the first
-`reid.direct_only_epochs` the group "fused" does not move either, and neither do its
-moments nor its count of updates.
+("constant"; `optimizer.freeze`; the backbone, if asked for) neither moves nor decays.
+During the first `reid.direct_only_epochs` the group "fused" does not move either, and
+neither do its moments nor its count of updates.
 
 Source: DeMo2 at 6334359, solver/make_optimizer.py, where all parameters decay
 (`optimizer.decay` "all"). Ours: the delay.
@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import optax
 
 from tokenjax.models import contract
-from tokenjax.training import parameter_groups
+from tokenjax.training import parameter_groups, parameter_names
 from tokenjax.training.optimizer import make_optimizer
 from tokenjax.training.parameter_groups import Groups
 from tokenjax.training.settings import Settings
@@ -63,7 +63,9 @@ def reid_optimizer(
         )
 
     def frozen(params: optax.Params) -> optax.Params:
-        return parameter_groups.mask(groups, params, *still)
+        paths = parameter_groups.members(groups, params, *still)
+        paths |= parameter_names.find_frozen(settings.optimizer.freeze, params)
+        return parameter_groups.map_paths(params, lambda path: path in paths)
 
     def later(params: optax.Params) -> optax.Params:
         return parameter_groups.mask(groups, params, contract.FUSED)
@@ -147,7 +149,8 @@ def _directions(
     settings: Settings, groups: Groups, frozen: OfParams, later: OfParams, delay: int
 ) -> optax.GradientTransformation:
     """Return what adds to the parameters at a learning rate of 1."""
-    plain = dataclasses.replace(settings, gradient_clip=0.0)
+    base = dataclasses.replace(settings.optimizer, freeze=())
+    plain = dataclasses.replace(settings, gradient_clip=0.0, optimizer=base)
     rule = make_optimizer(plain, optax.constant_schedule(1.0), groups)
     kinds = {"always": rule, "never": optax.set_to_zero()}
     if delay:

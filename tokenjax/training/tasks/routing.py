@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from tokenjax import evaluation
+from tokenjax import evaluation, tables
 from tokenjax.data import Dataset
 from tokenjax.errors import UserError
 from tokenjax.models import contract
@@ -113,7 +113,7 @@ class Routing(Classification):
         )
         return {
             **found,
-            "threshold": float(outputs["threshold"].mean()),
+            "threshold": evaluation.finite(outputs["threshold"].mean()),
             "expected_mflops": float(outputs["expected_flops"].mean() / 1e6),
             "mflops": float(outputs["actual_flops"].mean() / 1e6),
         }
@@ -129,29 +129,29 @@ class Routing(Classification):
     def headline(cls, summary: Summary) -> list[str]:
         """Return the classifier's lines, and what went to the big network."""
         routing = summary["routing"]
-        recall = routing.get("target_recall")
         line = (
             f"{routing['ratio']:.1%} of the patches to the big network, "
             f"{routing['mflops']:.2f} MFLOPs per image"
         )
-        if recall is not None:
-            line += f"; {recall:.1%} of the target's patches"
+        if "target_recall" in routing:  # the data has boxes
+            recall = tables.shown(routing["target_recall"], ".1%")
+            line += f"; of the target's patches: {recall}"
         return [*super().headline(summary), line]
 
     def scalars(self, outputs: Outputs) -> dict[str, float]:
         """Return what is logged of a split during training."""
         routing = self.routing_summary(outputs)
-        found = super().scalars(outputs) | {
+        logged = {
             "routing_ratio": routing["ratio"],
             "threshold": routing["threshold"],
             "score_std": routing["score_std"],
             "none_selected": routing["none_selected"],
             "all_selected": routing["all_selected"],
             "mflops": routing["mflops"],
+            "target_recall": routing.get("target_recall"),
         }
-        if routing.get("target_recall") is not None:
-            found["target_recall"] = routing["target_recall"]
-        return found
+        measured = {key: value for key, value in logged.items() if value is not None}
+        return super().scalars(outputs) | measured
 
     def curves(self, rows: Sequence[Row], directory: pathlib.Path) -> None:
         """Draw training curves, and what the router did over the run."""

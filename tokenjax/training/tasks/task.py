@@ -23,6 +23,7 @@ from tokenjax import data
 from tokenjax.data import Dataset, Split
 from tokenjax.errors import UserError
 from tokenjax.models import contract
+from tokenjax.training import parameter_names
 from tokenjax.training.optimizer import make_optimizer
 from tokenjax.training.parameter_groups import Groups
 from tokenjax.training.schedule import make_schedule
@@ -32,7 +33,7 @@ from tokenjax.training.state import Batch, Loss, Scalars, TrainState
 Summary: TypeAlias = dict[str, Any]  # JSON-able
 Outputs: TypeAlias = dict[str, np.ndarray]  # (examples, ...) by name
 Looks: TypeAlias = dict[str, Any]  # arrays, or dicts of arrays by modality
-Row: TypeAlias = Mapping[str, float]
+Row: TypeAlias = Mapping[str, float | None]  # None: not a finite number
 
 
 class Task(abc.ABC):
@@ -73,6 +74,7 @@ class Task(abc.ABC):
         weighted = settings.imbalance.sampler == "weighted"
         labels = dataset.train.labels
         self.sampling_weights = data.sampling_weights(labels) if weighted else None
+        self._check_parameters()
 
     @abc.abstractmethod
     def init(self, key: jax.Array) -> VariableDict:
@@ -91,11 +93,30 @@ class Task(abc.ABC):
         """Return the model's own."""
         return self.model.parameter_groups()
 
+    def parameter_layers(self) -> contract.Layers:
+        """Return the model's own, () if it has none."""
+        if isinstance(self.model, contract.Layered):
+            return self.model.parameter_layers()
+        return ()
+
+    def _check_parameters(self) -> None:
+        """Raise UserError unless the model has what `optimizer` says of parameters."""
+        rule, name = self.settings.optimizer, self.settings.model["name"]
+        if rule.layer_decay != 1 and not self.parameter_layers():
+            raise UserError(
+                f"config: optimizer.layer_decay {rule.layer_decay:g} needs a model's "
+                f"parameter_layers(), and {name} has none (tokenjax.models.contract)"
+            )
+        if rule.freeze:
+            inputs = self.model.example_inputs(1)
+            variables = jax.eval_shape(self.model.init, jax.random.key(0), *inputs)
+            parameter_names.find_frozen(rule.freeze, variables["params"])
+
     def optimizer(self) -> tuple[optax.GradientTransformation, optax.Schedule]:
         """Return the update rule, and the learning rate that is logged."""
         schedule = make_schedule(self.settings, self.num_examples)
-        groups = self.parameter_groups()
-        return make_optimizer(self.settings, schedule, groups), schedule
+        groups, layers = self.parameter_groups(), self.parameter_layers()
+        return make_optimizer(self.settings, schedule, groups, layers), schedule
 
     def train_batches(
         self, split: Split, start: int, stop: int, rows: data.Rows = data.ALL_ROWS
@@ -119,7 +140,8 @@ class Task(abc.ABC):
     def loss(self, state: TrainState, batch: Batch, key: jax.Array) -> Loss:
         """Return the mean loss of a batch, the new model state and scalars to log.
 
-        The gradient is taken with respect to `state.params`.
+        The gradient is taken with respect to `state.params`. With gradient_accumulation
+        the batch is a part of one: `ops.batch_parts` is for losses that are no mean.
         """
 
     def gradient_scalars(self, gradients: optax.Updates) -> Scalars:

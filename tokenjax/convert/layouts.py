@@ -1,0 +1,307 @@
+"""Published names of the same weights, turned into those of our tables.
+
+| model | besides its table's keys |
+| --- | --- |
+| clip_vit | OpenAI's CLIP and open_clip ("visual.conv1.weight", or without "visual.");
+  Hugging Face's CLIP ("vision_model.embeddings...", "visual_projection.weight");
+  DeMo's own ("BACKBONE.base...") |
+| vit_*_patch16, camera_vit | Hugging Face's ViT and DeiT, before version 5
+  ("vit.encoder.layer.0.attention.attention.query...") and since
+  ("vit.layers.0.attention.q_proj..."), with or without "vit."; torchvision's
+  ("encoder.layers.encoder_layer_0..."); camera_vit: DeMo's own |
+| t2t_vit | DeMo's own |
+| swin | Microsoft's: a stage's joining at the end of the one before, a plain "head",
+  and what is computed from the window alone |
+| convnextv2 | Meta's ("downsample_layers", "dwconv", "pwconv1", "grn.gamma") |
+| maxvit | 1 x 1 convolutions where timm has linear layers now |
+| vmamba | its first names ("self_attention", "ln_1", "head"), and those of the later
+  single file ("op.x_proj.weight", flattened) |
+
+timm's earlier names are those of today, but for what `Layout.more_heads` says. Nothing
+here drops a weight of the model; what is left out, `pretrained` says.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import numpy as np
+
+from tokenjax.errors import ConversionError
+from tokenjax.models.baselines import windows
+from tokenjax.models.baselines.convnext_v2 import ConvNeXtV2
+from tokenjax.models.baselines.maxvit import MaxViT
+from tokenjax.models.baselines.swin import SwinTransformer
+from tokenjax.models.baselines.vision_transformer import ImageNetViT
+from tokenjax.models.baselines.vmamba import VMamba
+from tokenjax.models.demo.camera_vit import CameraViT
+from tokenjax.models.demo.clip_vit import ClipVisionTransformer
+from tokenjax.models.demo.t2t_vit import T2TViT
+from tokenjax.ops.selective_scan import PATHS
+
+Arrays = dict[str, np.ndarray]
+Renames = tuple[tuple[str, str], ...]  # patterns and what stands for them, in order
+
+_CLIP: Renames = (  # Hugging Face's
+    (r"^(?:vision_model\.)?embeddings\.patch_embedding\.", "conv1."),
+    (
+        r"^(?:vision_model\.)?embeddings\.position_embedding\.weight$",
+        "positional_embedding",
+    ),
+    (r"^(?:vision_model\.)?embeddings\.(class_embedding|position_ids)$", r"\1"),
+    (r"^(?:vision_model\.)?pre_layrnorm\.", "ln_pre."),  # their spelling
+    (r"^(?:vision_model\.)?post_layernorm\.", "ln_post."),
+    (r"^(?:vision_model\.)?encoder\.layers\.", "transformer.resblocks."),
+    (r"^visual_projection\.weight$", "proj.T"),
+    (r"^(transformer\.resblocks\.\d+)\.self_attn\.", r"\1.attn."),
+    (r"^(transformer\.resblocks\.\d+)\.layer_norm", r"\1.ln_"),
+    (r"^(transformer\.resblocks\.\d+)\.mlp\.fc1\.", r"\1.mlp.c_fc."),
+    (r"^(transformer\.resblocks\.\d+)\.mlp\.fc2\.", r"\1.mlp.c_proj."),
+)
+_VIT: Renames = (
+    (r"^(?:vit|deit)\.", ""),  # Hugging Face's
+    (r"^embeddings\.cls_token$", "cls_token"),
+    (r"^embeddings\.mask_token$", "mask_token"),
+    (r"^embeddings\.distillation_token$", "dist_token"),
+    (r"^embeddings\.position_embeddings$", "pos_embed"),
+    (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
+    (r"^(?:encoder\.layer|layers)\.(\d+)\.", r"blocks.\1."),
+    (r"^(blocks\.\d+)\.attention\.(?:output\.dense|o_proj)\.", r"\1.attn.proj."),
+    (r"^(blocks\.\d+)\.attention\.(?:attention\.query|q_proj)\.", r"\1.attn.q_proj."),
+    (r"^(blocks\.\d+)\.attention\.(?:attention\.key|k_proj)\.", r"\1.attn.k_proj."),
+    (r"^(blocks\.\d+)\.attention\.(?:attention\.value|v_proj)\.", r"\1.attn.v_proj."),
+    (r"^(blocks\.\d+)\.intermediate\.dense\.", r"\1.mlp.fc1."),
+    (r"^(blocks\.\d+)\.output\.dense\.", r"\1.mlp.fc2."),
+    (r"^(blocks\.\d+)\.layernorm_before\.", r"\1.norm1."),
+    (r"^(blocks\.\d+)\.layernorm_after\.", r"\1.norm2."),
+    (r"^layernorm\.", "norm."),
+    (r"^(?:cls_)?classifier\.", "head."),
+    (r"^distillation_classifier\.", "head_dist."),
+    (r"^class_token$", "cls_token"),  # torchvision's
+    (r"^conv_proj\.", "patch_embed.proj."),
+    (r"^encoder\.pos_embedding$", "pos_embed"),
+    (r"^encoder\.layers\.encoder_layer_(\d+)\.", r"blocks.\1."),
+    (r"^(blocks\.\d+)\.ln_([12])\.", r"\1.norm\2."),
+    (r"^(blocks\.\d+)\.self_attention\.in_proj_", r"\1.attn.qkv."),
+    (r"^(blocks\.\d+)\.self_attention\.out_proj\.", r"\1.attn.proj."),
+    (r"^(blocks\.\d+)\.mlp\.(?:0|linear_1)\.", r"\1.mlp.fc1."),
+    (r"^(blocks\.\d+)\.mlp\.(?:3|linear_2)\.", r"\1.mlp.fc2."),
+    (r"^encoder\.ln\.", "norm."),
+    (r"^heads\.head\.", "head."),
+)
+_CONVNEXT: Renames = (
+    (r"^downsample_layers\.0\.", "stem."),
+    (r"^downsample_layers\.(\d+)\.", r"stages.\1.downsample."),
+    (r"^stages\.(\d+)\.(\d+)\.", r"stages.\1.blocks.\2."),
+    (r"\.dwconv\.", ".conv_dw."),
+    (r"\.pwconv([12])\.", r".mlp.fc\1."),
+    (r"\.grn\.gamma$", ".mlp.grn.weight"),
+    (r"\.grn\.beta$", ".mlp.grn.bias"),
+    (r"^norm\.", "head.norm."),
+    (r"^head\.(weight|bias)$", r"head.fc.\1"),
+)
+_VMAMBA: Renames = (
+    (r"^(layers\.\d+\.blocks\.\d+)\.ln_1\.", r"\1.norm."),
+    (r"^(layers\.\d+\.blocks\.\d+)\.ln_2\.", r"\1.norm2."),
+    (r"^(layers\.\d+\.blocks\.\d+)\.self_attention\.", r"\1.op."),
+    (r"\.op\.x_proj\.weight$", ".op.x_proj_weight"),
+    (r"\.op\.dt_projs\.weight$", ".op.dt_projs_weight"),
+    (r"^norm\.", "classifier.norm."),
+    (r"^head\.", "classifier.head."),
+)
+
+
+def _same(arrays: Arrays) -> Arrays:
+    return arrays
+
+
+class Layout(NamedTuple):
+    """How other names of a model's weights become its table's.
+
+    Attributes:
+      part: takes the model out of a larger system.
+      renames: patterns of keys, one after another.
+      finish: turns arrays of other shapes, after that.
+      unused: pattern of keys that no output of the model depends on.
+      more_heads: pattern of keys that outputs depend on and the model has no place for:
+        they go when the head does.
+      optional: keys that a file need not have.
+    """
+
+    part: Callable[[Arrays], Arrays] = _same
+    renames: Renames = ()
+    finish: Callable[[Arrays], Arrays] = _same
+    unused: str = r"(?!)"  # nothing
+    more_heads: str = r"(?!)"
+    optional: tuple[str, ...] = ()
+
+
+def layout_of(model: nn.Module) -> Layout:
+    """Return what other names a model's weights go by."""
+    return _LAYOUTS.get(type(model), Layout())
+
+
+def rename(model_class: type[nn.Module], arrays: Arrays) -> Arrays:
+    """Return the arrays under the keys of the model's table, as far as they are known.
+
+    Raises: ConversionError if two keys become one.
+    """
+    layout = _LAYOUTS.get(model_class, Layout())
+    renamed: Arrays = {}
+    for key, array in layout.part(arrays).items():
+        name = key
+        for pattern, replacement in layout.renames:
+            name = re.sub(pattern, replacement, name)
+        if name in renamed:
+            raise ConversionError(f"the state_dict holds {name} twice, once as {key}")
+        renamed[name] = array
+    return layout.finish(renamed)
+
+
+def presumed_arguments(arrays: Arrays) -> dict[str, Any]:
+    """Return arguments that a layout's own program has unless told otherwise."""
+    names = {key.removeprefix("BACKBONE.base.") for key in arrays}
+    if any(name.endswith("embeddings.cls_token") for name in names):
+        return {"norm_eps": 1e-12}  # transformers'
+    if {"cls_token", "patch_embed.proj.weight"} <= names or "conv_proj.weight" in names:
+        return {"norm_eps": 1e-6}  # timm's, DeMo's and torchvision's
+    return {}
+
+
+def _below(prefix: str, arrays: Arrays) -> Arrays:
+    """Return what lies below a prefix; everything if nothing does."""
+    found = {
+        key.removeprefix(prefix): array
+        for key, array in arrays.items()
+        if key.startswith(prefix)
+    }
+    return found or arrays
+
+
+def _backbone(arrays: Arrays) -> Arrays:
+    return _below("BACKBONE.base.", arrays)
+
+
+def _image_tower(arrays: Arrays) -> Arrays:
+    """Take the image tower out of a whole CLIP or DeMo."""
+    arrays = _below("visual.", _backbone(arrays))
+    towers = ("vision_model.", "visual_projection.")
+    if not any(key.startswith("vision_model.") for key in arrays):
+        return arrays
+    return {key: array for key, array in arrays.items() if key.startswith(towers)}
+
+
+def _finish_clip(arrays: Arrays) -> Arrays:
+    arrays = _pack(arrays, "in_proj_")
+    arrays.pop("position_ids", None)  # 0, 1, 2, ...
+    if "proj.T" in arrays:
+        arrays["proj"] = arrays.pop("proj.T").T
+    return arrays
+
+
+def _finish_vit(arrays: Arrays) -> Arrays:
+    return _pack(arrays, "qkv.")
+
+
+def _pack(arrays: Arrays, name: str) -> Arrays:
+    """Pack three projections of one shape into one, in the order q, k, v."""
+    packed = dict(arrays)
+    for key in arrays:
+        prefix, separator, kind = key.partition(".attn.q_proj.")
+        if not separator:
+            continue
+        keys = [f"{prefix}.attn.{part}_proj.{kind}" for part in "qkv"]
+        shapes = {arrays[k].shape if k in arrays else () for k in keys}
+        if len(shapes) == 1 and () not in shapes:
+            parts = [packed.pop(k) for k in keys]
+            packed[f"{prefix}.attn.{name}{kind}"] = np.concatenate(parts)
+    return packed
+
+
+def _finish_swin(arrays: Arrays) -> Arrays:
+    """Turn Microsoft's keys, where stage 0 joins places, which timm's never does."""
+    older = any(key.startswith("layers.0.downsample.") for key in arrays)
+    turned: Arrays = {}
+    for key, array in arrays.items():
+        if older:
+            key = re.sub(
+                r"^layers\.(\d+)\.downsample\.",
+                lambda match: f"layers.{int(match[1]) + 1}.downsample.",
+                key,
+            )
+        key = re.sub(r"^head\.(weight|bias)$", r"head.fc.\1", key)
+        if not _follows_from_windows(key, array):
+            turned[key] = array
+    return turned
+
+
+def _follows_from_windows(key: str, array: np.ndarray) -> bool:
+    """Return whether it is a mask, or the index that any window of its size has."""
+    if key.endswith(".attn_mask"):
+        return True
+    if not key.endswith(".relative_position_index") or array.ndim != 2:
+        return False
+    places = len(array)
+    sizes = [(h, places // h) for h in range(1, places + 1) if places % h == 0]
+    return any(
+        np.array_equal(windows.relative_position_index(size), array) for size in sizes
+    )
+
+
+def _finish_convnext(arrays: Arrays) -> Arrays:
+    return {
+        key: array.reshape(-1)
+        if ".mlp.grn." in key and array.size == max(array.shape, default=0)
+        else _as_linear(array, r"\.mlp\.fc[12]\.weight$", key)
+        for key, array in arrays.items()
+    }
+
+
+def _finish_maxvit(arrays: Arrays) -> Arrays:
+    linear = r"\.(attn\.(qkv|proj)|mlp\.fc[12])\.weight$"
+    return {key: _as_linear(array, linear, key) for key, array in arrays.items()}
+
+
+def _finish_vmamba(arrays: Arrays) -> Arrays:
+    linear, by_path = (
+        r"\.(in_proj|out_proj|fc[12])\.weight$",
+        r"\.(x|dt)_projs?_weight$",
+    )
+    turned: Arrays = {}
+    for key, array in arrays.items():
+        array = _as_linear(array, linear, key)
+        if re.search(by_path, key):  # (path * out, in), of a convolution or not
+            flat = array[..., 0] if array.shape[2:] == (1,) else array
+            if flat.ndim == 2 and len(flat) % PATHS == 0:
+                array = flat.reshape(PATHS, -1, flat.shape[1])
+        turned[key] = array
+    return turned
+
+
+def _as_linear(array: np.ndarray, pattern: str, key: str) -> np.ndarray:
+    """Turn a 1 x 1 convolution under a key of that pattern into a linear layer."""
+    pointwise = array.ndim == 4 and array.shape[2:] == (1, 1)
+    return array[:, :, 0, 0] if pointwise and re.search(pattern, key) else array
+
+
+_VIT_UNUSED = r"^(pooler\.|mask_token$|decoder_)"
+_VIT_HEADS = r"^(dist_token$|head_dist\.|pre_logits\.)"
+_CAMERA = Layout(
+    _backbone,
+    _VIT,
+    _finish_vit,
+    _VIT_UNUSED,
+    more_heads=r"^head\.|" + _VIT_HEADS,
+    optional=("sie_embed",),
+)
+_LAYOUTS: dict[type[nn.Module], Layout] = {
+    ClipVisionTransformer: Layout(_image_tower, _CLIP, _finish_clip),
+    CameraViT: _CAMERA,
+    T2TViT: _CAMERA._replace(renames=()),
+    ImageNetViT: Layout(_backbone, _VIT, _finish_vit, _VIT_UNUSED, _VIT_HEADS),
+    SwinTransformer: Layout(finish=_finish_swin),
+    ConvNeXtV2: Layout(renames=_CONVNEXT, finish=_finish_convnext),
+    MaxViT: Layout(finish=_finish_maxvit),
+    VMamba: Layout(renames=_VMAMBA, finish=_finish_vmamba),
+}
