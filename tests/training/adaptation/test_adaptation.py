@@ -264,6 +264,20 @@ def test_as_many_places_of_another_grid_are_another_grid():
     np.testing.assert_allclose(grid[1:3, 0], [2.5, 4.5], atol=0.1)
 
 
+def test_maps_of_offsets_go_by_their_size():
+    model, other = small("maxvit_tiny"), small("maxvit_tiny", img_size=128)
+    given, own = drawn(model, 1), drawn(other, 2)
+    path = "params/stages_0_blocks_0/attn_grid/attn/relative_position_bias_table"
+    heads, rows, columns = flat(given)[path].shape
+    flat(given)[path][...] = np.arange(1.0, heads + 1)[:, None, None]
+    adapted, (said,) = adapt(own, given, other, CLASSES, Origin(model, CLASSES))
+    found = flat(adapted)[path]
+    assert said == f"tables of offsets resized from {rows}x{columns} to 7x7"
+    assert found.shape == (heads, 7, 7)
+    for head in range(heads):
+        np.testing.assert_allclose(found[head], head + 1, rtol=1e-6)
+
+
 def test_a_grid_is_not_guessed():
     model, other = small("vit"), larger("vit")
     with pytest.raises(CheckpointError, match="wrong shape: params/pos_embed"):

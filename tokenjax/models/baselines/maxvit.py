@@ -119,6 +119,7 @@ class MaxViT(CheckedModule):
         return {
             contract.HEAD: ("head/**",),
             contract.INPUT: ("stem_conv1/kernel",),
+            contract.MAPS: ("**/relative_position_bias_table",),
         }
 
     def parameter_layers(self) -> contract.Layers:

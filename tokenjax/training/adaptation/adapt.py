@@ -10,7 +10,7 @@ from tokenjax.training import parameter_groups
 from tokenjax.training.adaptation.channels import fit_channels
 from tokenjax.training.adaptation.classes import fit_head
 from tokenjax.training.adaptation.paths import Arrays, flatten, unflatten
-from tokenjax.training.adaptation.positions import fit_positions
+from tokenjax.training.adaptation.positions import fit_maps, fit_positions
 from tokenjax.training.initialize import check_variables
 
 
@@ -51,6 +51,9 @@ def adapt(
     sentences: list[str] = []
     if origin is not None:
         arrays, said = fit_positions(arrays, origin.model, model)
+        sentences += said
+        maps = _members(model, own, contract.MAPS)
+        arrays, said = fit_maps(arrays, ours, maps)
         sentences += said
         kernels = _members(model, own, contract.INPUT)
         arrays, said = fit_channels(arrays, kernels, origin.model, model)
