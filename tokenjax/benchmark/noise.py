@@ -101,10 +101,10 @@ def _interval(now: Json, then: Json) -> tuple[float, float]:
         medians = [resampled_medians(each, seed) for seed, each in enumerate(calls)]
         low, high = np.percentile(medians[0] / medians[1], [2.5, 97.5])
         return float(low), float(high)
-    ends = [each.get(end) for each in (now, then) for end in ("low", "high")]
-    if None in ends:
+    ends = [[each.get(end) for end in ("low", "high")] for each in (now, then)]
+    if any(None in each for each in ends):
         return 0.0, math.inf
-    return ends[0] / ends[3], ends[1] / ends[2]
+    return ends[0][0] / ends[1][1], ends[0][1] / ends[1][0]
 
 
 def resampled_medians(seconds: np.ndarray, seed: int) -> np.ndarray:
