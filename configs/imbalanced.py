@@ -3,6 +3,7 @@
 python train.py --config configs/imbalanced.py                  # digits
 python train.py --config configs/imbalanced.py:fashion_mnist
 python train.py --config configs/imbalanced.py:cifar10          # the original's
+python train.py --config configs/imbalanced.py:image_folder --config.data.directory=PATH
 python train.py --config configs/imbalanced.py --config.imbalance.sampler=weighted
 
 `imbalance` says how the split is thinned (profile, ratio = smallest class over largest,
@@ -22,7 +23,12 @@ from . import vit
 
 def get_config(variant: str = "default") -> ConfigDict:
     """The named variant."""
-    variants = {"default": digits, "fashion_mnist": fashion_mnist, "cifar10": cifar10}
+    variants = {
+        "default": digits,
+        "fashion_mnist": fashion_mnist,
+        "cifar10": cifar10,
+        "image_folder": image_folder,
+    }
     return select_variant(variants, variant)
 
 
@@ -63,4 +69,11 @@ def cifar10() -> ConfigDict:
     config.imbalance.update(profile="linear", ratio=0.1, seed=42)
     config.imbalance.update(class_weights="inverse_frequency")
     config.imbalance.update(many_shot=3000, few_shot=1500)
+    return config
+
+
+def image_folder() -> ConfigDict:
+    """A folder per class, as uneven as it is: nothing is thinned."""
+    config = vit.image_folder()
+    config.imbalance.update(logit_adjustment=1.0)
     return config

@@ -4,6 +4,7 @@ python train.py --config configs/routing.py                    # one digit in cl
 python train.py --config configs/routing.py:full_compute       # its baselines
 python train.py --config configs/routing.py:fashion_mnist
 python train.py --config configs/routing.py:cifar10-cheap_compute
+python train.py --config configs/routing.py:image_folder --config.data.directory=PATH
 python eval.py --config configs/routing.py --eval_all          # a table of all four
 python -m tokenjax.study --config configs/routing.py --jobs 2  # its ablation
 
@@ -34,10 +35,11 @@ def get_config(variant: str = "default") -> ConfigDict:
         "fashion_mnist": fashion_mnist,
         "cifar10": cifar10,
         "cifar100": cifar100,
+        "image_folder": image_folder,
     }
     names = {
         "-".join(part for part in (data, model) if part) or "default": (data, model)
-        for data in ("", "fashion_mnist", "cifar10", "cifar100")
+        for data in ("", *(name for name in datasets if name != "default"))
         for model in ("", *MODELS)
     }
     select_variant(dict.fromkeys(names, dict), variant)  # or one sentence
@@ -165,4 +167,14 @@ def cifar100() -> ConfigDict:
     """The same with 100 classes."""
     config = cifar10()
     config.data.source = "cifar100"
+    return config
+
+
+def image_folder() -> ConfigDict:
+    """A folder per class: 224 pixels, 49 patches of 32."""
+    config = cifar10()
+    config.data = ConfigDict({"source": "image_folder"})
+    config.model.update(patch_grid=7)
+    config.augmentation.update(crop_padding=0, random_resized_crop=0.35)
+    config.batch_size = 64
     return config

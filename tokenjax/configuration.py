@@ -22,7 +22,13 @@ from tokenjax import card as cards
 from tokenjax import data, models, storage
 from tokenjax.arguments import REQUIRED, Argument
 from tokenjax.errors import UserError
-from tokenjax.training.settings import Settings, default_config, list_arguments
+from tokenjax.model_of_weights import take_model_of_weights
+from tokenjax.training.settings import (
+    FROM_WEIGHTS,
+    Settings,
+    default_config,
+    list_arguments,
+)
 
 Arguments = Mapping[str, Argument]
 # The sections that hold a thing's arguments: the key of its name, who knows them.
@@ -56,6 +62,7 @@ def complete(config: ConfigDict, chosen: Mapping[str, str] | None = None) -> Non
 
     Raises: UserError for a name that is not there.
     """
+    take_model_of_weights(config, chosen or {})
     for section, (key, _) in SECTIONS.items():
         if not isinstance(config.get(section), ConfigDict):
             continue
@@ -148,6 +155,8 @@ def list_settings(config: ConfigDict | None = None) -> list[Row]:
         default = default_config()[section][key]
         meaning = f"of the {section}; another brings its own arguments"
         rows.append(Row(f"{section}.{key}", valid, default, name, meaning))
+        if name == FROM_WEIGHTS:
+            continue
         rows += [
             _row(f"{section}.{argument.name}", argument, plain[section][argument.name])
             for argument in arguments_of(name).values()
@@ -173,6 +182,8 @@ def _complete(
     name = own if chosen is None else chosen
     if not isinstance(name, str):  # said by who reads it
         return {**given, **({} if own is None else {key: own})}, {}
+    if name == FROM_WEIGHTS:
+        return {key: name, **given}, {}
     try:
         known = arguments_of(name)
     except UserError as error:

@@ -4,6 +4,7 @@ Only here do models and training meet.
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,8 +18,13 @@ from tokenjax.card import Card
 from tokenjax.errors import UserError
 from tokenjax.models import contract
 from tokenjax.provenance import SPLITS
+from tokenjax.starting_weights import (
+    read_given_card,
+    refuse_other_teacher,
+    start_from,
+)
 from tokenjax.training import going_on, loop
-from tokenjax.training.checkpoints import has_begun, load_weights, read_card
+from tokenjax.training.checkpoints import has_begun, load_weights
 from tokenjax.training.distribution import cluster, devices
 from tokenjax.training.evaluate import final_evaluation
 from tokenjax.training.initialize import check_variables
@@ -142,6 +148,17 @@ def _train_alone(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
             if _train(teacher_config(config, built.task.model), teacher) is None:
                 return None
         say(f"now the network that prunes, in {workdir}")
+    elif given and not begun and isinstance(built.task.model, contract.Prunes):
+        info = built.dataset.info
+        refuse_other_teacher(teacher, settings, built.task.model, info)
+    initial = None
+    if built.settings.init_from:
+        initial = functools.partial(
+            start_from,
+            settings=built.settings,
+            model=built.task.model,
+            info=built.dataset.info,
+        )
     summary = loop.train(
         built.settings,
         built.task,
@@ -150,6 +167,7 @@ def _train_alone(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
         hyperparameters,
         claim,
         card,
+        initial,
     )
     measured = teacher / "evaluation.json"
     if summary is not None and built.task.takes_teacher and measured.exists():
@@ -168,12 +186,8 @@ def _with_preprocessing(config: Any, workdir: pathlib.Path) -> tuple[Card | None
     begun = cards.read(workdir)
     if begun is not None:
         return begun, provenance.adopt(config, begun)
-    if config.init_from:
-        source = pathlib.Path(config.init_from).expanduser()
-        card = read_card(source, config.checkpoint.evaluate)
-        if card is not None:
-            return None, provenance.adopt(config, card)
-    return None, config
+    given = read_given_card(config)
+    return None, config if given is None else provenance.adopt(config, given)
 
 
 def _refuse_other_data(

@@ -146,10 +146,17 @@ def create_model(card: Card) -> nn.Module:
     return models.create(name, **_with_tuples(arguments))
 
 
-def image_differences(card: Card, info: data.DatasetInfo, source: str) -> list[str]:
-    """Return in what images differ from those that the weights were trained on."""
+def image_differences(
+    card: Card, info: data.DatasetInfo, source: str, sizes: bool = True
+) -> list[str]:
+    """Return in what images differ from those that the weights were trained on.
+
+    `sizes`: also in their size, channels and modalities.
+    """
     found = describe_images(info)
-    keys = ["height", "width", "channels", "mean", "std", "modalities"]
+    keys = ["mean", "std"]
+    if sizes:
+        keys = ["height", "width", "channels", *keys, "modalities"]
     keys += [key for key in ("crop", "interpolation") if key in data.arguments(source)]
     differences = []
     for key in keys:

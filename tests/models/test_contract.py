@@ -12,6 +12,7 @@ import pytest
 from helpers.small_models import DEMO, ELSEWHERE, SMALL, VARIANTS
 
 from tokenjax import models, plots, training
+from tokenjax.arguments import describe
 from tokenjax.models import contract
 from tokenjax.training.parameter_groups import members, resolve_groups
 from tokenjax.training.parameter_names import number_layers
@@ -82,6 +83,52 @@ def test_groups_have_known_names_and_members(case):
     assert all(found.values())
     if case in SMALL:
         assert found[contract.HEAD], "a classifier has a head"
+
+
+def changed(case, what):
+    """Shapes with an argument that follows from the data one larger: path -> both."""
+    model = built(case)
+    names = [a.name for a in describe(type(model)).values() if a.from_data == what]
+    if not names:
+        return None
+    (name,) = names
+    other = model.clone(**{name: getattr(model, name) + 1})
+    more = jax.eval_shape(other.init, jax.random.key(0), *other.example_inputs(2))
+    flat, larger = (
+        flax.traverse_util.flatten_dict(tree, sep="/") for tree in (shapes(case), more)
+    )
+    return {
+        path: (leaf.shape, larger[path].shape)
+        for path, leaf in flat.items()
+        if leaf.shape != larger[path].shape
+    }
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_head_is_what_counts_classes_on_its_last_axis(case):
+    found = changed(case, "classes")
+    model = built(case)
+    params = shapes(case)["params"]
+    head = members(model.parameter_groups(), params, contract.HEAD)
+    assert {f"params/{path}" for path in head} == set(found or {})
+    for before, after in (found or {}).values():
+        assert after == (*before[:-1], before[-1] + 1)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_kernels_of_the_input_are_what_an_images_channels_change(case):
+    found = changed(case, "channels")
+    groups = built(case).parameter_groups()
+    if contract.INPUT not in groups:
+        assert found is None or "t2t" in case, "T2T-ViT has no such kernel"
+        return
+    read = members(groups, shapes(case)["params"], contract.INPUT)
+    assert {f"params/{path}" for path in read} == set(found)
+    for before, after in found.values():
+        *places, inputs, features = before
+        assert after[-1] == features
+        assert after[:-2] == tuple(places)
+        assert inputs % (after[-2] - inputs) == 0, "so many places of a channel"
 
 
 def names_of(protocol):

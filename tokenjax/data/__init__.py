@@ -2,15 +2,23 @@
 
 `load(config)` reads `source` and that source's own arguments from a mapping (an
 ml_collections ConfigDict will do). Every source takes `mean` and `std` besides, which
-stand for those it would measure. Importing this package imports no TensorFlow, no
+stand for those it would measure, and what says how much of it is taken: `classes`,
+`train_per_class`. Importing this package imports no TensorFlow, no
 TFDS and no scikit-learn: a source imports what it needs when it is asked for.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from tokenjax.arguments import REQUIRED, Argument, check_all, describe
+from tokenjax.arguments import (
+    COUNT,
+    REQUIRED,
+    Argument,
+    at_least,
+    check_all,
+    describe,
+)
 from tokenjax.data.augmentation.mixing import Mixed, mix
 from tokenjax.data.augmentation.modality_augmentation import augment_modalities
 from tokenjax.data.augmentation.pipeline import Augmentation, augment, normalize
@@ -46,6 +54,7 @@ from tokenjax.data.samplers import (
     sampling_weights,
     train_indices,
 )
+from tokenjax.data.selection import limit_classes, select_classes
 from tokenjax.data.sources import SOURCES, Loader
 from tokenjax.errors import DatasetError, UserError
 
@@ -87,8 +96,6 @@ __all__ = [
     "train_indices",
 ]
 
-STATISTICS = ("mean", "std")  # arguments of every source, see the module
-
 
 def names() -> list[str]:
     """Return the names of the sources that `load` knows."""
@@ -100,7 +107,7 @@ def arguments(source: str) -> Mapping[str, Argument]:
 
     Raises: UserError for an unknown one.
     """
-    return {**describe(_take_statistics), **describe(SOURCES[source])}
+    return {**describe(_adjust), **describe(SOURCES[source])}
 
 
 def register_source(name: str, loader: Loader) -> None:
@@ -139,10 +146,10 @@ def load(config: Mapping[str, Any]) -> Dataset:
         loader = SOURCES[source]
         kind, prefix = f"argument of data source {source!r}", "config: data."
         known = describe(loader)
-        common = {name: given.pop(name) for name in STATISTICS if name in given}
-        own = {name: value for name, value in common.items() if name in known}
-        checked = check_all(given | own, loader, kind, prefix)
-        common = check_all(common, _take_statistics, kind, prefix)
+        common = {name: given[name] for name in describe(_adjust) if name in given}
+        own = {k: v for k, v in given.items() if k in known or k not in common}
+        checked = check_all(own, loader, kind, prefix)
+        common = check_all(common, _adjust, kind, prefix)
     except DatasetError:
         raise
     except UserError as error:
@@ -154,20 +161,31 @@ def load(config: Mapping[str, Any]) -> Dataset:
                 f"data source {source!r} needs {name!r} ({argument.meaning}): "
                 f"--config.data.{name}={name.upper()}"
             )
-    return _take_statistics(**common)(loader(**checked))
+    return _adjust(**common)(loader(**checked))
 
 
-def _take_statistics(
-    mean: Mean = None, std: Std = None
+def _adjust(
+    mean: Mean = None,
+    std: Std = None,
+    classes: Annotated[
+        tuple[str, ...] | None, "names of the classes that are taken; None: all"
+    ] = None,
+    train_per_class: Annotated[
+        int, COUNT, "training images of each class that are taken; 0: all"
+    ] = 0,
+    train_seed: Annotated[int, at_least(0), "of the choice of those"] = 0,
 ) -> Callable[[Dataset], Dataset]:
-    """Return what gives a data set this mean and std, if they are given."""
+    """Return what makes of a data set what these arguments of every source say."""
 
-    def take(dataset: Dataset) -> Dataset:
-        channels = dataset.info.image_shape[-1]
-        given = given_statistics(mean, std, channels)
-        if given is None:
-            return dataset
-        info = dataclasses.replace(dataset.info, mean=given[0], std=given[1])
-        return dataclasses.replace(dataset, info=info)
+    def adjust(dataset: Dataset) -> Dataset:
+        given = given_statistics(mean, std, dataset.info.image_shape[-1])
+        if given is not None:
+            info = dataclasses.replace(dataset.info, mean=given[0], std=given[1])
+            dataset = dataclasses.replace(dataset, info=info)
+        if classes is not None:
+            dataset = select_classes(dataset, classes)
+        if train_per_class:
+            dataset = limit_classes(dataset, train_per_class, train_seed)
+        return dataset
 
-    return take
+    return adjust

@@ -43,7 +43,8 @@ def given_statistics(
 ) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Return mean and std for every channel; None if they are to be measured.
 
-    One number stands for all channels.
+    One number stands for all channels; of three, a grey image takes the mean, as it is
+    of the colours.
 
     Raises: UserError for one without the other, or another count than `channels`.
     """
@@ -57,6 +58,8 @@ def given_statistics(
 def _for_channels(
     name: str, values: tuple[float, ...], channels: int
 ) -> tuple[float, ...]:
+    if channels == 1 and len(values) == 3:
+        return (sum(values) / 3,)
     if len(values) not in (1, channels):
         raise UserError(
             f"data.{name} has {len(values)} numbers, the images have {channels} "

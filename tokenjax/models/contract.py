@@ -33,14 +33,21 @@ from flax.typing import VariableDict
 
 from tokenjax.models.position_embedding import Places
 
-HEAD = "head"  # what makes the classes' scores of features
+# What makes the classes' scores of features; the last axis of its arrays counts them.
+HEAD = "head"
+# Kernels that read the image: their last axes are (..., places * channels, features),
+# the channels of a place beside each other. Not of a model whose channels are fixed.
+INPUT = "input"
+# Arrays (..., rows, columns) laid out as a map of offsets or places, whose size follows
+# from the images'; see `KnowsPlaces` for those that have a row for each place.
+MAPS = "maps"
 BACKBONE = "backbone"  # a network whose weights may come converted: "name/**" alone
 CAMERAS = "cameras"  # embeddings of a data set's own cameras, in the backbone or not
 FUSION = "fusion"  # what makes one feature of several modalities
 FUSED = "fused"  # the fusion, and whatever else the fused feature alone needs
 CONSTANT = "constant"  # parameters that never move
 PREDICTORS = "predictors"  # what judges tokens, which the unpruned network never asks
-GROUPS = (HEAD, BACKBONE, CAMERAS, FUSION, FUSED, CONSTANT, PREDICTORS)
+GROUPS = (HEAD, INPUT, MAPS, BACKBONE, CAMERAS, FUSION, FUSED, CONSTANT, PREDICTORS)
 
 FEATURES = ("direct", "fused", "concat")  # of a model that retrieves
 FUSED_PAIR = "fused"  # of `pairs`: the one that waits for the direct branch
@@ -105,6 +112,9 @@ class Prunes(Model, Protocol):
 
     def unpruned(self) -> Model:
         """Return the same network, which keeps every token."""
+
+    def idle_unpruned(self) -> tuple[str, ...]:
+        """Return the names of the arguments that change nothing of that one."""
 
 
 @runtime_checkable

@@ -124,6 +124,10 @@ class DynamicViT(Transformer):
         """Return the same network, which keeps every token."""
         return self.clone(pruning="none")
 
+    def idle_unpruned(self) -> tuple[str, ...]:
+        """Return what says how tokens are pruned; see `contract.Prunes`."""
+        return "keep_rate", "predictor", "stages", "keep_ratio"
+
     def patches_left_out(self) -> float:
         """Return `patch_dropout` where nothing is pruned."""
         return self.patch_dropout if self.pruning == "none" else 0.0

@@ -7,6 +7,7 @@
     datasets             name -> a whole training configuration
     variants             name -> sections laid over it; besides them
                            teacher_run   the variant whose run is this one's teacher
+                           init_from_run the variant whose run this one starts from
                            weights_from  the variant whose run is evaluated here,
                                          nothing is trained
 
@@ -30,7 +31,7 @@ _KEYS = {
     "datasets",
     "variants",
 }
-_LINKS = ("teacher_run", "weights_from")
+_LINKS = ("teacher_run", "init_from_run", "weights_from")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,9 +96,11 @@ def run_config(study: ConfigDict, run: StudyRun, root: pathlib.Path) -> ConfigDi
     config.model = ConfigDict(base | model)
     config.update(overlay)
     config.seed = run.seed
-    teacher = run.needed(root) if run.trains else None
-    if teacher is not None:
-        config.distillation.teacher = str(teacher)
+    needed = run.needed(root)
+    if "teacher_run" in study.variants[run.variant]:
+        config.distillation.teacher = str(needed)
+    elif "init_from_run" in study.variants[run.variant]:
+        config.init_from = str(needed)
     return config
 
 

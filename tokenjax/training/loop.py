@@ -10,19 +10,17 @@ import itertools
 import pathlib
 import threading
 from collections.abc import Callable, Generator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
+from flax.typing import VariableDict
 
-from tokenjax import data, disk_errors, paths
+from tokenjax import data, disk_errors
 from tokenjax.card import Card
 from tokenjax.errors import UserError
 from tokenjax.training import evaluate
-from tokenjax.training.checkpoints import (
-    Checkpoints,
-    load_initial_variables,
-)
+from tokenjax.training.checkpoints import Checkpoints
 from tokenjax.training.distribution import cluster, devices
 from tokenjax.training.distribution.agreement import agreed
 from tokenjax.training.distribution.signals import StopRequest
@@ -41,6 +39,8 @@ from tokenjax.training.state import (
 )
 from tokenjax.training.tasks.task import Summary, Task
 
+Initial: TypeAlias = Callable[[VariableDict], VariableDict]
+
 
 class Run:
     """One run: everything compiled, and the state where it stands."""
@@ -51,6 +51,7 @@ class Run:
         task: Task,
         dataset: data.Dataset,
         checkpoints: Checkpoints,
+        initial: Initial | None = None,
     ):
         self.settings, self.task, self.dataset = settings, task, dataset
         self.checkpoints = checkpoints
@@ -80,23 +81,21 @@ class Run:
             has_statistics=bool(self._like.model_state),
         )
         self.predict = evaluate.make_predict(task, self.mesh)
-        self.state = self._restore_or_start()
+        self.state = self._restore_or_start(initial)
 
     @property
     def step(self) -> int:
         """Return how many updates are done."""
         return int(self.state.step)
 
-    def _restore_or_start(self) -> TrainState:
+    def _restore_or_start(self, initial: Initial | None) -> TrainState:
         state = self.checkpoints.restore_last(self._like, self.sharding)
         if state is not None:
             return state
         key = jax.random.key(self.settings.seed)
         state = jax.jit(self._init, out_shardings=self.sharding)(key)
-        if self.settings.init_from:
-            source = paths.resolve(self.settings.init_from, "config: init_from")
-            which = self.settings.checkpoint.evaluate
-            variables = load_initial_variables(source, which)
+        if initial is not None:
+            variables = initial({"params": state.params, **state.model_state})
             state = with_variables(state, variables, self.everywhere)
         state = self.task.start(state, self.everywhere)
         return devices.place(state, self.sharding) if self.settings.fsdp else state
@@ -132,6 +131,7 @@ def train(
     config: dict[str, Any],
     claim: Callable[[int], None],
     card: Card | None = None,
+    initial: Initial | None = None,
 ) -> Summary | None:
     """Train to the end, or until a signal asks to stop.
 
@@ -144,6 +144,8 @@ def train(
       card: of the run, for its checkpoints.
       claim: called with the step where the run stands, once it can go on from there
         and before anything but its directories is written.
+      initial: makes the variables that a new run starts from of its own; None: it
+        starts from its own.
 
     Returns: the final evaluation, or None if a signal stopped the run.
 
@@ -155,7 +157,7 @@ def train(
         Checkpoints(workdir, settings.checkpoint, card=card) as checkpoints,
         cluster.ending_with_its_peers(),
     ):
-        run = Run(settings, task, dataset, checkpoints)
+        run = Run(settings, task, dataset, checkpoints, initial)
         claim(run.step)
         log = MetricLog(workdir, run.step)
         try:

@@ -116,7 +116,11 @@ class MaxViT(CheckedModule):
 
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
-        return {contract.HEAD: ("head/**",)}
+        return {
+            contract.HEAD: ("head/**",),
+            contract.INPUT: ("stem_conv1/kernel",),
+            contract.MAPS: ("**/relative_position_bias_table",),
+        }
 
     def parameter_layers(self) -> contract.Layers:
         """Return its parameters from input to output, as `contract.Layered` says."""

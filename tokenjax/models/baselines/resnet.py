@@ -156,7 +156,7 @@ class ResNet(CheckedModule):
 
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
-        return {contract.HEAD: ("fc/**",)}
+        return {contract.HEAD: ("fc/**",), contract.INPUT: ("conv1/kernel",)}
 
     def parameter_layers(self) -> contract.Layers:
         """Return its parameters from input to output, as `contract.Layered` says."""

@@ -179,7 +179,10 @@ class SwinTransformer(CheckedModule):
 
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
-        return {contract.HEAD: ("head/**",)}
+        return {
+            contract.HEAD: ("head/**",),
+            contract.INPUT: ("patch_embed/kernel",),
+        }
 
     def parameter_layers(self) -> contract.Layers:
         """Return its parameters from input to output, as `contract.Layered` says."""

@@ -113,7 +113,10 @@ class ImageNetViT(CheckedModule):
 
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
-        return {contract.HEAD: ("head/**",)}
+        return {
+            contract.HEAD: ("head/**",),
+            contract.INPUT: ("encoder/patch_embed/kernel",),
+        }
 
     def parameter_layers(self) -> contract.Layers:
         """Return its parameters from input to output, as `contract.Layered` says."""

@@ -134,7 +134,10 @@ class VMamba(CheckedModule):
 
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
-        return {contract.HEAD: ("head/**",)}
+        return {
+            contract.HEAD: ("head/**",),
+            contract.INPUT: ("stem1/conv/kernel",),
+        }
 
     def parameter_layers(self) -> contract.Layers:
         """Return its parameters from input to output, as `contract.Layered` says."""

@@ -135,7 +135,8 @@ class CameraViT(CheckedModule):
 
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
-        return {contract.CAMERAS: ("sie_embed",)} if self.embedding_rows else {}
+        cameras = {contract.CAMERAS: ("sie_embed",)} if self.embedding_rows else {}
+        return {contract.INPUT: ("patch_embed/kernel",), **cameras}
 
     def backbone_settings(self) -> dict[str, object]:
         """Return what no shape tells, as `contract.HasBackbone` says."""

@@ -35,7 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tokenjax.arguments import LARGEST_SIZE, NOT_NEGATIVE, DType, at_least
-from tokenjax.models import layers
+from tokenjax.models import contract, layers
 from tokenjax.models.demo.camera_vit import CameraViT
 from tokenjax.models.encoder_block import normal_init
 from tokenjax.models.layers import ModuleMaker
@@ -194,6 +194,16 @@ class T2TViT(CameraViT):
             (set(sizes) != {CELL}, f"patch_size and stride_size must be {CELL}"),
             (uneven, f"img_size {self.image_size} must divide by {CELL}"),
         ]
+
+    def parameter_groups(self) -> contract.Groups:
+        """Return the groups of its parameters, as `contract.Model` says.
+
+        Patches that grow have no kernel of one channel's places: its channels are fixed
+        once it is trained.
+        """
+        groups = dict(super().parameter_groups())
+        del groups[contract.INPUT]
+        return groups
 
     def places(self) -> dict[str, Places]:
         """Return the layout of its positions, as `contract.KnowsPlaces` says."""

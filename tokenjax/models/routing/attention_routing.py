@@ -73,7 +73,18 @@ class AttentionRouting(RoutingArguments):
 
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
-        return {contract.HEAD: ("task_head/classifier/**",)}
+        first = "stem" if self.encoder == "lean" else "convolutions_0"
+        return {
+            contract.HEAD: ("task_head/classifier/**",),
+            contract.INPUT: (
+                f"encoder/{first}/kernel",
+                *(f"{network}/layers_0/kernel" for network in self.networks()),
+            ),
+        }
+
+    def networks(self) -> tuple[str, ...]:
+        """Return which of the two networks there are, by their parameters' name."""
+        return "big", "small"
 
     def parameter_layers(self) -> contract.Layers:
         """Return its parameters from input to output, as `contract.Layered` says."""

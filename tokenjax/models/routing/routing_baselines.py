@@ -23,6 +23,10 @@ class FullCompute(AttentionRouting):
 
     routed_share = 1.0
 
+    def networks(self) -> tuple[str, ...]:
+        """Return the one network there is."""
+        return ("big",) if self.routed_share else ("small",)
+
     def decide(
         self, scores: jax.Array, train: bool, temperature: ArrayLike | None
     ) -> Routed:

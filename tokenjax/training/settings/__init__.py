@@ -1,6 +1,6 @@
 """Every setting of a run, with its type, range, default and meaning."""
 
-from tokenjax.training.settings.fields import LARGEST_COUNT
+from tokenjax.training.settings.fields import FROM_WEIGHTS, LARGEST_COUNT
 from tokenjax.training.settings.run_settings import (
     Settings,
     default_config,
@@ -20,6 +20,7 @@ from tokenjax.training.settings.sections import (
 )
 
 __all__ = [
+    "FROM_WEIGHTS",
     "LARGEST_COUNT",
     "Checkpoint",
     "Cluster",

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tokenjax.arguments import (
     FREE,
@@ -28,6 +28,7 @@ from tokenjax.training.settings.sections import (
 )
 
 LARGEST_COUNT = 2**31 - 1  # of steps, which are counted in int32
+FROM_WEIGHTS = "from_weights"  # as model.name: the model of what init_from names
 Section = Mapping[str, Any]
 
 
@@ -63,6 +64,16 @@ class Fields:
     init_from: Annotated[
         str, READ_AT_START, "a converted checkpoint or another run's workdir"
     ] = ""
+    init_head: Annotated[
+        Literal["auto", "new", "keep"],
+        READ_AT_START,
+        "of init_from's classifier; auto: kept if the classes have the same names",
+    ] = "auto"
+    init_changes: Annotated[
+        tuple[str, ...],
+        READ_AT_START,
+        "arguments of the model that may differ from init_from's",
+    ] = ()
     log_every_steps: Annotated[int, FREE, at_least(1, LARGEST_COUNT), "log rows"] = 20
     profile: Annotated[bool, FREE, "trace some steps into workdir/profile"] = False
     figures: Annotated[bool, FREE, "drawn after the final evaluation"] = True

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from tokenjax.data import Augmentation
 from tokenjax.training.settings import sections
-from tokenjax.training.settings.fields import Fields
+from tokenjax.training.settings.fields import FROM_WEIGHTS, Fields
 
 # Sections that one task alone reads: a change in them would otherwise do nothing.
 OF_TASK = {"distillation": "pruning", "routing": "routing", "reid": "reid"}
@@ -26,6 +26,8 @@ def find_contradictions(settings: Fields) -> Iterator[str]:
         )
     if not s.distributed and s.cluster != sections.Cluster():
         yield "cluster is read with distributed=True alone"
+    if not s.init_from and (s.init_head != "auto" or s.init_changes):
+        yield "init_head and init_changes are read with init_from alone"
     if s.epochs <= 0 and s.steps <= 0:
         yield "epochs or steps must be above 0"
     name = s.model.get("name")
@@ -33,6 +35,11 @@ def find_contradictions(settings: Fields) -> Iterator[str]:
         yield "model.name is missing"
     elif not isinstance(name, str):
         yield "model.name must be text"
+    elif name == FROM_WEIGHTS:
+        yield (
+            f'model.name "{FROM_WEIGHTS}" is the model of the weights that the run '
+            "starts from: --config.init_from=DIR, a run or a converted checkpoint"
+        )
     if s.task == "reid":
         yield from _find_reid_contradictions(s)
 

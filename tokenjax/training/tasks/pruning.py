@@ -23,7 +23,8 @@ from tokenjax.errors import CheckpointError, UserError
 from tokenjax.models import contract
 from tokenjax.ops.batch_parts import over_parts
 from tokenjax.training import parameter_groups
-from tokenjax.training.checkpoints import load_initial_variables
+from tokenjax.training.adaptation import reorder_head
+from tokenjax.training.checkpoints import load_weights
 from tokenjax.training.initialize import check_variables
 from tokenjax.training.settings import Settings
 from tokenjax.training.settings.choices import TASKS
@@ -88,14 +89,20 @@ class Pruning(Classification):
     def start(self, state: TrainState, sharding: jax.sharding.Sharding) -> TrainState:
         """Give teacher and, unless `init_from` did, student the teacher's weights.
 
+        Its classes may be in another order.
+
         Raises: CheckpointError if the teacher is another network.
         """
         if self.teacher is None:
             raise UserError("task pruning needs a teacher to start from")
         which = self.settings.checkpoint.evaluate
-        found = load_initial_variables(self.teacher, which)["params"]
-        frozen = self._without_predictors(found)
+        weights = load_weights(self.teacher, which)
+        groups, found = self.parameter_groups(), weights.variables
         try:
+            if weights.card is not None:
+                names = self.info.class_names
+                found = reorder_head(found, groups, weights.card.classes, names)
+            frozen = self._without_predictors(found["params"])
             check_variables(state.frozen, frozen)
         except CheckpointError as error:
             message = f"distillation.teacher {self.teacher}: {error}"
