@@ -101,10 +101,11 @@ def _interval(now: Json, then: Json) -> tuple[float, float]:
         medians = [resampled_medians(each, seed) for seed, each in enumerate(calls)]
         low, high = np.percentile(medians[0] / medians[1], [2.5, 97.5])
         return float(low), float(high)
-    ends = [[each.get(end) for end in ("low", "high")] for each in (now, then)]
-    if any(None in each for each in ends):
+    ends = [each.get(end) for each in (now, then) for end in ("low", "high")]
+    known = [end for end in ends if end is not None]
+    if len(known) < len(ends):
         return 0.0, math.inf
-    return ends[0][0] / ends[1][1], ends[0][1] / ends[1][0]
+    return known[0] / known[3], known[1] / known[2]
 
 
 def resampled_medians(seconds: np.ndarray, seed: int) -> np.ndarray:
