@@ -5,7 +5,7 @@ differs from their card (`model_differences`, `image_differences`, `data_differe
 What a configuration leaves open follows from the card (`adopt`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -99,7 +99,10 @@ def adopt(config: Any, card: Card) -> Any:
 
 
 def model_differences(
-    card: Card, module: contract.Model, sizes: bool = True
+    card: Card,
+    module: contract.Model,
+    sizes: bool = True,
+    meant: Collection[str] = (),
 ) -> dict[str, str]:
     """Return in which arguments a network differs from the one the weights are of.
 
@@ -109,6 +112,7 @@ def model_differences(
       card: of the weights.
       module: what is to take them.
       sizes: also what follows from the data (image size, channels, classes).
+      meant: arguments that may differ.
 
     Returns: a sentence for each, by the argument's name; "name" for another model.
     """
@@ -123,6 +127,7 @@ def model_differences(
         key: f"model.{key} {_told(before[key])}, not {_told(now[key])}"
         for key, argument in models.arguments(name).items()
         if argument.of_weights
+        and key not in meant
         and (sizes or not argument.from_data)
         and not _same(before[key], now[key])
     }

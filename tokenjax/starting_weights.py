@@ -72,7 +72,8 @@ def find_origin(
     if differences:
         raise UserError(
             f"{where} was trained as another network than the run's: "
-            f"{'; '.join(differences)}; what may differ is named in init_changes"
+            f"{'; '.join(differences.values())}; what may differ is named in "
+            "init_changes"
         )
     source = provenance.create_model(card)
     assert isinstance(source, contract.Model)
@@ -114,9 +115,10 @@ def refuse_other_teacher(
     if card is None:
         _warn_of_no_card(where)
         return
-    differences = provenance.model_differences(
+    of_model = provenance.model_differences(
         card, model.unpruned(), meant=model.idle_unpruned()
     )
+    differences = list(of_model.values())
     differences += provenance.image_differences(card, info, settings.data["source"])
     if differences:
         raise UserError(

@@ -31,8 +31,8 @@ def write_evaluation(path, top1=0.75):
     return path
 
 
-def write_run(directory, model):
-    data = {"source": "digits", "image_size": 16}
+def write_run(directory, model, **data):
+    data = {"source": "digits", "image_size": 16} | data
     write_evaluation(directory / "evaluation.json", 0.5)
     (directory / "config.json").write_text(json.dumps({"model": model, "data": data}))
     return directory
@@ -117,6 +117,37 @@ def test_runs_are_measured_as_they_were_trained(tmp_path):
     assert one < two
     assert figure.exists()
     assert not (tmp_path / analyze.FIGURE).exists()
+
+
+def test_accuracies_of_different_data_are_told_apart(tmp_path, capsys):
+    """A column says which data, and each has a figure."""
+    model = {"name": "vit", **ARGUMENTS}
+    runs = {
+        "a": write_run(tmp_path / "a", model),
+        "b": write_run(tmp_path / "b", model, test_fraction=0.5),
+        "c": write_run(tmp_path / "c", model),
+    }
+    given = ",".join(f"{name}={place}" for name, place in runs.items())
+    figure, table = tmp_path / "figure.png", tmp_path / "out.csv"
+    run(f"--workdirs={given}", f"--csv={table}", f"--figure={figure}", *TIMING)
+    said = [row["Data"] for row in read(table)]
+    assert said == ["digits, test (1)", "digits, test (2)", "digits, test (1)"]
+    printed = capsys.readouterr().out
+    assert "not to be compared across it" in printed
+    names = sorted(path.name for path in tmp_path.glob("*.png"))
+    assert names == ["figure_1.png", "figure_2.png"]
+    assert "figure_2.png shows accuracy over latency on digits, test (2)" in printed
+
+
+def test_one_data_needs_no_column(tmp_path, capsys):
+    places = [write_run(tmp_path / x, {"name": "vit", **ARGUMENTS}) for x in "ab"]
+    subjects = analyze.trained_models({p.name: str(p) for p in places})
+    assert len(analyze.different_data(subjects)) == 1
+    assert "Data" not in [c.heading for c in analyze.make_columns(subjects)]
+    failed = analyze.measure.failed_row("a", 1, "float32", False, "too large")
+    analyze.draw_all([failed], subjects, tmp_path / "figure.png")
+    assert "figure.png is not drawn: no latency of a, b" in capsys.readouterr().out
+    assert not list(tmp_path.glob("*.png"))
 
 
 def test_nothing_known_is_nothing_drawn(tmp_path, monkeypatch, capsys):

@@ -19,6 +19,15 @@ def assert_is(read, state):
         np.testing.assert_array_equal(np.asarray(read[key]), array)
 
 
+def test_numbers_of_half_a_byte_are_refused_by_type(tmp_path):
+    entry = {"dtype": "F4", "shape": [8], "data_offsets": [0, 4]}
+    header = json.dumps({"a": entry}).encode()
+    content = len(header).to_bytes(8, "little") + header + bytes(4)
+    (tmp_path / "x.safetensors").write_bytes(content)
+    with pytest.raises(convert.ConversionError, match="a has numbers of type F4"):
+        read_state_dict(tmp_path / "x.safetensors")
+
+
 @pytest.mark.parametrize("name", ["x.bin", "x.pth", "x", "x.safetensors", "x.SAFE"])
 def test_safetensors_under_any_name(tmp_path, state, name):
     safetensors.numpy.save_file(state, tmp_path / name, metadata={"format": "pt"})

@@ -226,3 +226,15 @@ def test_tensors_that_pickle_wrote_are_refused(tmp_path):
     (tmp_path / "weights.pkl").write_bytes(pickle.dumps({"a": torch.ones(2)}))
     with pytest.raises(convert.ConversionError, match=r"by torch\.save, or \.safete"):
         read_state_dict(tmp_path / "weights.pkl")
+
+
+def test_a_name_in_a_refusal_fits_its_line(tmp_path):
+    names = b"".join(
+        b"X" + len(name).to_bytes(4, "little") + name
+        for name in (b"os\nx\x1b", b"a" * 1000)
+    )
+    (tmp_path / "weights.pkl").write_bytes(b"\x80\x04" + names + b"\x93.")
+    with pytest.raises(convert.ConversionError) as caught:
+        read_state_dict(tmp_path / "weights.pkl")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 700

@@ -7,7 +7,8 @@
 
 A table of parameters, their size, GFLOPs, GMACs, latency and throughput; with top-1 of
 evaluations also a figure of accuracy over latency. A run's directory brings its model,
-with the arguments and image size that it was trained with, and its evaluation.
+with the arguments and image size that it was trained with, and its evaluation. Where
+accuracies are of different data the table says which, and each data has its figure.
 
 FLOPs are those of the program that runs: tokens dropped by then are not counted.
 """
@@ -22,7 +23,15 @@ import flax.linen as nn
 from absl import flags
 
 from tokenjax import models, path_flags, storage
-from tokenjax.benchmark import command_line, latency, measure, session, table
+from tokenjax.benchmark import (
+    command_line,
+    evaluated_data,
+    latency,
+    measure,
+    session,
+    table,
+)
+from tokenjax.benchmark.evaluated_data import Evaluated, read_evaluated
 from tokenjax.benchmark.session import Options
 from tokenjax.errors import UserError, unknown_name
 from tokenjax.tables import Column
@@ -32,6 +41,9 @@ if TYPE_CHECKING:
 
 FIGURE = "accuracy_over_latency.png"
 GIGA = ("GFLOPs", "GMACs")
+OTHER_DATA = (
+    "The accuracies are of different data and not to be compared across it: see Data."
+)
 NOTE = "Size: float32 parameters, 10^6 bytes."
 SIZE: Column[measure.Row] = Column(
     "Size(MB)", lambda row: row.parameters and 4 * row.parameters / 1e6, ".2f"
@@ -42,7 +54,8 @@ OF_MODELS = ("image_size", "dtype", "set", "evaluations")  # flags without use f
 class Subject(NamedTuple):
     """A model to measure, and its top-1 as a fraction if it is known.
 
-    `image_size` is 0 where the model knows it; `origin` is a note on where it is from.
+    `image_size` is 0 where the model knows it; `origin` is a note on where it is from,
+    `data` what top-1 was measured on.
     """
 
     module: nn.Module
@@ -50,6 +63,7 @@ class Subject(NamedTuple):
     image_size: int = 0
     top1: float | None = None
     origin: str = ""
+    data: Evaluated | None = None
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -104,10 +118,11 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     rows = session.measure_all(wanted, measure_one, options, columns)
     origins = [subject.origin for subject in subjects.values() if subject.origin]
     notes = [NOTE, *([f"Accuracy: {'; '.join(origins)}."] if origins else [])]
+    if len(different_data(subjects)) > 1:
+        notes.append(OTHER_DATA)
     print(table.format_table(rows, options["warmup"], columns, notes))
     if figure is not None:
-        draw(rows, subjects, figure)
-        print(f"{figure} shows accuracy over latency")
+        draw_all(rows, subjects, figure)
 
 
 def named_models(options: Options) -> dict[str, Subject]:
@@ -128,9 +143,9 @@ def named_models(options: Options) -> dict[str, Subject]:
     for name in names:
         module, size = measure.build(name, arguments, dtype, options["image_size"])
         path = files.get(name)
-        top1 = read_top1(pathlib.Path(path)) if path else None
+        top1, seen = read_top1(pathlib.Path(path)) if path else (None, None)
         origin = f"{name} {path}" if path else ""
-        subjects[name] = Subject(module, dtype, size, top1, origin)
+        subjects[name] = Subject(module, dtype, size, top1, origin, seen)
     return subjects
 
 
@@ -145,7 +160,7 @@ def trained_models(directories: Mapping[str, str]) -> dict[str, Subject]:
     known: dict[str, DatasetInfo] = {}  # the data of several runs is read once
     for name, directory in directories.items():
         config = storage.read_json(pathlib.Path(directory, "config.json"))
-        top1 = read_top1(pathlib.Path(directory, "evaluation.json"))
+        top1, seen = read_top1(pathlib.Path(directory, "evaluation.json"))
         try:
             model_config, data_config = dict(config["model"]), dict(config["data"])
             model_name = model_config["name"]
@@ -163,12 +178,12 @@ def trained_models(directories: Mapping[str, str]) -> dict[str, Subject]:
         module = experiment.create_model(model_config, known[key])
         dtype = str(model_config.get("dtype", "float32"))
         origin = f"{name} (model {model_name}) {directory}/evaluation.json"
-        subjects[name] = Subject(module, dtype, top1=top1, origin=origin)
+        subjects[name] = Subject(module, dtype, 0, top1, origin, seen)
     return subjects
 
 
-def read_top1(path: pathlib.Path) -> float:
-    """Read top-1 of an evaluation.json, a fraction.
+def read_top1(path: pathlib.Path) -> tuple[float, Evaluated]:
+    """Read top-1 of an evaluation.json, a fraction, and what it was measured on.
 
     Raises:
       UserError: the file is missing, damaged, or has no top-1.
@@ -177,7 +192,14 @@ def read_top1(path: pathlib.Path) -> float:
     top1 = evaluation.get("top1") if isinstance(evaluation, dict) else None
     if not isinstance(top1, int | float) or not 0 <= top1 <= 1:
         raise UserError(f"{path} is no evaluation: it needs 'top1' within 0..1")
-    return float(top1)
+    return float(top1), read_evaluated(path, evaluation)
+
+
+def different_data(subjects: Mapping[str, Subject]) -> dict[str, list[str]]:
+    """Return the names of those with an accuracy, by what that was measured on."""
+    seen = {name: each.data for name, each in subjects.items() if each.data is not None}
+    groups = evaluated_data.group(seen)
+    return dict(zip(evaluated_data.labels(groups, seen), groups, strict=True))
 
 
 def make_columns(subjects: Mapping[str, Subject]) -> list[Column[measure.Row]]:
@@ -203,31 +225,60 @@ def make_columns(subjects: Mapping[str, Subject]) -> list[Column[measure.Row]]:
             return None if top1 is None else 100 * top1
 
         columns.append(Column("Top-1(%)", percent, ".2f"))
+    by_data = different_data(subjects)
+    if len(by_data) > 1:
+        of = {name: label for label, names in by_data.items() for name in names}
+        columns.append(Column("Data", lambda row: of.get(row.model), "s"))
     return columns + table.chosen_columns("Dtype", "Device")
 
 
-def draw(
+def draw_all(
     rows: Sequence[measure.Row], subjects: Mapping[str, Subject], path: pathlib.Path
 ) -> None:
-    """Draw the figure, of the first batch size."""
+    """Draw a figure of those evaluated on the same data, and say where each is."""
+    by_data = different_data(subjects)
+    for number, (label, names) in enumerate(by_data.items(), start=1):
+        chosen = [row for row in rows if row.model in names]
+        place, about = path, ""
+        if len(by_data) > 1:
+            place, about = path.with_stem(f"{path.stem}_{number}"), label
+        if draw(chosen, subjects, place, about):
+            print(f"{place} shows accuracy over latency" + (about and f" on {about}"))
+        else:
+            print(f"{place} is not drawn: no latency of {', '.join(names)}")
+
+
+def draw(
+    rows: Sequence[measure.Row],
+    subjects: Mapping[str, Subject],
+    path: pathlib.Path,
+    about: str = "",
+) -> bool:
+    """Draw the figure, of the first batch size; return whether there is one to draw.
+
+    `about` says which data it is of.
+    """
     from tokenjax import plots  # matplotlib, needed at the end alone
 
-    batch_size = rows[0].batch_size
+    measured = [row for row in rows if row.latency]
+    if not measured:
+        return False
+    batch_size = measured[0].batch_size
     points = [
         {
             "name": row.model,
             "accuracy": subjects[row.model].top1,
             "latency_ms": 1e3 * row.latency.median,  # a busy moment moves means
-            "latency_std_ms": 1e3 * row.latency.std,
+            "latency_std_ms": row.latency.std and 1e3 * row.latency.std,
             "parameters": row.parameters,
         }
-        for row in rows
-        if row.batch_size == batch_size and subjects[row.model].top1 is not None
-        if row.latency
+        for row in measured
+        if row.batch_size == batch_size and row.latency
     ]
     images = "1 image" if batch_size == 1 else f"{batch_size} images"
-    label = f"latency of {images} (ms, median ± std) on {rows[0].device}"
-    plots.accuracy_over_latency(points, path, label)
+    label = f"latency of {images} (ms, median ± std) on {measured[0].device}"
+    plots.accuracy_over_latency(points, path, f"{label}\n{about}" if about else label)
+    return True
 
 
 def _refuse_for_runs(values: flags.FlagValues) -> None:

@@ -47,7 +47,9 @@ class Row:
     mode: str = INFERENCE
     problem: str = ""
     image_size: tuple[int, int] | None = None
-    reference_ms: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    reference_ms: Mapping[str, tuple[float, ...]] = dataclasses.field(
+        default_factory=dict
+    )
 
     @property
     def images_per_second(self) -> float | None:

@@ -102,9 +102,10 @@ def _interval(now: Json, then: Json) -> tuple[float, float]:
         low, high = np.percentile(medians[0] / medians[1], [2.5, 97.5])
         return float(low), float(high)
     ends = [each.get(end) for each in (now, then) for end in ("low", "high")]
-    if None in ends:
+    known = [end for end in ends if end is not None]
+    if len(known) < len(ends):
         return 0.0, math.inf
-    return ends[0] / ends[3], ends[1] / ends[2]
+    return known[0] / known[3], known[1] / known[2]
 
 
 def resampled_medians(seconds: np.ndarray, seed: int) -> np.ndarray:

@@ -92,7 +92,7 @@ def _panel(
         (means - start)[measured],
         left=start,
         height=0.68,
-        color=[colours[rows[index]["variant"]] for index in measured],
+        color=[colours[rows[int(index)]["variant"]] for index in measured],
     )
     digits = 1 if high - low > 1 else 2
     known = (spreads > 0) & ~np.isnan(means)

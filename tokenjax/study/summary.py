@@ -67,7 +67,7 @@ def _metric_column(name: str) -> Column[Summary]:
 
     def cell(row: Summary) -> str:
         runs = row.get("seeds", 0)
-        measured = row.get(f"{name}_runs", runs)
+        measured = row.get(f"{name}_runs", runs) or 0
         return metric.show(row[name], row[f"{name}_std"], measured, runs)
 
     return Column(metric.heading, cell)
