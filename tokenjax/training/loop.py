@@ -71,7 +71,7 @@ class Run:
             donate_argnums=0,
         )
         self.train_step = devices.under_mesh(self.mesh, step)
-        self.predict = evaluate.make_predict(task, self.mesh)
+        self.predict = task.compile_predict(self.mesh)
         self.state = self._restore_or_start()
 
     @property

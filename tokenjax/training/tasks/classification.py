@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax.typing import VariableDict
+from jax.sharding import Mesh
 
 from tokenjax import evaluation, plots
 from tokenjax.data import Dataset, Mixed, Split, augment, mix, normalize
 from tokenjax.models import contract
+from tokenjax.training import inference
 from tokenjax.training.settings import Settings
 from tokenjax.training.settings.choices import TASKS
 from tokenjax.training.state import Batch, Loss, ModelState, Scalars, TrainState
@@ -120,10 +122,35 @@ class Classification(task.Task):
             return (images - jnp.array(self.info.mean)) / jnp.array(self.info.std)
         return normalize(images, self.info.mean, self.info.std)
 
+    def infer(self, variables: VariableDict, images: jax.Array) -> inference.Inferred:
+        """Return logits, and what `outputs` reads of `aux`, of uint8 images."""
+        return inference.infer(self.model, self.prepare, variables, images)
+
     def predict(self, variables: VariableDict, batch: Batch) -> dict[str, jax.Array]:
         """Return per example the loss and the best classes in order; to be jitted."""
-        logits, aux = self.model.apply(variables, self.prepare(batch["image"]))
-        return self.outputs(logits, aux, batch)
+        return self.outputs(*self.infer(variables, batch["image"]), batch)
+
+    def compile_predict(self, mesh: Mesh, scores: bool = False) -> task.Predict:
+        """Return `predict` as two programs, of which the first is `infer` alone.
+
+        A task with a `predict` of its own has it in one.
+        """
+        if type(self).predict is not Classification.predict:
+            return super().compile_predict(mesh, scores)
+        infer = inference.compile_inference(mesh, self.infer)
+
+        def rank(inferred: inference.Inferred, batch: Batch) -> dict[str, jax.Array]:
+            more = {"logits": inferred[0]} if scores else {}
+            return {**self.outputs(*inferred, batch), **more, "mask": batch["mask"]}
+
+        finish = inference.compile_alone(mesh, rank)
+
+        def predict(variables: VariableDict, batch: Batch) -> dict[str, jax.Array]:
+            images, rest = batch["image"], {**batch}
+            del rest["image"]
+            return finish(infer(variables, images), rest)
+
+        return predict
 
     def outputs(
         self, logits: jax.Array, aux: dict[str, Any], batch: Batch

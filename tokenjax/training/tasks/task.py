@@ -10,7 +10,7 @@ adds one: `--config.task=my_task` then takes it.
 
 import abc
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -18,11 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax.typing import VariableDict
+from jax.sharding import Mesh
 
 from tokenjax import data
 from tokenjax.data import Dataset, Split
 from tokenjax.errors import UserError
 from tokenjax.models import contract
+from tokenjax.training import inference
 from tokenjax.training.optimizer import make_optimizer
 from tokenjax.training.parameter_groups import Groups
 from tokenjax.training.schedule import make_schedule
@@ -33,6 +35,7 @@ Summary: TypeAlias = dict[str, Any]  # JSON-able
 Outputs: TypeAlias = dict[str, np.ndarray]  # (examples, ...) by name
 Looks: TypeAlias = dict[str, Any]  # arrays, or dicts of arrays by modality
 Row: TypeAlias = Mapping[str, float]
+Predict: TypeAlias = Callable[[VariableDict, Batch], dict[str, jax.Array]]
 
 
 class Task(abc.ABC):
@@ -130,6 +133,18 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def predict(self, variables: VariableDict, batch: Batch) -> dict[str, jax.Array]:
         """Return what `summarize` and `scalars` need of every example; to be jitted."""
+
+    def compile_predict(self, mesh: Mesh, scores: bool = False) -> Predict:
+        """Return `predict` jitted; its outputs, and the batch's "mask", everywhere.
+
+        `scores`: with all that a file of predictions holds.
+        """
+        del scores
+
+        def predict(variables: VariableDict, batch: Batch) -> dict[str, jax.Array]:
+            return {**self.predict(variables, batch), "mask": batch["mask"]}
+
+        return inference.compile_inference(mesh, predict)
 
     @abc.abstractmethod
     def summarize(self, outputs: Outputs) -> Summary:
