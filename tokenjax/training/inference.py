@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import jax
+import jax.numpy as jnp
 from flax.typing import VariableDict
 from jax.sharding import Mesh
 
+from tokenjax import plots
 from tokenjax.models import contract
 from tokenjax.training.distribution import devices
 
@@ -37,6 +39,16 @@ def kept_keys(model: contract.Model, aux: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(model, contract.RoutesPatches):
         return ()
     return tuple(key for key in contract.ROUTED if key in aux)
+
+
+def look(
+    model: contract.Model, prepare: Prepare, variables: VariableDict, images: jax.Array
+) -> dict[str, jax.Array]:
+    """Return "prediction", and what figures take of `aux`; to be jitted."""
+    if isinstance(model, contract.Drawable):
+        model = model.with_attention()
+    logits, aux = model.apply(variables, prepare(images))
+    return {"prediction": jnp.argmax(logits, -1), **plots.collect(aux, len(logits))}
 
 
 def compile_inference(

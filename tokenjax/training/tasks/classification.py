@@ -1,5 +1,6 @@
 """The classification task: softmax cross-entropy, top-k accuracy, a report, figures."""
 
+import functools
 import pathlib
 from collections.abc import Iterable
 from typing import Any
@@ -216,16 +217,7 @@ class Classification(task.Task):
         ...), and whatever of the model's `aux` a figure takes (`plots.looks`).
         """
         del split
-        model = self.model
-        if isinstance(model, contract.Drawable):
-            model = model.with_attention()
-
-        @jax.jit
-        def look(variables: VariableDict, images: jax.Array) -> dict[str, jax.Array]:
-            logits, aux = model.apply(variables, self.prepare(images))
-            found = plots.collect(aux, len(logits))
-            return {"prediction": jnp.argmax(logits, -1), **found}
-
+        look = jax.jit(functools.partial(inference.look, self.model, self.prepare))
         found = []
         for batch in task.take(batches, INSPECTED_IMAGES):
             keep = np.asarray(batch["mask"])
