@@ -32,6 +32,11 @@ def computes(command: Command) -> bool:
     return bool(getattr(command, "COMPUTES", True))
 
 
+def arguments(command: Command) -> str:
+    """Return what a command takes besides flags, as its `ARGUMENTS` has it; or ""."""
+    return str(getattr(command, "ARGUMENTS", ""))
+
+
 def names() -> list[str]:
     """Return every command's name, sorted."""
     return sorted(module.name for module in pkgutil.iter_modules([str(FOLDER)]))

@@ -15,6 +15,7 @@ from tokenjax import card as cards
 from tokenjax import configuration, data, models, provenance, storage
 from tokenjax.card import Card
 from tokenjax.errors import UserError
+from tokenjax.evaluation.predictions import check_format
 from tokenjax.models import contract
 from tokenjax.provenance import SPLITS
 from tokenjax.training import loop
@@ -227,7 +228,11 @@ def _find_in_data(what: str, info: data.DatasetInfo, name: str) -> Any:
 
 
 def evaluate(
-    config: Any, source: pathlib.Path, split_name: str, output: pathlib.Path
+    config: Any,
+    source: pathlib.Path,
+    split_name: str,
+    output: pathlib.Path,
+    predictions: pathlib.Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run's workdir or a converted checkpoint on one split.
 
@@ -235,17 +240,23 @@ def evaluate(
     called; the configuration must agree, but may name other data.
 
     Writes evaluation.json and figures below `output`; of other data than the run's own
-    into files of their name.
+    into files of their name. `predictions`: also a file with every example's.
 
     Raises: UserError, with what differs.
     """
     with cluster.member(Settings.from_config(config)):
-        return _evaluate(config, source, split_name, output)
+        return _evaluate(config, source, split_name, output, predictions)
 
 
 def _evaluate(
-    config: Any, source: pathlib.Path, split_name: str, output: pathlib.Path
+    config: Any,
+    source: pathlib.Path,
+    split_name: str,
+    output: pathlib.Path,
+    predictions: pathlib.Path | None,
 ) -> dict[str, Any]:
+    if predictions is not None:
+        _check_predictions(predictions, config.task)
     which = config.checkpoint.evaluate
     weights = load_weights(source, which)
     card, classes, name = weights.card, None, ""
@@ -279,9 +290,18 @@ def _evaluate(
         output,
         settings.figures,
         of=name,
+        predictions=predictions,
         step=weights.step,
         checkpoint=which,
     )
+
+
+def _check_predictions(path: pathlib.Path, task: str) -> None:
+    """Raise UserError for a file of predictions that could not be written."""
+    formats = TASKS[task].prediction_formats
+    if not formats:
+        raise UserError(f"--predictions: task {task} writes no file of predictions")
+    check_format(path, "predictions", formats, f" for task {task}")
 
 
 def _refuse_other_use(source: pathlib.Path, card: Card, built: Experiment) -> None:

@@ -3,6 +3,7 @@
     tokenjax eval --config configs/vdpa.py                    # the default workdir
     tokenjax eval --config configs/vdpa.py --workdir runs/mine --split validation
     tokenjax eval --config configs/vdpa.py:paper --checkpoint converted/
+    tokenjax eval --config configs/vdpa.py --predictions out.csv
     tokenjax eval --config configs/routing.py --eval_all      # a table of four runs
 
 Writes evaluation.json and figures/ (evaluation-<split>.json and figures-<split>/ for
@@ -17,6 +18,7 @@ from typing import Any
 from absl import flags
 
 from tokenjax import command_line
+from tokenjax.errors import UserError
 
 
 def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
@@ -29,6 +31,8 @@ def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
         **options,
     )
     flags.DEFINE_string("split", "test", "train, validation or test", **options)
+    text = "write FILE.csv, FILE.json or FILE.npz with what was found of every image"
+    flags.DEFINE_string("predictions", "", text, **options)
     flags.DEFINE_bool(
         *("eval_all", False, "all runs of config.compare; --workdir holds them (runs)"),
         **options,
@@ -48,6 +52,8 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
     command_line.enable_compilation_cache()
     name, variant = command_line.config_name_and_variant(values)
     if values.eval_all:
+        if values.predictions:
+            raise UserError("--predictions is of one run: not with --eval_all")
         from tokenjax.study.compare import evaluate_all
 
         runs = pathlib.Path(values.workdir or "runs")
@@ -60,7 +66,10 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
     workdir = values.workdir
     source = pathlib.Path(values.checkpoint or workdir or f"runs/{name}-{variant}")
     output = pathlib.Path(workdir) if workdir else source
-    summary = experiment.evaluate(values.config, source, values.split, output)
+    predictions = pathlib.Path(values.predictions) if values.predictions else None
+    summary = experiment.evaluate(
+        values.config, source, values.split, output, predictions
+    )
     lines = experiment.headline(values.config, summary)
     command_line.print_summary(lines, values.split, output)
 

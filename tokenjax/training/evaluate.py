@@ -60,15 +60,18 @@ def final_evaluation(
     workdir: pathlib.Path,
     draw: bool = True,
     of: str = "",
+    predictions: pathlib.Path | None = None,
     **about: str | int | None,
 ) -> Summary:
     """Evaluate a split, write evaluation.json and the figures, return the summary.
 
     A split other than "test" goes to evaluation-<split>.json and figures-<split>/, one
     of other data than the run's own to evaluation-<of>[-<split>].json, `of` being its
-    name. With several processes the first one writes, the others return less.
+    name. What was found of every example goes to the file `predictions`, if given. With
+    several processes the first one writes, the others return less.
     """
-    outputs = run_split(task.compile_predict(mesh), variables, split, batch_size, mesh)
+    predict = task.compile_predict(mesh, scores=predictions is not None)
+    outputs = run_split(predict, variables, split, batch_size, mesh)
     report = task.summarize(outputs)
     for name, other in task.other_conditions().items():
         predict = other.compile_predict(mesh)
@@ -87,6 +90,8 @@ def final_evaluation(
     summary["model"] = plots.average_blocks(looks)
     suffix = report_suffix(split_name, of)
     storage.write_json(workdir / f"evaluation{suffix}.json", summary)
+    if predictions is not None:
+        task.write_predictions(predictions, outputs, split)
     if draw:
         figures = workdir / f"figures{suffix}"
         figures.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 
 from tokenjax import evaluation, plots
 from tokenjax.data import Dataset, Mixed, Split, augment, mix, normalize
+from tokenjax.evaluation import predictions
 from tokenjax.models import contract
 from tokenjax.training import inference
 from tokenjax.training.settings import Settings
@@ -32,6 +33,7 @@ class Classification(task.Task):
     """Images to one of `num_classes`; batches hold "image" uint8 and "label"."""
 
     best_metric = "top1"
+    prediction_formats = predictions.FORMATS
 
     def __init__(
         self,
@@ -207,6 +209,24 @@ class Classification(task.Task):
         loss = float(outputs["loss"].mean())
         accuracies = evaluation.top_accuracies(outputs["label"], outputs["best"])
         return {"loss": loss, **accuracies}
+
+    def write_predictions(
+        self, path: pathlib.Path, outputs: Outputs, split: Split
+    ) -> None:
+        """Write label, loss and scores of every example.
+
+        Raises: UserError for a task whose `predict` gives no logits.
+        """
+        if "logits" not in outputs:
+            return super().write_predictions(path, outputs, split)
+        found = predictions.Predictions(
+            task.names_of(split),
+            self.info.class_names,
+            outputs["logits"],
+            outputs["label"],
+            outputs["loss"],
+        )
+        predictions.write(path, found, max(evaluation.TOP))
 
     def inspect(
         self, variables: VariableDict, batches: Iterable[Batch], split: Split

@@ -46,10 +46,12 @@ class Task(abc.ABC):
         largest is kept.
       takes_teacher: whether a run of the task starts from a trained network, which is
         trained first where the settings name none.
+      prediction_formats: ends of the files that `write_predictions` writes.
     """
 
     best_metric: str
     takes_teacher: bool = False
+    prediction_formats: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -159,6 +161,16 @@ class Task(abc.ABC):
     def scalars(self, outputs: Outputs) -> dict[str, float]:
         """Return what is logged of a split during training."""
 
+    def write_predictions(
+        self, path: pathlib.Path, outputs: Outputs, split: Split
+    ) -> None:
+        """Write what was found of every example, one of `prediction_formats`.
+
+        `outputs`: of `compile_predict` with scores.
+        """
+        del outputs, split
+        raise UserError(f"{path}: this task writes no file of predictions")
+
     def other_conditions(self) -> Mapping[str, "Task"]:
         """Return tasks that evaluate the same variables otherwise, by name."""
         return {}
@@ -191,6 +203,12 @@ class Task(abc.ABC):
 def first_examples(split: Split, seed: int, count: int) -> dict[str, np.ndarray]:
     """Return `count` training examples of the run's first epoch."""
     return split.gather(data.train_indices(seed, 0, count, len(split)))
+
+
+def names_of(split: Split) -> list[str]:
+    """Return what the examples are called, their numbers where they have no names."""
+    names = data.example_names(split)
+    return [str(n) for n in range(len(split))] if names is None else list(names)
 
 
 def take(batches: Iterable[Batch], examples: int) -> Iterator[Batch]:
