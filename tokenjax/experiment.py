@@ -16,6 +16,7 @@ from tokenjax import card as cards
 from tokenjax import configuration, data, models, paths, provenance, storage
 from tokenjax.card import Card
 from tokenjax.errors import UserError
+from tokenjax.evaluation.predictions import check_format
 from tokenjax.models import contract
 from tokenjax.provenance import SPLITS
 from tokenjax.starting_weights import (
@@ -297,6 +298,7 @@ def evaluate(
     split_name: str,
     output: pathlib.Path,
     changes: Sequence[str] = (),
+    predictions: pathlib.Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run's workdir or a converted checkpoint on one split.
 
@@ -312,12 +314,13 @@ def evaluate(
       split_name: "test", "validation" or "train".
       output: a directory.
       changes: names of model arguments that are meant to be others than the weights'.
+      predictions: a file to write every example's prediction to.
 
     Raises: UserError, with what differs.
     """
     source, output = paths.resolve(source, "source"), paths.resolve(output, "output")
     with cluster.member(Settings.from_config(config)):
-        return _evaluate(config, source, split_name, output, changes)
+        return _evaluate(config, source, split_name, output, changes, predictions)
 
 
 def _evaluate(
@@ -326,7 +329,10 @@ def _evaluate(
     split_name: str,
     output: pathlib.Path,
     changes: Sequence[str],
+    predictions: pathlib.Path | None,
 ) -> dict[str, Any]:
+    if predictions is not None:
+        _check_predictions(predictions, config.task)
     which = config.checkpoint.evaluate
     weights = load_weights(source, which)
     card, classes = weights.card, None
@@ -366,9 +372,18 @@ def _evaluate(
         output,
         settings.figures,
         of="-".join(names),
+        predictions=predictions,
         step=weights.step,
         checkpoint=which,
     )
+
+
+def _check_predictions(path: pathlib.Path, task: str) -> None:
+    """Raise UserError for a file of predictions that could not be written."""
+    formats = TASKS[task].prediction_formats
+    if not formats:
+        raise UserError(f"--predictions: task {task} writes no file of predictions")
+    check_format(path, "predictions", formats, f" for task {task}")
 
 
 def _refuse_other_use(

@@ -27,6 +27,7 @@ from flax.typing import VariableDict
 from tokenjax import data, evaluation
 from tokenjax.data import Dataset, Split
 from tokenjax.errors import UserError
+from tokenjax.evaluation import predictions
 from tokenjax.models import contract
 from tokenjax.models.contract import FEATURES
 from tokenjax.training import parameter_groups
@@ -51,6 +52,7 @@ class Reidentification(task.Task):
     """Samples of several modalities, by a model such as DeMo."""
 
     best_metric = "mAP"
+    prediction_formats = (".npz",)
     model: contract.Retrieves
 
     def __init__(
@@ -281,6 +283,13 @@ class Reidentification(task.Task):
                 if name == self.settings.reid.feature:
                     found[key] = summary[key]
         return found
+
+    def write_predictions(
+        self, path: pathlib.Path, outputs: Outputs, split: Split
+    ) -> None:
+        """Write features, who each sample shows, and its part in retrieval."""
+        names = np.array(task.names_of(split), np.str_)
+        predictions.write_arrays(path, {"names": names, **outputs})
 
     def other_conditions(self) -> Mapping[str, task.Task]:
         """Return each modality left out, and each two: {"missing_rgb": ..., ...}."""
