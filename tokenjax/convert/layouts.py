@@ -22,7 +22,7 @@ here drops a weight of the model; what is left out, `pretrained` says.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -38,6 +38,7 @@ from tokenjax.models.baselines.vmamba import VMamba
 from tokenjax.models.demo.camera_vit import CameraViT
 from tokenjax.models.demo.clip_vit import ClipVisionTransformer
 from tokenjax.models.demo.t2t_vit import T2TViT
+from tokenjax.models.position_embedding import Method
 from tokenjax.ops.selective_scan import PATHS
 
 Arrays = dict[str, np.ndarray]
@@ -105,8 +106,6 @@ _VMAMBA: Renames = (
     (r"^(layers\.\d+\.blocks\.\d+)\.ln_1\.", r"\1.norm."),
     (r"^(layers\.\d+\.blocks\.\d+)\.ln_2\.", r"\1.norm2."),
     (r"^(layers\.\d+\.blocks\.\d+)\.self_attention\.", r"\1.op."),
-    (r"\.op\.x_proj\.weight$", ".op.x_proj_weight"),
-    (r"\.op\.dt_projs\.weight$", ".op.dt_projs_weight"),
     (r"^norm\.", "classifier.norm."),
     (r"^head\.", "classifier.head."),
 )
@@ -159,14 +158,21 @@ def rename(model_class: type[nn.Module], arrays: Arrays) -> Arrays:
     return layout.finish(renamed)
 
 
-def presumed_arguments(arrays: Arrays) -> dict[str, Any]:
-    """Return arguments that a layout's own program has unless told otherwise."""
+class Program(NamedTuple):
+    """What a layout's own program does unless it is told otherwise; None: unknown."""
+
+    arguments: Mapping[str, Any]  # of the model
+    resizes_by: Method | None  # positions, to another grid
+
+
+def program_of(arrays: Arrays) -> Program:
+    """Return what is known of the program that the keys, as they come, are of."""
     names = {key.removeprefix("BACKBONE.base.") for key in arrays}
     if any(name.endswith("embeddings.cls_token") for name in names):
-        return {"norm_eps": 1e-12}  # transformers'
+        return Program({"norm_eps": 1e-12}, "bicubic")  # transformers
     if {"cls_token", "patch_embed.proj.weight"} <= names or "conv_proj.weight" in names:
-        return {"norm_eps": 1e-6}  # timm's, DeMo's and torchvision's
-    return {}
+        return Program({"norm_eps": 1e-6}, None)  # timm, DeMo, torchvision
+    return Program({}, None)
 
 
 def _below(prefix: str, arrays: Arrays) -> Arrays:
@@ -264,18 +270,14 @@ def _finish_maxvit(arrays: Arrays) -> Arrays:
 
 
 def _finish_vmamba(arrays: Arrays) -> Arrays:
-    linear, by_path = (
-        r"\.(in_proj|out_proj|fc[12])\.weight$",
-        r"\.(x|dt)_projs?_weight$",
-    )
+    linear = r"\.(in_proj|out_proj|fc[12])\.weight$"
+    flat = re.compile(r"\.op\.(x_proj|dt_projs)\.weight$")
     turned: Arrays = {}
     for key, array in arrays.items():
-        array = _as_linear(array, linear, key)
-        if re.search(by_path, key):  # (path * out, in), of a convolution or not
-            flat = array[..., 0] if array.shape[2:] == (1,) else array
-            if flat.ndim == 2 and len(flat) % PATHS == 0:
-                array = flat.reshape(PATHS, -1, flat.shape[1])
-        turned[key] = array
+        if flat.search(key) and array.ndim >= 2 and len(array) % PATHS == 0:
+            key = flat.sub(r".op.\1_weight", key)
+            array = array.reshape(PATHS, -1, array.shape[1])  # (path * out, in, ...)
+        turned[key] = _as_linear(array, linear, key)
     return turned
 
 
