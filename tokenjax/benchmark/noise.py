@@ -23,6 +23,7 @@ import numpy as np
 LEAST = 0.05
 RESAMPLES = 2000
 FEWEST_CALLS = 5  # whose blocks are resampled
+ENDS = ("low", "high")
 
 Json = Mapping[str, Any]
 
@@ -101,10 +102,10 @@ def _interval(now: Json, then: Json) -> tuple[float, float]:
         medians = [resampled_medians(each, seed) for seed, each in enumerate(calls)]
         low, high = np.percentile(medians[0] / medians[1], [2.5, 97.5])
         return float(low), float(high)
-    ends = [[each.get(end) for end in ("low", "high")] for each in (now, then)]
-    if any(None in each for each in ends):
+    known = [each.get(end) is not None for each in (now, then) for end in ENDS]
+    if not all(known):
         return 0.0, math.inf
-    return ends[0][0] / ends[1][1], ends[0][1] / ends[1][0]
+    return now["low"] / then["high"], now["high"] / then["low"]
 
 
 def resampled_medians(seconds: np.ndarray, seed: int) -> np.ndarray:
