@@ -23,7 +23,6 @@ import numpy as np
 LEAST = 0.05
 RESAMPLES = 2000
 FEWEST_CALLS = 5  # whose blocks are resampled
-ENDS = ("low", "high")
 
 Json = Mapping[str, Any]
 
@@ -102,10 +101,11 @@ def _interval(now: Json, then: Json) -> tuple[float, float]:
         medians = [resampled_medians(each, seed) for seed, each in enumerate(calls)]
         low, high = np.percentile(medians[0] / medians[1], [2.5, 97.5])
         return float(low), float(high)
-    known = [each.get(end) is not None for each in (now, then) for end in ENDS]
-    if not all(known):
+    ends = [each.get(end) for each in (now, then) for end in ("low", "high")]
+    known = [end for end in ends if end is not None]
+    if len(known) < len(ends):
         return 0.0, math.inf
-    return now["low"] / then["high"], now["high"] / then["low"]
+    return known[0] / known[3], known[1] / known[2]
 
 
 def resampled_medians(seconds: np.ndarray, seed: int) -> np.ndarray:

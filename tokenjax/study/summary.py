@@ -64,8 +64,8 @@ def _metric_column(name: str) -> Column[Summary]:
     metric = METRICS[name]
 
     def cell(row: Summary) -> str:
-        runs: int = row.get("seeds", 0)
-        measured = row.get(f"{name}_runs", runs)
+        runs = row.get("seeds", 0)
+        measured = row.get(f"{name}_runs", runs) or 0
         return metric.show(row[name], row[f"{name}_std"], measured, runs)
 
     return Column(metric.heading, cell)
