@@ -184,14 +184,19 @@ def _lines(found: Predictions, topk: int) -> Iterator[list[object]]:
     """Yield the heading and a line for each picture."""
     numbers = range(1, min(topk, len(found.classes)) + 1)
     ranked = [f"{key}_{n}" for n in numbers for key in ("class", "probability")]
-    truth = list(_truth(found, 0)) if len(found) else []
+    known = list(_truth(found, 0)) if len(found) else []
     every = [f"p({name})" for name in found.classes]
-    yield ["file", *truth, "class", "probability", *ranked[2:], *every]
+    yield ["file", *known, "class", "probability", *ranked[2:], *every]
     probabilities = found.probabilities
     for row, best in enumerate(found.top(len(numbers))):
-        scores = [part for score in best for part in (score.name, f"{score[1]:.6g}")]
-        shares = [f"{share:.6g}" for share in probabilities[row]]
-        yield [found.names[row], *_truth(found, row).values(), *scores, *shares]
+        scores = [_short(part) for score in best for part in score]
+        shares = [_short(float(share)) for share in probabilities[row]]
+        truth = [_short(value) for value in _truth(found, row).values()]
+        yield [found.names[row], *truth, *scores, *shares]
+
+
+def _short(value: object) -> object:
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def _truth(found: Predictions, row: int) -> dict[str, Any]:

@@ -29,7 +29,7 @@ _FILES = {  # a function -> the file of this folder that holds it
     "class_attention": "tokens",
     "cmc_curve": "retrieval",
     "confusion_matrix": "classification",
-    "contact_sheet": "contact_sheet",
+    "contact_sheet": "sheets",
     "effective_keys": "vdpa",
     "feature_map": "retrieval",
     "gradient_norms": "variant_curves",

@@ -115,14 +115,15 @@ class Predictor:
         """Return uint8 images as float32, as `apply` takes them."""
         return self._normalize(images)
 
-    def apply(self, images: Any, **arguments: Any) -> tuple[Any, Any]:
+    def apply(self, images: Any, *inputs: Any, **arguments: Any) -> Any:
         """Return what the network does, of normalised float32 images: (logits, aux).
 
         Args:
           images: (n, height, width, channels); by modality of a network for retrieval.
-          arguments: the network's own, such as camera ids.
+          inputs: what else it takes of every image: cameras, of such a network.
+          arguments: its own by name, arrays.
         """
-        return self._apply(self.variables, images, **arguments)
+        return self._apply(self.variables, images, *inputs, **arguments)
 
     @functools.cached_property
     def _apply(self) -> Callable[..., Any]:

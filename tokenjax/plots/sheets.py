@@ -13,6 +13,7 @@ from tokenjax.plots import image_panels as panels
 from tokenjax.plots.images import displayable
 
 COLUMNS = 8  # panels in a row; a picture with a map takes two
+INCHES = 1.6  # of a panel's longer side
 LONGEST = 20  # characters of a title under a picture alone
 
 
@@ -52,7 +53,7 @@ def contact_sheet(
     each = 1 if maps is None else 2  # panels
     across = min(COLUMNS // each, len(shown))
     rows = -(-len(shown) // across)
-    height, width = panels.cell(shown)
+    height, width = panels.cell(shown, INCHES)
     figure, grid = files.new_figure(
         max(width * each * across + 0.4, 2.4),
         (height + 0.42) * rows + 0.2,
