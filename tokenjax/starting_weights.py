@@ -66,14 +66,12 @@ def find_origin(
         if name not in known:
             kind = f"init_changes: argument of {settings.model['name']}"
             raise UserError(f"config: {unknown_name(kind, name, known)}")
-    differences = provenance.model_differences(
-        card, model, sizes=False, meant=settings.init_changes
-    )
+    found = provenance.model_differences(card, model, sizes=False)
+    differences = [found[key] for key in found if key not in settings.init_changes]
     if differences:
         raise UserError(
             f"{where} was trained as another network than the run's: "
-            f"{'; '.join(differences.values())}; what may differ is named in "
-            "init_changes"
+            f"{'; '.join(differences)}; what may differ is named in init_changes"
         )
     source = provenance.create_model(card)
     assert isinstance(source, contract.Model)
@@ -115,10 +113,8 @@ def refuse_other_teacher(
     if card is None:
         _warn_of_no_card(where)
         return
-    of_model = provenance.model_differences(
-        card, model.unpruned(), meant=model.idle_unpruned()
-    )
-    differences = list(of_model.values())
+    found = provenance.model_differences(card, model.unpruned())
+    differences = [found[key] for key in found if key not in model.idle_unpruned()]
     differences += provenance.image_differences(card, info, settings.data["source"])
     if differences:
         raise UserError(
