@@ -38,17 +38,7 @@ def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
         ".safetensors, .pth or .pt, or a directory of Hugging Face's",
         **options,
     )
-<<<<<<< HEAD
     path_flags.define("output", None, "directory to write", values, required=True)
-    flags.DEFINE_enum(
-        "head",
-        "keep",
-        ["keep", "new"],
-        "new: leave the file's classifier out and draw another",
-        flag_values=values,
-    )
-=======
-    flags.DEFINE_string("output", None, "directory to write", **options)
     for name, default, choices, text in (
         (
             "head",
@@ -59,7 +49,6 @@ def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
         ("resize", None, list(METHODS), "how to resize positions of another grid"),
     ):
         flags.DEFINE_enum(name, default, choices, text, flag_values=values)
->>>>>>> mapping
     for name, text in (
         ("source_grid", "ROWSxCOLUMNS of patches in the file, if they are no square"),
         ("classes", "names of the classes: cat,dog or a text file, one on a line"),

@@ -78,16 +78,10 @@ def convert(
     )
     complete = {**models.defaults(name), **resolved.arguments}
     facts.check(found, complete.get("num_classes"))
-<<<<<<< HEAD
-    grid = None if source_grid else grids.file_grid(model, arrays, None)
-    lines = (*_lines(resolved, grid), *beside.notes, *loaded.notes)
-    card = found.as_card(models.values(model))
-    return Converted(loaded.variables, found, card, lines)
-=======
     square = None if said else grids.file_grid(model, seen, None)
     lines = (*_lines(resolved, square), *beside.notes, *loaded.notes)
-    return Converted(loaded.variables, found, lines)
->>>>>>> mapping
+    card = found.as_card(models.values(model))
+    return Converted(loaded.variables, found, card, lines)
 
 
 def _read_all(files: Sequence[pathlib.Path]) -> dict[str, Any]:
