@@ -204,7 +204,7 @@ def config_of_run(name, command):
     """
     given = dict(flag.partition("=")[::2] for flag in command.flags)
     words = dict(zip(command.flags, command.flags[1:], strict=False))
-    runs = [(words | given).get(flag) for flag in ("--checkpoint", "--workdir")]
+    runs = [(given | words).get(flag) for flag in ("--checkpoint", "--workdir")]
     run = next((run for run in runs if run and run.startswith("runs/")), None)
     if name != "eval" or run is None or "--config" in {*given, *words}:
         return []

@@ -52,7 +52,7 @@ def test_wrong_shape(tmp_path):
         "--model.depth=1",
     )
     assert finished.returncode == 2
-    assert "wrong shape: head.weight is (9, 9), this model's is (9, 768)" in (
+    assert "wrong shape: head.weight is (9, 9), this model's is (2, 768)" in (
         finished.stderr
     )
 
