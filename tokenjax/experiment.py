@@ -11,6 +11,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+from flax.typing import VariableDict
 
 from tokenjax import card as cards
 from tokenjax import configuration, data, models, paths, provenance, storage
@@ -19,6 +20,7 @@ from tokenjax.errors import UserError
 from tokenjax.evaluation.predictions import check_format
 from tokenjax.models import contract
 from tokenjax.provenance import SPLITS
+from tokenjax.starting_backbone import start_with_backbone
 from tokenjax.starting_weights import (
     read_given_card,
     refuse_other_teacher,
@@ -152,14 +154,6 @@ def _train_alone(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
     elif given and not begun and isinstance(built.task.model, contract.Prunes):
         info = built.dataset.info
         refuse_other_teacher(teacher, settings, built.task.model, info)
-    initial = None
-    if built.settings.init_from:
-        initial = functools.partial(
-            start_from,
-            settings=built.settings,
-            model=built.task.model,
-            info=built.dataset.info,
-        )
     summary = loop.train(
         built.settings,
         built.task,
@@ -168,12 +162,29 @@ def _train_alone(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
         hyperparameters,
         claim,
         card,
-        initial,
+        functools.partial(_take_weights, built) if _takes_weights(settings) else None,
     )
     measured = teacher / "evaluation.json"
     if summary is not None and built.task.takes_teacher and measured.exists():
         return {**summary, "teacher_top1": storage.read_json(measured)["top1"]}
     return summary
+
+
+def _takes_weights(settings: Settings) -> bool:
+    return bool(settings.init_from or settings.reid.backbone_from)
+
+
+def _take_weights(built: Experiment, own: VariableDict) -> VariableDict:
+    """Return a new run's variables with the weights that its settings name.
+
+    Raises: UserError for weights of another network.
+    """
+    settings, model = built.settings, built.task.model
+    if settings.init_from:
+        own = start_from(own, settings, model, built.dataset.info)
+    if settings.reid.backbone_from:
+        own = start_with_backbone(own, model, settings.reid.backbone_from)
+    return own
 
 
 def _with_preprocessing(config: Any, workdir: pathlib.Path) -> tuple[Card | None, Any]:

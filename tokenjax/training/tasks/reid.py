@@ -36,7 +36,6 @@ from tokenjax.training.settings import Settings
 from tokenjax.training.settings.choices import TASKS
 from tokenjax.training.state import Batch, Loss, Scalars, TrainState
 from tokenjax.training.tasks import reid_figures, reid_losses, task
-from tokenjax.training.tasks.reid_backbone import with_backbone
 from tokenjax.training.tasks.reid_optimizer import reid_optimizer
 from tokenjax.training.tasks.task import Looks, Outputs, Summary
 
@@ -90,14 +89,6 @@ class Reidentification(task.Task):
     def init(self, key: jax.Array) -> VariableDict:
         """Return variables of a new model."""
         return dict(self.model.init(key, *self.model.example_inputs(1)))
-
-    def start(self, state: TrainState, sharding: jax.sharding.Sharding) -> TrainState:
-        """Return it with a converted backbone's weights, if the settings name one."""
-        source = self.settings.reid.backbone_from
-        if not source:
-            return state
-        groups = self.parameter_groups()
-        return with_backbone(state, self.model, groups, source, sharding)
 
     def optimizer(self) -> tuple[optax.GradientTransformation, optax.Schedule]:
         """Return the rule, with a rate for each group of parameters, and the base's."""
