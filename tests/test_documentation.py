@@ -14,7 +14,15 @@ from helpers.training_runs import REPOSITORY
 from ml_collections import ConfigDict
 
 import tokenjax
-from tokenjax import command_line, commands, configuration, data, models, plugins
+from tokenjax import (
+    command_files,
+    command_line,
+    commands,
+    configuration,
+    data,
+    models,
+    plugins,
+)
 from tokenjax.plots import looks
 from tokenjax.training.settings import Settings, list_arguments
 from tokenjax.training.settings.choices import OPTIMIZERS, SCHEDULES, TASKS
@@ -168,7 +176,8 @@ def command_of(module):
 
 def check_flags(name, command):
     """Parse a command as its program does, or look for its flags alone."""
-    argv, values = [name, *command.flags], flags.FlagValues()
+    values = flags.FlagValues()
+    argv = [name, *config_of_run(name, command), *command.flags]
     if not command.is_whole:
         argv = [name, *(flag for flag in command.flags if is_own(flag))]
     module = commands.load(name)
@@ -178,11 +187,30 @@ def check_flags(name, command):
         given = (flag.partition("=")[0].removeprefix("--") for flag in argv[1:])
         assert all(flag in values for flag in given), command.text
         return
+    takes_more = bool(command_files.arguments(module))
+    values.set_gnu_getopt(takes_more)
     rest = command_line.parse(values, argv)
-    assert len(rest) == 1, command.text
+    assert takes_more or len(rest) == 1, command.text
     config = values["config"].value if "config" in values else None
     if isinstance(config, ConfigDict) and "datasets" not in config:
         Settings.from_config(config)
+
+
+def config_of_run(name, command):
+    """Return the --config of a run that the command names by its directory.
+
+    runs/vdpa-default is of configs/vdpa.py; runs/mine is of any, here of one that has
+    most arguments.
+    """
+    given = dict(flag.partition("=")[::2] for flag in command.flags)
+    words = dict(zip(command.flags, command.flags[1:], strict=False))
+    runs = [(given | words).get(flag) for flag in ("--checkpoint", "--workdir")]
+    run = next((run for run in runs if run and run.startswith("runs/")), None)
+    if name != "eval" or run is None or "--config" in {*given, *words}:
+        return []
+    file = f"configs/{run.removeprefix('runs/').partition('-')[0]}.py"
+    known = (documents.REPOSITORY / file).is_file()
+    return [f"--config={file if known else 'configs/dynamic_vit.py'}"]
 
 
 def is_own(flag):

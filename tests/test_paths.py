@@ -42,6 +42,7 @@ def test_every_spelling_of_one_place(tmp_path, monkeypatch):
         ("file:///tmp/run", "an address"),
         ("a\0b", "zero byte"),
         ("x\udcff", "no UTF-8"),
+        (255 * "é", "too long"),
         ("~nobody-of-that-name/run", "no such home directory"),
     ],
 )

@@ -1,6 +1,9 @@
 """Stand-alone checkpoints: whole, of a known format, and replaced without a gap."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -18,6 +21,30 @@ def saved(tmp_path):
     directory = tmp_path / "converted"
     storage.save_variables(directory, variables(1), {"model": {"name": "vit"}})
     return directory
+
+
+ACCENTS = """
+import pathlib, sys
+from tokenjax import storage, tables
+assert sys.getfilesystemencoding() == "ascii", "else nothing is tested"
+root, name = pathlib.Path(sys.argv[1]), "ch\\xe2t"
+storage.write_json(root / "classes.json", {"classes": [name]})
+assert storage.read_json(root / "classes.json") == {"classes": [name]}
+assert storage.read_json(root / "theirs.json") == [name]
+columns = (tables.Column("class", lambda row: row),)
+tables.write_csv([name], root / "classes.csv", columns)
+"""
+
+
+def test_text_is_utf8_in_every_locale(tmp_path):
+    (tmp_path / "theirs.json").write_text('["ch\xe2t"]', encoding="utf-8")
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", ACCENTS, str(tmp_path)]
+    done = subprocess.run(
+        command, env=os.environ | locale, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "classes.csv").read_text("utf-8") == "class\nch\xe2t\n"
 
 
 def rewrite_metadata(directory, metadata):

@@ -46,6 +46,11 @@ def complete(command: Command, argv: Sequence[str]) -> list[str]:
     return list(add(argv))
 
 
+def arguments(command: Command) -> str:
+    """Return what a command takes besides flags, as its `ARGUMENTS` has it; or ""."""
+    return str(getattr(command, "ARGUMENTS", ""))
+
+
 def names() -> list[str]:
     """Return every command's name, sorted."""
     return sorted(module.name for module in pkgutil.iter_modules([str(FOLDER)]))

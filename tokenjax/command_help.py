@@ -26,11 +26,13 @@ def describe(command: command_files.Command, argv: Sequence[str]) -> str:
     command.define_flags(argv, values)
     plugins.define_flag(values)
     own = [name for name in values if not name.startswith(("config.", "model."))]
-    parts = [inspect.cleandoc(command.__doc__ or ""), "Flags:"]
-    parts += [_line(values[name]) for name in own]
+    parts = [inspect.cleandoc(command.__doc__ or ""), ""]
+    if command_files.arguments(command):
+        parts += [f"Takes: {command_files.arguments(command)}", ""]
+    parts += ["Flags:", *(_line(values[name]) for name in own)]
     if ALL in argv:
         parts += ["", flags.FLAGS.get_help()]
-    return "\n".join([parts[0], "", *parts[1:]])
+    return "\n".join(parts)
 
 
 def _line(flag: flags.Flag) -> str:

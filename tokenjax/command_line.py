@@ -91,12 +91,14 @@ def execute(
     command.define_flags(argv, values)
     plugins.define_flag(values)
     _add_library_flags(values)
+    takes_more = bool(command_files.arguments(command))
+    values.set_gnu_getopt(takes_more)  # flags may follow what is none
     rest = parse(values, list(argv))
-    if len(rest) > 1:
+    if len(rest) > 1 and not takes_more:
         raise UserError(f"unexpected argument {rest[1]!r}: every option is a flag")
     if not command_files.is_brief(command):
         allocator.say_if_started_again()
-    command.main(argv, values)
+    command.main(rest if takes_more else argv, values)
 
 
 def _add_library_flags(values: flags.FlagValues) -> None:

@@ -11,13 +11,16 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+from flax.typing import VariableDict
 
 from tokenjax import card as cards
 from tokenjax import configuration, data, models, paths, provenance, storage
 from tokenjax.card import Card
 from tokenjax.errors import UserError
+from tokenjax.evaluation.predictions import check_format
 from tokenjax.models import contract
 from tokenjax.provenance import SPLITS
+from tokenjax.starting_backbone import start_with_backbone
 from tokenjax.starting_weights import (
     read_given_card,
     refuse_other_teacher,
@@ -151,14 +154,6 @@ def _train_alone(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
     elif given and not begun and isinstance(built.task.model, contract.Prunes):
         info = built.dataset.info
         refuse_other_teacher(teacher, settings, built.task.model, info)
-    initial = None
-    if built.settings.init_from:
-        initial = functools.partial(
-            start_from,
-            settings=built.settings,
-            model=built.task.model,
-            info=built.dataset.info,
-        )
     summary = loop.train(
         built.settings,
         built.task,
@@ -167,12 +162,29 @@ def _train_alone(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
         hyperparameters,
         claim,
         card,
-        initial,
+        functools.partial(_take_weights, built) if _takes_weights(settings) else None,
     )
     measured = teacher / "evaluation.json"
     if summary is not None and built.task.takes_teacher and measured.exists():
         return {**summary, "teacher_top1": storage.read_json(measured)["top1"]}
     return summary
+
+
+def _takes_weights(settings: Settings) -> bool:
+    return bool(settings.init_from or settings.reid.backbone_from)
+
+
+def _take_weights(built: Experiment, own: VariableDict) -> VariableDict:
+    """Return a new run's variables with the weights that its settings name.
+
+    Raises: UserError for weights of another network.
+    """
+    settings, model = built.settings, built.task.model
+    if settings.init_from:
+        own = start_from(own, settings, model, built.dataset.info)
+    if settings.reid.backbone_from:
+        own = start_with_backbone(own, model, settings.reid.backbone_from)
+    return own
 
 
 def _with_preprocessing(config: Any, workdir: pathlib.Path) -> tuple[Card | None, Any]:
@@ -297,6 +309,7 @@ def evaluate(
     split_name: str,
     output: pathlib.Path,
     changes: Sequence[str] = (),
+    predictions: pathlib.Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run's workdir or a converted checkpoint on one split.
 
@@ -312,12 +325,13 @@ def evaluate(
       split_name: "test", "validation" or "train".
       output: a directory.
       changes: names of model arguments that are meant to be others than the weights'.
+      predictions: a file to write every example's prediction to.
 
     Raises: UserError, with what differs.
     """
     source, output = paths.resolve(source, "source"), paths.resolve(output, "output")
     with cluster.member(Settings.from_config(config)):
-        return _evaluate(config, source, split_name, output, changes)
+        return _evaluate(config, source, split_name, output, changes, predictions)
 
 
 def _evaluate(
@@ -326,7 +340,10 @@ def _evaluate(
     split_name: str,
     output: pathlib.Path,
     changes: Sequence[str],
+    predictions: pathlib.Path | None,
 ) -> dict[str, Any]:
+    if predictions is not None:
+        _check_predictions(predictions, config.task)
     which = config.checkpoint.evaluate
     weights = load_weights(source, which)
     card, classes = weights.card, None
@@ -366,9 +383,18 @@ def _evaluate(
         output,
         settings.figures,
         of="-".join(names),
+        predictions=predictions,
         step=weights.step,
         checkpoint=which,
     )
+
+
+def _check_predictions(path: pathlib.Path, task: str) -> None:
+    """Raise UserError for a file of predictions that could not be written."""
+    formats = TASKS[task].prediction_formats
+    if not formats:
+        raise UserError(f"--predictions: task {task} writes no file of predictions")
+    check_format(path, "predictions", formats, f" for task {task}")
 
 
 def _refuse_other_use(

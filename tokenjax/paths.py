@@ -28,7 +28,9 @@ def resolve(given: str | os.PathLike[str], what: str) -> pathlib.Path:
     reason = _find_fault(text)
     if reason is None:
         try:
-            return pathlib.Path(text).expanduser().resolve()
+            path = pathlib.Path(text).expanduser().resolve()
+            path.exists()  # a name that is too long, or a way that is barred
+            return path
         except FileNotFoundError:
             reason = "it is relative, and the current directory is gone"
         except RuntimeError as error:  # pathlib's, of links and of homes

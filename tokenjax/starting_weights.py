@@ -88,7 +88,6 @@ def read_given_card(config: Any) -> Card | None:
     given = {
         "init_from": config.init_from,
         "distillation.teacher": config.distillation.teacher,
-        "reid.backbone_from": config.reid.backbone_from,
     }
     for key, directory in given.items():
         if directory:

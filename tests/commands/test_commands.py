@@ -106,6 +106,8 @@ def test_scripts_of_the_checkout(monkeypatch, capsys, name):
 def test_flags_that_are_none():
     for arguments, part in (
         (["train"], "--config must be given"),
+        (["study"], "one of ours (dynamic_vit, "),
+        (["convert", "--model", "vit"], "--checkpoint and --output must be given"),
         (["train", "--config", "vit", "--workdri", "x"], "did you mean --workdir?"),
         (["train", "--config=vit", "--frobnicate=1"], "unknown flag --frobnicate; see"),
         (["train", "--config", "vit", "extra"], "unexpected argument 'extra'"),

@@ -73,3 +73,151 @@ def demo(state):
         "BACKBONE.cv_embed": np.ones((4, 1, 16)),
         "classifier.weight": np.ones((3, 2)),
     }
+
+
+def transformers_vit(state, depth, prefix="vit."):
+    """ViTForImageClassification of transformers before version 5."""
+    file = {
+        f"{prefix}embeddings.cls_token": state["cls_token"],
+        f"{prefix}embeddings.position_embeddings": state["pos_embed"],
+    }
+    for kind in ("weight", "bias"):
+        patches = f"{prefix}embeddings.patch_embeddings.projection.{kind}"
+        file[patches] = state[f"patch_embed.proj.{kind}"]
+        file[f"{prefix}layernorm.{kind}"] = state[f"norm.{kind}"]
+        if f"head.{kind}" in state:
+            file[f"classifier.{kind}"] = state[f"head.{kind}"]
+        for index in range(depth):
+            block = f"{prefix}encoder.layer.{index}"
+            packed = state[f"blocks.{index}.attn.qkv.{kind}"]
+            third = len(packed) // 3
+            for number, part in enumerate(("query", "key", "value")):
+                rows = packed[number * third : (number + 1) * third]
+                file[f"{block}.attention.attention.{part}.{kind}"] = rows
+            for theirs, ours in {
+                "attention.output.dense": "attn.proj",
+                "intermediate.dense": "mlp.fc1",
+                "output.dense": "mlp.fc2",
+                "layernorm_before": "norm1",
+                "layernorm_after": "norm2",
+            }.items():
+                file[f"{block}.{theirs}.{kind}"] = state[
+                    f"blocks.{index}.{ours}.{kind}"
+                ]
+    return file
+
+
+def transformers_5_vit(state, depth):
+    """The same with the module's own names, as since version 5."""
+    short = {
+        "encoder.layer.": "layers.",
+        "attention.attention.query": "attention.q_proj",
+        "attention.attention.key": "attention.k_proj",
+        "attention.attention.value": "attention.v_proj",
+        "attention.output.dense": "attention.o_proj",
+        "intermediate.dense": "mlp.fc1",
+        "output.dense": "mlp.fc2",
+    }
+    file = {}
+    for key, value in transformers_vit(state, depth).items():
+        for before, after in short.items():
+            key = key.replace(before, after)
+        file[key] = value
+    return file
+
+
+def torchvision_vit(state, depth):
+    """VisionTransformer of torchvision."""
+    file = {
+        "class_token": state["cls_token"],
+        "encoder.pos_embedding": state["pos_embed"],
+    }
+    for kind in ("weight", "bias"):
+        file[f"conv_proj.{kind}"] = state[f"patch_embed.proj.{kind}"]
+        file[f"encoder.ln.{kind}"] = state[f"norm.{kind}"]
+        file[f"heads.head.{kind}"] = state[f"head.{kind}"]
+        for index in range(depth):
+            block, ours = f"encoder.layers.encoder_layer_{index}", f"blocks.{index}"
+            attention = f"{block}.self_attention"
+            file[f"{attention}.in_proj_{kind}"] = state[f"{ours}.attn.qkv.{kind}"]
+            file[f"{attention}.out_proj.{kind}"] = state[f"{ours}.attn.proj.{kind}"]
+            file[f"{block}.ln_1.{kind}"] = state[f"{ours}.norm1.{kind}"]
+            file[f"{block}.ln_2.{kind}"] = state[f"{ours}.norm2.{kind}"]
+            file[f"{block}.mlp.0.{kind}"] = state[f"{ours}.mlp.fc1.{kind}"]
+            file[f"{block}.mlp.3.{kind}"] = state[f"{ours}.mlp.fc2.{kind}"]
+    return file
+
+
+def microsoft_swin(state, windows):
+    """Swin as Microsoft publishes it; `windows`: places a side, by stage."""
+    file = {}
+    for key, value in state.items():
+        parts = key.split(".")
+        if parts[0] == "head":
+            parts.remove("fc")
+        if "downsample" in parts:
+            parts[1] = str(int(parts[1]) - 1)
+        file[".".join(parts)] = value
+        if parts[-1] == "relative_position_bias_table":
+            side = windows[int(parts[1])]
+            down, across = np.divmod(np.arange(side * side), side)
+            index = (down[:, None] - down + side - 1) * (2 * side - 1)
+            index += across[:, None] - across + side - 1
+            prefix = ".".join(parts[:-1])
+            file[f"{prefix}.relative_position_index"] = index
+            mask = np.zeros((4, side * side, side * side), np.float32)
+            file[f"{prefix.removesuffix('.attn')}.attn_mask"] = mask
+    return file
+
+
+def meta_convnext(state):
+    """ConvNeXt V2 as Meta publishes it."""
+    file = {}
+    for key, value in state.items():
+        parts = key.split(".")
+        if parts[0] == "stem":
+            parts[:1] = ["downsample_layers", "0"]
+        elif "downsample" in parts:
+            parts = ["downsample_layers", parts[1], *parts[3:]]
+        elif parts[0] == "stages":
+            parts.remove("blocks")
+        elif parts[0] == "head":
+            parts = ["norm" if parts[1] == "norm" else "head", parts[2]]
+        name = ".".join(parts).replace("conv_dw", "dwconv").replace("mlp.fc", "pwconv")
+        if "mlp.grn" in name:
+            name = name.replace("mlp.grn.weight", "grn.gamma")
+            name = name.replace("mlp.grn.bias", "grn.beta")
+            value = value[None, None, None]
+        file[name] = value
+    return file
+
+
+def pointwise(state):
+    """Linear layers of the blocks as the 1 x 1 convolutions that they once were."""
+    inside = ("qkv.weight", "attn.proj.weight", "fc1.weight", "fc2.weight")
+    return {
+        key: value[:, :, None, None]
+        if key.endswith(inside) and value.ndim == 2 and "blocks" in key
+        else value
+        for key, value in state.items()
+    }
+
+
+def first_vmamba(state):
+    """VMamba by its first names."""
+    file = {}
+    for key, value in state.items():
+        key = key.removeprefix("classifier.").replace(".op.", ".self_attention.")
+        file[key.replace(".norm.", ".ln_1.") if "blocks" in key else key] = value
+    return file
+
+
+def flat_vmamba(state):
+    """VMamba by its later file, the paths' projections in one."""
+    file = {}
+    for key, value in state.items():
+        if key.endswith(("x_proj_weight", "dt_projs_weight")):
+            key = key.replace("_weight", ".weight")
+            value = value.reshape(-1, value.shape[-1], 1)
+        file[key] = value
+    return file

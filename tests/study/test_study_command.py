@@ -7,8 +7,10 @@ import pytest
 from absl import flags
 from ml_collections import ConfigDict
 
+from tokenjax.config_files import load_config
 from tokenjax.errors import UserError
 from tokenjax.study import command, compare, summary
+from tokenjax.training.run_lock import RunLock
 
 
 @pytest.fixture
@@ -52,6 +54,14 @@ def test_what_is_given_counts(started, tmp_path):
     run("--config=configs/routing.py", f"--workdir={tmp_path}", "--jobs=3")
     _, root, jobs, *_ = started[0]
     assert (root, jobs) == (tmp_path, 3)
+
+
+def test_a_study_that_is_going_on(tmp_path):
+    study = load_config("configs/study_vdpa.py")
+    before = ["python", "-c", "raise SystemExit(1)"]
+    with RunLock(tmp_path), pytest.raises(UserError, match="a run is going on there"):
+        command.run_study(study, tmp_path, 1, "", before)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_configuration_that_is_neither(started):

@@ -6,7 +6,7 @@ import optax
 import pytest
 
 from tokenjax.training.optimizer import make_optimizer
-from tokenjax.training.schedule import describe_growth, make_schedule
+from tokenjax.training.schedule import make_schedule
 from tokenjax.training.settings import Settings
 
 EXAMPLES = 640  # 10 steps an epoch
@@ -55,25 +55,6 @@ def test_step_and_multistep_count_from_the_start_of_the_run():
 
 def test_constant():
     np.testing.assert_allclose(rates({"name": "constant"}), 1)
-
-
-def test_a_longer_run_is_laid_anew():
-    before, after = settings(), settings(epochs=20.0)
-    sentence = describe_growth(before, after, EXAMPLES, 100)
-    assert sentence.startswith("epochs 10 -> 20: at step 100 the learning rate goes on")
-    assert "from 0.0005 instead of 0," in sentence
-    assert describe_growth(before, before, EXAMPLES, 100) is None
-    assert describe_growth(after, before, EXAMPLES, 100) is None
-    flat = {"schedule": {"name": "constant"}, "epochs": 1.0}
-    found = describe_growth(
-        settings(**flat, steps=10), settings(**flat, steps=30), 64, 10
-    )
-    assert found.startswith("steps 10 -> 30: at step 10 the learning rate goes on")
-    assert "instead" not in found
-    own = describe_growth(
-        before, after, EXAMPLES, 5, lambda s, n: lambda step: s.epochs + n + step
-    )
-    assert "from 665 instead of 655," in own
 
 
 def update(config, params, gradients, steps=1):

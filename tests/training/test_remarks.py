@@ -39,7 +39,8 @@ CASES = {
     ),
     "warm-up": (
         {"schedule": {"warmup_epochs": 40.0}},
-        r"warmup_epochs 40 is no shorter .* 200 steps: .* gets to 0\.00049[78] of 0\.001",
+        r"warmup_epochs 40 is no shorter .* 200 steps: .*"
+        r"gets to 0\.00049[78] of 0\.001",
     ),
     "step": (
         {"schedule": {"name": "step", "step_epochs": 20.0}},

@@ -7,7 +7,9 @@ examples. Its functions do the rest, and import what is heavy when they are call
     def main(argv, values): ...           # does it; raises UserError
 
 A command that computes nothing says `COMPUTES = False`: its process then keeps the
-allocator as it is. `argv` is the command line as it was given, the program first.
+allocator as it is. `argv` is the command line as it was given, the program first. One
+that takes more than flags says what, `ARGUMENTS = "RUN PATH..."`, and its `main` gets
+the program and these.
 """
 
 from tokenjax.command_files import Command, load, names

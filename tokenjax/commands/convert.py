@@ -28,6 +28,7 @@ ARGUMENT = "model."  # what flags that set an argument of the model begin with
 def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
     """Define what is converted, and a flag for each --model.ARGUMENT in `argv`."""
     from tokenjax import models
+    from tokenjax.models.position_embedding import METHODS
 
     options: Any = {"flag_values": values, "required": True}
     flags.DEFINE_string("model", None, ", ".join(models.names()), **options)
@@ -38,13 +39,16 @@ def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
         **options,
     )
     path_flags.define("output", None, "directory to write", values, required=True)
-    flags.DEFINE_enum(
-        "head",
-        "keep",
-        ["keep", "new"],
-        "new: leave the file's classifier out and draw another",
-        flag_values=values,
-    )
+    for name, default, choices, text in (
+        (
+            "head",
+            "keep",
+            ["keep", "new"],
+            "new: draw another classifier than the file's",
+        ),
+        ("resize", None, list(METHODS), "how to resize positions of another grid"),
+    ):
+        flags.DEFINE_enum(name, default, choices, text, flag_values=values)
     for name, text in (
         ("source_grid", "ROWSxCOLUMNS of patches in the file, if they are no square"),
         ("classes", "names of the classes: cat,dog or a text file, one on a line"),
@@ -78,8 +82,9 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
         values.model,
         values.checkpoint,
         _model_arguments(values),
-        head=values.head,
         source_grid=facts.read_grid(values.source_grid),
+        method=values.resize,
+        head=values.head,
         preprocessing=facts.Preprocessing(
             facts.read_classes(values.classes),
             facts.read_numbers(values.mean, "mean"),

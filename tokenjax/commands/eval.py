@@ -6,6 +6,7 @@
     tokenjax eval --config configs/vdpa.py            # the default workdir
     tokenjax eval --config configs/vdpa.py:paper --checkpoint converted/
     tokenjax eval --workdir runs/mine --config.model.pruning=none --changes=pruning
+    tokenjax eval --workdir runs/mine --predictions out.csv
     tokenjax eval --config configs/routing.py --eval_all      # a table of four runs
 
 A run and a converted checkpoint say themselves what their network is, how images are
@@ -25,6 +26,7 @@ from typing import Any
 from absl import flags
 
 from tokenjax import command_line, path_flags
+from tokenjax.errors import UserError
 
 BRIEF = True
 
@@ -42,6 +44,8 @@ def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
     text = "a converted checkpoint or another workdir, read instead"
     path_flags.define("checkpoint", "", text, values)
     flags.DEFINE_string("split", "test", "train, validation or test", **options)
+    text = "write FILE.csv, FILE.json or FILE.npz with what was found of every image"
+    flags.DEFINE_string("predictions", "", text, **options)
     flags.DEFINE_bool(
         *("eval_all", False, "all runs of config.compare; --workdir holds them (runs)"),
         **options,
@@ -67,6 +71,8 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
     command_line.enable_compilation_cache()
     name, variant = command_line.config_name_and_variant(values)
     if values.eval_all:
+        if values.predictions:
+            raise UserError("--predictions is of one run: not with --eval_all")
         from tokenjax.study.compare import evaluate_all
 
         runs = pathlib.Path(values.workdir or "runs")
@@ -79,8 +85,14 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
     workdir = values.workdir
     source = pathlib.Path(values.checkpoint or workdir or f"runs/{name}-{variant}")
     output = pathlib.Path(workdir) if workdir else source
+    predictions = pathlib.Path(values.predictions) if values.predictions else None
     summary = experiment.evaluate(
-        values.config, source, values.split, output, values.changes
+        values.config,
+        source,
+        values.split,
+        output,
+        values.changes,
+        predictions,
     )
     lines = experiment.headline(values.config, summary)
     of = summary.get("of", "")

@@ -1,7 +1,7 @@
 """A file of published weights to variables, and to what is known of them."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,10 +10,13 @@ from tokenjax import models
 from tokenjax.card import Card
 from tokenjax.convert import directories, facts, grids, layouts, pretrained
 from tokenjax.convert.checkpoint_files import read_state_dict
-from tokenjax.convert.facts import Facts, Preprocessing
+from tokenjax.convert.facts import NOTHING, Facts, Preprocessing
 from tokenjax.convert.mapping import as_arrays
 from tokenjax.convert.model_arguments import Resolved, resolve
-from tokenjax.models.position_embedding import Grid
+from tokenjax.convert.reading import read_arguments
+from tokenjax.errors import ConversionError, shown
+from tokenjax.models import contract, patch_grid
+from tokenjax.models.position_embedding import Grid, Method
 from tokenjax.models.registry import MODELS
 
 
@@ -30,9 +33,10 @@ def convert(
     name: str,
     checkpoint: str,
     given: Mapping[str, Any],
-    head: pretrained.Head,
-    source_grid: Grid | None,
-    preprocessing: Preprocessing,
+    source_grid: Grid | None = None,
+    method: Method | None = None,
+    head: pretrained.Head = "keep",
+    preprocessing: Preprocessing = NOTHING,
 ) -> Converted:
     """Convert a file, or the weights in a directory, for a model by name.
 
@@ -40,21 +44,25 @@ def convert(
       name: of the model.
       checkpoint: path of the file or directory.
       given: arguments of the model.
-      head: see `pretrained.load`.
-      source_grid: likewise.
+      source_grid, method, head: see `pretrained.load`.
       preprocessing: what the user says of pictures and classes.
 
     Raises: UserError for a file or arguments that do not fit.
     """
     module_class = MODELS[name].module_class
-    path = directories.weights_in(pathlib.Path(checkpoint))
-    raw = as_arrays(read_state_dict(path))
-    beside = directories.read_beside(path)
+    files = directories.weights_in(pathlib.Path(checkpoint))
+    raw = as_arrays(_read_all(files))
+    beside, program = directories.read_beside(files[0]), layouts.program_of(raw)
     arrays = layouts.rename(module_class, raw)
-    presumed = layouts.presumed_arguments(raw)
-    resolved = resolve(name, given, beside.arguments, presumed, arrays, source_grid)
+    seen = pretrained.with_one_token(arrays) if "dist_token" in arrays else arrays
+    told, presumed = beside.arguments, program.arguments
+    said = source_grid or _grid_of(told, read_arguments(module_class, seen))
+    resolved = resolve(name, given, told, presumed, seen, said)
     model = models.create(name, **resolved.arguments)
-    loaded = pretrained.load(model, arrays, jax.random.key(0), source_grid, head)
+    if source_grid and not isinstance(model, contract.KnowsPlaces):
+        raise ConversionError(f"--source_grid: no weight of {name} depends on a grid")
+    by = method or program.resizes_by
+    loaded = pretrained.load(model, arrays, jax.random.key(0), said, by, head)
     known = beside.preprocessing
     if head == "new":  # of classes that the file does not know
         known = known._replace(classes=None)
@@ -65,22 +73,47 @@ def convert(
         preprocessing=preprocessing.or_else(known),
         image=facts.image_of(model),
         grid=grids.patch_grid(model),
-        file=path.name,
-        sha256=facts.hash_file(path),
+        file=files[0].name,
+        sha256=facts.hash_files(files),
     )
     complete = {**models.defaults(name), **resolved.arguments}
     facts.check(found, complete.get("num_classes"))
-    grid = None if source_grid else grids.file_grid(model, arrays, None)
-    lines = (*_lines(resolved, grid), *beside.notes, *loaded.notes)
+    square = None if said else grids.file_grid(model, seen, None)
+    lines = (*_lines(resolved, square), *beside.notes, *loaded.notes)
     card = found.as_card(models.values(model))
     return Converted(loaded.variables, found, card, lines)
+
+
+def _read_all(files: Sequence[pathlib.Path]) -> dict[str, Any]:
+    """Read the state_dict that lies in several files.
+
+    Raises: ConversionError if two have the same key.
+    """
+    whole: dict[str, Any] = {}
+    for path in files:
+        part = read_state_dict(path)
+        if twice := whole.keys() & part.keys():
+            raise ConversionError(
+                f"{shown(path)}: {min(twice)} is in another shard too"
+            )
+        whole |= part
+    return whole
+
+
+def _grid_of(told: Mapping[str, Any], shapes: Mapping[str, Any]) -> Grid | None:
+    """Return the grid of patches that the file's directory tells, with its shapes."""
+    if "img_size" not in told or "patch_size" not in shapes:
+        return None
+    height, width = patch_grid.pair(told["img_size"])
+    patch = shapes["patch_size"]
+    return height // patch, width // patch
 
 
 def _lines(resolved: Resolved, grid: Grid | None) -> list[str]:
     """Return what the file told, and what it did not."""
     lines = []
     if resolved.read:
-        lines.append(f"read from the file: {_listed(resolved.read)}")
+        lines.append(f"told by the file: {_listed(resolved.read)}")
     assumed = [_listed(resolved.assumed)] if resolved.assumed else []
     if grid:
         assumed.append(

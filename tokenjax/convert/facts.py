@@ -39,6 +39,9 @@ class Preprocessing(NamedTuple):
         return other._replace(**known)
 
 
+NOTHING = Preprocessing()
+
+
 @dataclasses.dataclass(frozen=True)
 class Facts:
     """What a converted checkpoint says of itself; None is not known.
@@ -50,8 +53,8 @@ class Facts:
       preprocessing: of pictures, and the classes.
       image: (height, width, channels) that the model takes.
       grid: (rows, columns) of patches, where weights depend on it.
-      file: name of the file of weights.
-      sha256: of that file.
+      file: name of the file of weights, the first of several.
+      sha256: see `hash_files`.
     """
 
     model: str
@@ -107,10 +110,15 @@ def image_of(model: nn.Module) -> tuple[int, ...]:
     return tuple(images[0].shape[1:])
 
 
-def hash_file(path: pathlib.Path) -> str:
-    """Return the sha256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def hash_files(paths: Sequence[pathlib.Path]) -> str:
+    """Return the sha256 of a file, or of those of several, joined."""
+    digests = []
+    for path in paths:
+        with open(path, "rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def read_numbers(text: str | None, flag: str) -> tuple[float, ...] | None:

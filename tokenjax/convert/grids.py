@@ -17,7 +17,7 @@ from tokenjax.convert.tables import table_for
 from tokenjax.errors import ConversionError
 from tokenjax.models import contract
 from tokenjax.models.baselines.swin import SwinTransformer
-from tokenjax.models.position_embedding import Grid, Places, fit
+from tokenjax.models.position_embedding import Grid, Method, Places, fit
 from tokenjax.models.vdpa import VDPA
 
 Arrays = dict[str, np.ndarray]
@@ -48,7 +48,11 @@ class _Embedding(NamedTuple):
 
 
 def fit_positions(
-    model: nn.Module, arrays: Arrays, source_grid: Grid | None, sure: bool
+    model: nn.Module,
+    arrays: Arrays,
+    source_grid: Grid | None = None,
+    method: Method | None = None,
+    sure: bool = True,
 ) -> Fitted:
     """Return the arrays with every position embedding of the model's grid.
 
@@ -58,6 +62,7 @@ def fit_positions(
       model: that takes them.
       arrays: under the keys of its table.
       source_grid: of patches in the file; None: see the module.
+      method: to resize by; None: the one that the model says.
       sure: whether to refuse a number of rows that is no square one; else it is taken
         for the model's own grid if that has as many.
 
@@ -69,7 +74,8 @@ def fit_positions(
     source = _source_places(model, source_grid) if source_grid else {}
     fitted, notes = dict(arrays), []
     for each in _embeddings(model, arrays):
-        rows, wanted = each.array.shape[-2], each.wanted
+        rows = each.array.shape[-2]
+        wanted = each.wanted._replace(method=method or each.wanted.method)
         found = source.get(each.path) or each.square()
         if source and (found is None or found.length != rows):
             raise ConversionError(

@@ -22,12 +22,13 @@ here drops a weight of the model; what is left out, `pretrained` says.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import numpy as np
 
+from tokenjax.convert.renames import CLIP, CONVNEXT, VIT, VMAMBA, Renames
 from tokenjax.errors import ConversionError
 from tokenjax.models.baselines import windows
 from tokenjax.models.baselines.convnext_v2 import ConvNeXtV2
@@ -38,78 +39,10 @@ from tokenjax.models.baselines.vmamba import VMamba
 from tokenjax.models.demo.camera_vit import CameraViT
 from tokenjax.models.demo.clip_vit import ClipVisionTransformer
 from tokenjax.models.demo.t2t_vit import T2TViT
+from tokenjax.models.position_embedding import Method
 from tokenjax.ops.selective_scan import PATHS
 
 Arrays = dict[str, np.ndarray]
-Renames = tuple[tuple[str, str], ...]  # patterns and what stands for them, in order
-
-_CLIP: Renames = (  # Hugging Face's
-    (r"^(?:vision_model\.)?embeddings\.patch_embedding\.", "conv1."),
-    (
-        r"^(?:vision_model\.)?embeddings\.position_embedding\.weight$",
-        "positional_embedding",
-    ),
-    (r"^(?:vision_model\.)?embeddings\.(class_embedding|position_ids)$", r"\1"),
-    (r"^(?:vision_model\.)?pre_layrnorm\.", "ln_pre."),  # their spelling
-    (r"^(?:vision_model\.)?post_layernorm\.", "ln_post."),
-    (r"^(?:vision_model\.)?encoder\.layers\.", "transformer.resblocks."),
-    (r"^visual_projection\.weight$", "proj.T"),
-    (r"^(transformer\.resblocks\.\d+)\.self_attn\.", r"\1.attn."),
-    (r"^(transformer\.resblocks\.\d+)\.layer_norm", r"\1.ln_"),
-    (r"^(transformer\.resblocks\.\d+)\.mlp\.fc1\.", r"\1.mlp.c_fc."),
-    (r"^(transformer\.resblocks\.\d+)\.mlp\.fc2\.", r"\1.mlp.c_proj."),
-)
-_VIT: Renames = (
-    (r"^(?:vit|deit)\.", ""),  # Hugging Face's
-    (r"^embeddings\.cls_token$", "cls_token"),
-    (r"^embeddings\.mask_token$", "mask_token"),
-    (r"^embeddings\.distillation_token$", "dist_token"),
-    (r"^embeddings\.position_embeddings$", "pos_embed"),
-    (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
-    (r"^(?:encoder\.layer|layers)\.(\d+)\.", r"blocks.\1."),
-    (r"^(blocks\.\d+)\.attention\.(?:output\.dense|o_proj)\.", r"\1.attn.proj."),
-    (r"^(blocks\.\d+)\.attention\.(?:attention\.query|q_proj)\.", r"\1.attn.q_proj."),
-    (r"^(blocks\.\d+)\.attention\.(?:attention\.key|k_proj)\.", r"\1.attn.k_proj."),
-    (r"^(blocks\.\d+)\.attention\.(?:attention\.value|v_proj)\.", r"\1.attn.v_proj."),
-    (r"^(blocks\.\d+)\.intermediate\.dense\.", r"\1.mlp.fc1."),
-    (r"^(blocks\.\d+)\.output\.dense\.", r"\1.mlp.fc2."),
-    (r"^(blocks\.\d+)\.layernorm_before\.", r"\1.norm1."),
-    (r"^(blocks\.\d+)\.layernorm_after\.", r"\1.norm2."),
-    (r"^layernorm\.", "norm."),
-    (r"^(?:cls_)?classifier\.", "head."),
-    (r"^distillation_classifier\.", "head_dist."),
-    (r"^class_token$", "cls_token"),  # torchvision's
-    (r"^conv_proj\.", "patch_embed.proj."),
-    (r"^encoder\.pos_embedding$", "pos_embed"),
-    (r"^encoder\.layers\.encoder_layer_(\d+)\.", r"blocks.\1."),
-    (r"^(blocks\.\d+)\.ln_([12])\.", r"\1.norm\2."),
-    (r"^(blocks\.\d+)\.self_attention\.in_proj_", r"\1.attn.qkv."),
-    (r"^(blocks\.\d+)\.self_attention\.out_proj\.", r"\1.attn.proj."),
-    (r"^(blocks\.\d+)\.mlp\.(?:0|linear_1)\.", r"\1.mlp.fc1."),
-    (r"^(blocks\.\d+)\.mlp\.(?:3|linear_2)\.", r"\1.mlp.fc2."),
-    (r"^encoder\.ln\.", "norm."),
-    (r"^heads\.head\.", "head."),
-)
-_CONVNEXT: Renames = (
-    (r"^downsample_layers\.0\.", "stem."),
-    (r"^downsample_layers\.(\d+)\.", r"stages.\1.downsample."),
-    (r"^stages\.(\d+)\.(\d+)\.", r"stages.\1.blocks.\2."),
-    (r"\.dwconv\.", ".conv_dw."),
-    (r"\.pwconv([12])\.", r".mlp.fc\1."),
-    (r"\.grn\.gamma$", ".mlp.grn.weight"),
-    (r"\.grn\.beta$", ".mlp.grn.bias"),
-    (r"^norm\.", "head.norm."),
-    (r"^head\.(weight|bias)$", r"head.fc.\1"),
-)
-_VMAMBA: Renames = (
-    (r"^(layers\.\d+\.blocks\.\d+)\.ln_1\.", r"\1.norm."),
-    (r"^(layers\.\d+\.blocks\.\d+)\.ln_2\.", r"\1.norm2."),
-    (r"^(layers\.\d+\.blocks\.\d+)\.self_attention\.", r"\1.op."),
-    (r"\.op\.x_proj\.weight$", ".op.x_proj_weight"),
-    (r"\.op\.dt_projs\.weight$", ".op.dt_projs_weight"),
-    (r"^norm\.", "classifier.norm."),
-    (r"^head\.", "classifier.head."),
-)
 
 
 def _same(arrays: Arrays) -> Arrays:
@@ -159,14 +92,21 @@ def rename(model_class: type[nn.Module], arrays: Arrays) -> Arrays:
     return layout.finish(renamed)
 
 
-def presumed_arguments(arrays: Arrays) -> dict[str, Any]:
-    """Return arguments that a layout's own program has unless told otherwise."""
+class Program(NamedTuple):
+    """What a layout's own program does unless it is told otherwise; None: unknown."""
+
+    arguments: Mapping[str, Any]  # of the model
+    resizes_by: Method | None  # positions, to another grid
+
+
+def program_of(arrays: Arrays) -> Program:
+    """Return what is known of the program that the keys, as they come, are of."""
     names = {key.removeprefix("BACKBONE.base.") for key in arrays}
     if any(name.endswith("embeddings.cls_token") for name in names):
-        return {"norm_eps": 1e-12}  # transformers'
+        return Program({"norm_eps": 1e-12}, "bicubic")  # transformers
     if {"cls_token", "patch_embed.proj.weight"} <= names or "conv_proj.weight" in names:
-        return {"norm_eps": 1e-6}  # timm's, DeMo's and torchvision's
-    return {}
+        return Program({"norm_eps": 1e-6}, None)  # timm, DeMo, torchvision
+    return Program({}, None)
 
 
 def _below(prefix: str, arrays: Arrays) -> Arrays:
@@ -264,18 +204,14 @@ def _finish_maxvit(arrays: Arrays) -> Arrays:
 
 
 def _finish_vmamba(arrays: Arrays) -> Arrays:
-    linear, by_path = (
-        r"\.(in_proj|out_proj|fc[12])\.weight$",
-        r"\.(x|dt)_projs?_weight$",
-    )
+    linear = r"\.(in_proj|out_proj|fc[12])\.weight$"
+    flat = re.compile(r"\.op\.(x_proj|dt_projs)\.weight$")
     turned: Arrays = {}
     for key, array in arrays.items():
-        array = _as_linear(array, linear, key)
-        if re.search(by_path, key):  # (path * out, in), of a convolution or not
-            flat = array[..., 0] if array.shape[2:] == (1,) else array
-            if flat.ndim == 2 and len(flat) % PATHS == 0:
-                array = flat.reshape(PATHS, -1, flat.shape[1])
-        turned[key] = array
+        if flat.search(key) and array.ndim >= 2 and len(array) % PATHS == 0:
+            key = flat.sub(r".op.\1_weight", key)
+            array = array.reshape(PATHS, -1, array.shape[1])  # (path * out, in, ...)
+        turned[key] = _as_linear(array, linear, key)
     return turned
 
 
@@ -289,19 +225,19 @@ _VIT_UNUSED = r"^(pooler\.|mask_token$|decoder_)"
 _VIT_HEADS = r"^(dist_token$|head_dist\.|pre_logits\.)"
 _CAMERA = Layout(
     _backbone,
-    _VIT,
+    VIT,
     _finish_vit,
     _VIT_UNUSED,
     more_heads=r"^head\.|" + _VIT_HEADS,
     optional=("sie_embed",),
 )
 _LAYOUTS: dict[type[nn.Module], Layout] = {
-    ClipVisionTransformer: Layout(_image_tower, _CLIP, _finish_clip),
+    ClipVisionTransformer: Layout(_image_tower, CLIP, _finish_clip),
     CameraViT: _CAMERA,
     T2TViT: _CAMERA._replace(renames=()),
-    ImageNetViT: Layout(_backbone, _VIT, _finish_vit, _VIT_UNUSED, _VIT_HEADS),
+    ImageNetViT: Layout(_backbone, VIT, _finish_vit, _VIT_UNUSED, _VIT_HEADS),
     SwinTransformer: Layout(finish=_finish_swin),
-    ConvNeXtV2: Layout(renames=_CONVNEXT, finish=_finish_convnext),
+    ConvNeXtV2: Layout(renames=CONVNEXT, finish=_finish_convnext),
     MaxViT: Layout(finish=_finish_maxvit),
-    VMamba: Layout(renames=_VMAMBA, finish=_finish_vmamba),
+    VMamba: Layout(renames=VMAMBA, finish=_finish_vmamba),
 }

@@ -34,7 +34,7 @@ from tokenjax.models import contract
 from tokenjax.models.demo.camera_vit import CameraViT
 from tokenjax.models.demo.clip_vit import ClipVisionTransformer
 from tokenjax.models.demo.t2t_vit import T2TViT
-from tokenjax.models.position_embedding import Grid
+from tokenjax.models.position_embedding import Grid, Method
 
 Arrays = dict[str, np.ndarray]
 Head = Literal["keep", "new"]
@@ -84,6 +84,7 @@ def load(
     arrays: Arrays,
     key: jax.Array,
     source_grid: Grid | None = None,
+    method: Method | None = None,
     head: Head = "keep",
     sure: bool = True,
 ) -> Loaded:
@@ -94,6 +95,7 @@ def load(
       arrays: of the file.
       key: draws a new head, and what the file need not have.
       source_grid: see `load_pretrained`.
+      method: by which positions are resized; None: the model's own.
       head: "new" leaves the file's classifier out and draws another.
       sure: whether a grid that cannot be known is refused.
 
@@ -116,11 +118,12 @@ def load(
             "draws a new classifier"
         )
     kept = {name: array for name, array in arrays.items() if name not in dropped}
-    kept = _with_one_token(kept, arrays)
+    if "dist_token" in dropped:
+        kept = with_one_token(kept)
     notes = [f"left out: {_listed(sorted(set(dropped)))}"] if dropped else []
     if head == "keep":
         _check_head(model, table, kept, heads)
-    kept, more = grids.fit_positions(model, kept, source_grid, sure)
+    kept, more = grids.fit_positions(model, kept, source_grid, method, sure)
     absent = {entry.torch_key for entry in table.entries} - set(kept)
     drawn = sorted(absent.intersection(heads if head == "new" else layout.optional))
     if drawn:
@@ -171,13 +174,13 @@ def _check_head(
         )
 
 
-def _with_one_token(kept: Arrays, arrays: Arrays) -> Arrays:
-    """Leave the distillation token's position, the second, out with the token."""
-    positions = kept.get("pos_embed", np.empty(0))
-    if "dist_token" not in arrays or "dist_token" in kept or positions.ndim != 3:
-        return kept
+def with_one_token(arrays: Arrays) -> Arrays:
+    """Leave out the position of a distillation token, which is the second."""
+    positions = arrays.get("pos_embed", np.empty(0))
+    if positions.ndim != 3:
+        return arrays
     one = np.concatenate([positions[:, :1], positions[:, 2:]], axis=1)
-    return kept | {"pos_embed": one}
+    return arrays | {"pos_embed": one}
 
 
 def _listed(names: list[str]) -> str:

@@ -19,6 +19,7 @@ from tokenjax.models.baselines.vision_transformer import ImageNetViT
 from tokenjax.models.baselines.vmamba import VMamba
 from tokenjax.models.demo.camera_vit import CameraViT
 from tokenjax.models.demo.clip_vit import ClipVisionTransformer
+from tokenjax.models.demo.demo_model import DeMo
 from tokenjax.models.demo.t2t_vit import T2TViT
 from tokenjax.models.dynamic_vit import DynamicViT
 from tokenjax.models.linear_vit import LinearVisionTransformer
@@ -91,7 +92,9 @@ def read_arguments(model_class: type[nn.Module], arrays: Arrays) -> dict[str, An
     if model_class not in _READERS:
         return {}
     found = _READERS[model_class](File(arrays))
-    return {name: value for name, value in found.items() if value is not None}
+    told = {name: value for name, value in found.items() if value is not None}
+    # A head alone may be of any network.
+    return {} if set(told) <= {"num_classes"} else told
 
 
 def _blocks(file: File, width: int | None) -> dict[str, Any]:
@@ -252,6 +255,16 @@ def _read_vmamba(file: File) -> dict[str, Any]:
     }
 
 
+def _read_demo(file: File) -> dict[str, Any]:
+    scores = sorted(
+        key for key in file.arrays if re.match(r"classifier.*\.weight$", key)
+    )
+    return {
+        "num_classes": file.size(scores[0], 0) if scores else None,
+        "camera_num": file.size("BACKBONE.cv_embed", 0),
+    }
+
+
 _READERS: dict[type[nn.Module], Callable[[File], dict[str, Any]]] = {
     VDPA: _read_vdpa,
     VisionTransformer: _read_cifar_vit,
@@ -266,4 +279,5 @@ _READERS: dict[type[nn.Module], Callable[[File], dict[str, Any]]] = {
     ConvNeXtV2: _read_convnext,
     MaxViT: _read_maxvit,
     VMamba: _read_vmamba,
+    DeMo: _read_demo,
 }

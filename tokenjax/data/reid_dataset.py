@@ -21,6 +21,8 @@ import numpy as np
 from tokenjax.data.dataset import DatasetInfo, thread_count
 from tokenjax.data.identity import Identity, digest_arrays, digest_names
 
+JUNK, DISTRACTOR = -1, 0  # raw identities of nobody, see `sources.reid_nobody`
+
 
 class Images(Protocol):
     """Pictures of a split: rows (b,) -> modality -> uint8 (b, h, w, 3)."""

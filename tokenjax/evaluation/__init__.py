@@ -5,6 +5,7 @@ from tokenjax.evaluation.classification import TOP, finite, summarize, top_accur
 from tokenjax.evaluation.reranking import rerank_distances
 from tokenjax.evaluation.retrieval import (
     Retrieval,
+    count_matches,
     evaluate_distances,
     evaluate_retrieval,
     rank_lists,
@@ -17,6 +18,7 @@ __all__ = [
     "Retrieval",
     "accuracy_by_shots",
     "chance_of_retrieval",
+    "count_matches",
     "evaluate_distances",
     "evaluate_retrieval",
     "finite",

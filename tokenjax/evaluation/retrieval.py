@@ -128,6 +128,19 @@ def evaluate_distances(
     return _evaluate(block, matches, max_rank, block_rows)
 
 
+def count_matches(
+    query_ids: Integers,
+    gallery_ids: Integers,
+    query_groups: Integers,
+    gallery_groups: Integers,
+) -> np.ndarray:
+    """Return how many matches every query has in the gallery, (q,).
+
+    Raises: ValueError for shapes that disagree.
+    """
+    return _matches(query_ids, gallery_ids, query_groups, gallery_groups).counts
+
+
 def rank_lists(
     query_features: Array,
     gallery_features: Array,

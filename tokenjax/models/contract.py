@@ -50,6 +50,7 @@ PREDICTORS = "predictors"  # what judges tokens, which the unpruned network neve
 GROUPS = (HEAD, INPUT, MAPS, BACKBONE, CAMERAS, FUSION, FUSED, CONSTANT, PREDICTORS)
 
 FEATURES = ("direct", "fused", "concat")  # of a model that retrieves
+ROUTED = ("mask", "attention_scores", "expected_flops", "actual_flops", "threshold")
 FUSED_PAIR = "fused"  # of `pairs`: the one that waits for the direct branch
 
 Groups: TypeAlias = Mapping[str, tuple[str, ...]]

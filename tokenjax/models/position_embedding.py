@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 Method = Literal["bilinear", "bicubic", "bicubic_antialias"]
+METHODS: tuple[Method, ...] = get_args(Method)
 Grid = tuple[int, int]  # rows and columns
 
 
@@ -68,8 +69,8 @@ def resize(
     Raises: ValueError if the embedding is not of `grid_from`, or the method unknown.
     """
     embedding = np.asarray(embedding)
-    if method not in get_args(Method):
-        known = ", ".join(get_args(Method))
+    if method not in METHODS:
+        known = ", ".join(METHODS)
         raise ValueError(f"method must be one of {known}, got {method!r}")
     places = Places(*grid_from, before, after)
     if embedding.ndim < 2 or embedding.shape[-2] != places.length:

@@ -15,6 +15,7 @@ from tokenjax.plots.looks import (
     collect,
     draw_looks,
     image_axis,
+    patch_maps,
     register_figure,
 )
 
@@ -28,6 +29,7 @@ _FILES = {  # a function -> the file of this folder that holds it
     "class_attention": "tokens",
     "cmc_curve": "retrieval",
     "confusion_matrix": "classification",
+    "contact_sheet": "sheets",
     "effective_keys": "vdpa",
     "feature_map": "retrieval",
     "gradient_norms": "variant_curves",
@@ -53,6 +55,7 @@ __all__ = [
     "collect",
     "draw_looks",
     "image_axis",
+    "patch_maps",
     "register_figure",
     *_FILES,
 ]

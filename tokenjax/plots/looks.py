@@ -39,11 +39,14 @@ class Look(NamedTuple):
       read: takes it from `aux`, None where there is none; if not given it is
         `aux[key]`.
       averaged: its mean over the images goes into evaluation.json, under "model".
+      on_patches: turns it into how much each patch was looked at, (n, g * g), for a
+        contact sheet; None where it tells no such thing.
     """
 
     axis: int = 0
     read: Callable[[Mapping], jax.Array | int | None] | None = None
     averaged: bool = False
+    on_patches: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 class Figure(NamedTuple):
@@ -108,6 +111,21 @@ def average_blocks(looks: Looks) -> dict[str, list[float]]:
         for key, look in _all_looks().items()
         if look.averaged and key in looks
     }
+
+
+def patch_maps(looks: Looks) -> np.ndarray | None:
+    """Return how much each patch was looked at (n, g * g), by the first look that says.
+
+    None where none does, or patches are on no square grid.
+    """
+    from tokenjax.plots.image_panels import grid_side
+
+    for key, look in _all_looks().items():
+        if look.on_patches is not None and key in looks:
+            maps = look.on_patches(looks[key])
+            if grid_side(maps.shape[-1]):
+                return maps
+    return None
 
 
 def draw_looks(
@@ -204,8 +222,14 @@ def _routing(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
     return drawn
 
 
+def _last(blocks: np.ndarray) -> np.ndarray:
+    return blocks[-1]
+
+
 _BLOCKS = Look(axis=1, averaged=True)  # (depth, n)
 _STACKED = Look(axis=1)  # (depth or stages, n, patches)
+_LAST = Look(axis=1, on_patches=_last)
+_ON_PATCHES = Look(on_patches=np.asarray)  # (n, patches)
 
 register_figure("alpha per block", _alpha, {"alpha": _BLOCKS})
 register_figure(
@@ -216,13 +240,13 @@ register_figure(
 register_figure(
     "pooling weights",
     _pooling,
-    {"alp_shares": Look(), "alp_weights": Look()},  # (n, g * g), (n, g * g, 9)
+    {"alp_shares": _ON_PATCHES, "alp_weights": Look()},  # (n, g * g), (n, g * g, 9)
 )
 register_figure("kept patches", _kept, {"keep_masks": _STACKED})
-register_figure("class attention", _class_attention, {"class_attention": _STACKED})
+register_figure("class attention", _class_attention, {"class_attention": _LAST})
 register_figure(
     "routing",
     _routing,
-    {"attention_scores": Look(), "mask": Look()},  # (n, patches)
+    {"attention_scores": Look(), "mask": _ON_PATCHES},  # (n, patches)
     takes={"threshold": Look()},  # and "box" (n, 4), of the batch
 )

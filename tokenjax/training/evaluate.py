@@ -3,8 +3,7 @@
 import functools
 import pathlib
 import re
-from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -16,9 +15,7 @@ from tokenjax.data import Split, evaluation_batches, prefetch
 from tokenjax.errors import UserError
 from tokenjax.training.distribution import devices
 from tokenjax.training.state import Batch
-from tokenjax.training.tasks.task import Outputs, Summary, Task
-
-Predict: TypeAlias = Callable[[VariableDict, Batch], dict[str, jax.Array]]
+from tokenjax.training.tasks.task import Outputs, Predict, Summary, Task
 
 
 def device_batches(split: Split, batch_size: int, mesh: Mesh) -> Iterator[Batch]:
@@ -29,18 +26,6 @@ def device_batches(split: Split, batch_size: int, mesh: Mesh) -> Iterator[Batch]
         devices.put_batch, sharding=sharding, batch_size=batch_size
     )
     return prefetch(evaluation_batches(split, batch_size, rows), 2, place)
-
-
-def make_predict(task: Task, mesh: Mesh) -> Predict:
-    """Return (variables, batch) -> outputs per example, jitted, whole everywhere."""
-    everywhere = devices.replicated(mesh)
-
-    def predict(variables: VariableDict, batch: Batch) -> dict[str, jax.Array]:
-        # With fsdp they are in pieces.
-        whole = jax.lax.with_sharding_constraint(variables, everywhere)
-        return {**task.predict(whole, batch), "mask": batch["mask"]}
-
-    return devices.under_mesh(mesh, jax.jit(predict, out_shardings=everywhere))
 
 
 def run_split(
@@ -75,18 +60,21 @@ def final_evaluation(
     workdir: pathlib.Path,
     draw: bool = True,
     of: str = "",
+    predictions: pathlib.Path | None = None,
     **about: str | int | None,
 ) -> Summary:
     """Evaluate a split, write evaluation.json and the figures, return the summary.
 
     A split other than "test" goes to evaluation-<split>.json and figures-<split>/, one
     of other data than the run's own to evaluation-<of>[-<split>].json, `of` being its
-    name. With several processes the first one writes, the others return less.
+    name. What was found of every example goes to the file `predictions`, if given. With
+    several processes the first one writes, the others return less.
     """
-    outputs = run_split(make_predict(task, mesh), variables, split, batch_size, mesh)
+    predict = task.compile_predict(mesh, scores=predictions is not None)
+    outputs = run_split(predict, variables, split, batch_size, mesh)
     report = task.summarize(outputs)
     for name, other in task.other_conditions().items():
-        predict = make_predict(other, mesh)
+        predict = other.compile_predict(mesh)
         found = run_split(predict, variables, split, batch_size, mesh)
         report.setdefault("conditions", {})[name] = other.scalars(found)
     summary: Summary = {"split": split_name, **about, **report}
@@ -102,6 +90,8 @@ def final_evaluation(
     summary["model"] = plots.average_blocks(looks)
     suffix = report_suffix(split_name, of)
     storage.write_json(workdir / f"evaluation{suffix}.json", summary)
+    if predictions is not None:
+        task.write_predictions(predictions, outputs, split)
     if draw:
         figures = workdir / f"figures{suffix}"
         figures.mkdir(parents=True, exist_ok=True)

@@ -80,7 +80,7 @@ class Run:
             task.model,
             has_statistics=bool(self._like.model_state),
         )
-        self.predict = evaluate.make_predict(task, self.mesh)
+        self.predict = task.compile_predict(self.mesh)
         self.state = self._restore_or_start(initial)
 
     @property

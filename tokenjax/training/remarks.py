@@ -13,7 +13,7 @@ from tokenjax.models import contract
 from tokenjax.training.schedule import make_schedule
 from tokenjax.training.settings import Settings
 
-SAMPLES = 9  # of a schedule, between whose ends it may be 0
+SAMPLES = 9  # of a schedule, from its first step to its last
 STATISTICS_MOVE = 0.1  # a step, of batch normalisation's running averages
 STATISTICS_LEFT = 0.01  # so much of what they began with may be left
 
@@ -67,8 +67,8 @@ def _of_rate(
     settings: Settings, num_examples: int, total: int, schedule: optax.Schedule
 ) -> Iterator[str]:
     section = settings.schedule
-    last = float(schedule(total - 1))
-    if _is_zero(schedule, total):
+    highest = _find_highest(schedule, total)
+    if not highest:
         yield (
             f"the learning rate is 0 at {_every_step(total)}: nothing is learned (a "
             "warm-up begins with 0)"
@@ -76,7 +76,7 @@ def _of_rate(
     elif settings.in_steps(section.warmup_epochs, num_examples) >= total:
         yield (
             f"schedule.warmup_epochs {section.warmup_epochs:g} is no shorter than the "
-            f"run, {_length(total)}: the learning rate gets to {last:.3g} of "
+            f"run, {_length(total)}: the learning rate gets to {highest:.3g} of "
             f"{settings.optimizer.learning_rate:g}"
         )
     every = settings.in_steps(section.step_epochs, num_examples)
@@ -98,10 +98,10 @@ def _of_rate(
             )
 
 
-def _is_zero(schedule: optax.Schedule, total: int) -> bool:
-    """Return whether the rate is 0 wherever it is looked at."""
-    steps = sorted({round(i * (total - 1) / (SAMPLES - 1)) for i in range(SAMPLES)})
-    return not any(float(schedule(step)) for step in steps)
+def _find_highest(schedule: optax.Schedule, total: int) -> float:
+    """Return the highest rate of those that are looked at, first and last included."""
+    steps = {round(i * (total - 1) / (SAMPLES - 1)) for i in range(SAMPLES)}
+    return max(float(schedule(step)) for step in steps)
 
 
 def _of_averages(settings: Settings, total: int) -> Iterator[str]:

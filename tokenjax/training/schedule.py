@@ -11,7 +11,6 @@ adds one: `--config.schedule.name=inverse_root` then takes it.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable
 
 import jax
@@ -74,42 +73,6 @@ def multistep(course: Course) -> optax.Schedule:
 def constant(course: Course) -> optax.Schedule:
     """Return the top, always."""
     return optax.constant_schedule(course.top)
-
-
-def describe_growth(
-    before: Settings,
-    after: Settings,
-    num_examples: int,
-    step: int,
-    make: Callable[[Settings, int], optax.Schedule] | None = None,
-) -> str | None:
-    """Say how the learning rate goes on when a run is given more epochs.
-
-    A schedule is a function of the step and of the run's length: it is laid anew, as if
-    the run had been that long from the start.
-
-    Args:
-      before: the run as it was.
-      after: the run as it is asked for now.
-      num_examples: of the training split.
-      step: updates done.
-      make: the task's schedule of settings and examples; by default `make_schedule`.
-
-    Returns: a sentence, None for a run that is no longer than before.
-    """
-    make = make or make_schedule
-    old, new = (each.total_steps(num_examples) for each in (before, after))
-    if new <= old:
-        return None
-    was, now = (float(make(each, num_examples)(step)) for each in (before, after))
-    length = f"steps {old} -> {new}"
-    if not before.steps and not after.steps:
-        length = f"epochs {before.epochs:g} -> {after.epochs:g}"
-    changed = "" if math.isclose(was, now, rel_tol=1e-6) else f" instead of {was:.3g}"
-    return (
-        f"{length}: at step {step} the learning rate goes on from {now:.3g}{changed}, "
-        "the schedule being laid over the longer run"
-    )
 
 
 def make_schedule(settings: Settings, num_examples: int) -> optax.Schedule:

@@ -5,6 +5,9 @@ import pytest
 from helpers.reid_sets import everything, load, msvr310, rgbnt100, rgbnt201, save
 from helpers.reid_tasks import make as make_task
 
+from tokenjax import plots
+from tokenjax.training.tasks import reid_figures
+
 __all__ = ["msvr310", "rgbnt100", "rgbnt201"]  # fixtures
 STRIP = (768, 128)
 
@@ -139,3 +142,30 @@ def test_what_is_left_out_is_said_and_scored_by_the_rule(rgbnt201, capsys):
     assert summary["rank1"] == 0
     assert summary["chance"]["rank1"] == pytest.approx(1 / 3)
     assert "1 of 3 queries have no match" in "\n".join(task.headline(summary))
+
+
+def test_figures_show_queries_that_count_and_somebody(rgbnt201, tmp_path, monkeypatch):
+    """Not query 12, which has no match, nor the distractors, who are many persons."""
+    for number in range(3):
+        save_all(rgbnt201, "test", f"000000_cam{number + 1}_0_01.png")
+    for camera in (3, 4):
+        save_all(rgbnt201, "test", f"000300_cam{camera}_0_01.png")
+    split = load("rgbnt201", rgbnt201).test
+    outputs = everything(split)
+    outputs["fused"] = np.random.default_rng(0).standard_normal((len(split), 4))
+    drawn = {}
+    for name in ("rank_lists", "feature_map", "cmc_curve"):
+        monkeypatch.setattr(
+            plots, name, lambda *given, of=name: drawn.update({of: given}), False
+        )
+    names = ("fused", "camera", ("rgb",))
+    reid_figures.draw_rank_lists(tmp_path, outputs, split, *names)
+    images, _, _, valid, _ = drawn["rank_lists"]
+    of_300 = np.flatnonzero(outputs["label"] == 300)
+    np.testing.assert_array_equal(images, split.gather(of_300)["rgb"])
+    assert valid.any()
+    summary = {"features": {"fused": {"cmc": [1.0]}}, "chance": {"rank1": 0.5}}
+    reid_figures.draw_retrieval(tmp_path, summary, outputs, "fused")
+    _, labels, cameras, _ = drawn["feature_map"]
+    assert labels.tolist() == [12, 300, 300, 300, 300]
+    assert cameras.tolist() == [3, 0, 1, 2, 3]

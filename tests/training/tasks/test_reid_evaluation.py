@@ -29,7 +29,7 @@ CONDITIONS = {
 def evaluated(task):
     """(variables, split) -> outputs, as during training and at its end."""
     mesh = devices.make_mesh(task.settings)
-    predict = evaluate.make_predict(task, mesh)
+    predict = task.compile_predict(mesh)
     return lambda variables, split: evaluate.run_split(
         predict, variables, split, 8, mesh
     )

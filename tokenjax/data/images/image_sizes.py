@@ -47,26 +47,36 @@ def to_rgb(image: "Image") -> "Image":
     return image.convert("RGB")
 
 
-def fit_square(image: "Image", size: int, reading: Reading = _WHOLE) -> "Image":
-    """Resize the shorter side to `size`, then cut out the centre (size, size).
+def fit(image: "Image", height: int, width: int, reading: Reading = _WHOLE) -> "Image":
+    """Resize until it covers (height, width), then cut out the centre.
 
-    With a crop below 1 the shorter side is resized to size / crop, rounded down, and
-    what is cut off there is looked at by no pixel but the border's (as timm does).
+    With a crop below 1 a square's shorter side is resized to size / crop, rounded down,
+    and what is cut off there is looked at by no pixel but the border's (as timm does).
     """
     from PIL import Image as pillow
     from PIL import ImageOps
 
     method = pillow.Resampling[reading.interpolation.upper()]
     if reading.stretch:
-        return image.resize((size, size), method)
+        return image.resize((width, height), method)
     if reading.crop == 1:
-        return ImageOps.fit(image, (size, size), method)  # in one pass
-    shorter = max(math.floor(size / reading.crop), size)
-    longest = int(shorter * max(image.size) / min(image.size))
-    wide = image.width > image.height
-    image = image.resize((longest, shorter) if wide else (shorter, longest), method)
-    left, top = (round((side - size) / 2) for side in image.size)
-    return image.crop((left, top, left + size, top + size))
+        return ImageOps.fit(image, (width, height), method)  # in one pass
+    if height != width:
+        outer = [max(math.floor(side / reading.crop), side) for side in (width, height)]
+        image = ImageOps.fit(image, (outer[0], outer[1]), method)
+    else:
+        shorter = max(math.floor(height / reading.crop), height)
+        longest = int(shorter * max(image.size) / min(image.size))
+        wide = image.width > image.height
+        sides = (longest, shorter) if wide else (shorter, longest)
+        image = image.resize(sides, method)
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))
+
+
+def fit_square(image: "Image", size: int, reading: Reading = _WHOLE) -> "Image":
+    """Return what `fit` makes of it at (size, size)."""
+    return fit(image, size, size, reading)
 
 
 def _upright(image: "Image") -> "Image":
@@ -109,12 +119,37 @@ def read_rgb(
     path: Path, size: int, max_pixels: int = MAX_PIXELS, reading: Reading = _WHOLE
 ) -> np.ndarray:
     """Read a file as uint8 (size, size, 3), upright; `DatasetError` if broken."""
-    return _read(
-        path,
-        lambda image: np.asarray(fit_square(image, size, reading)),
-        max_pixels,
-        draft=math.ceil(2 * size / reading.crop),
-    )
+    return read_picture(path, (size, size, 3), reading, max_pixels)
+
+
+def read_picture(
+    path: Path,
+    shape: tuple[int, int, int],
+    reading: Reading = _WHOLE,
+    max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
+    """Read a file as uint8 of a shape (height, width, 1 or 3), upright.
+
+    Raises: DatasetError for a file that is no whole image, or cannot be opened.
+    """
+    longer = max(shape[:2])
+    # Stretched pictures are decoded in full, as PyTorch programs do.
+    draft = 0 if reading.stretch else math.ceil(2 * longer / reading.crop)
+    return _read(path, lambda image: _fit(image, shape, reading), max_pixels, draft)
+
+
+def fit_picture(
+    image: "Image", shape: tuple[int, int, int], reading: Reading = _WHOLE
+) -> np.ndarray:
+    """Fit an image of any mode as `read_picture` does one in a file."""
+    return _fit(to_rgb(_upright(image)), shape, reading)
+
+
+def _fit(image: "Image", shape: tuple[int, int, int], reading: Reading) -> np.ndarray:
+    """Fit an RGB image; grey is made before, as where a set is grey itself."""
+    height, width, channels = shape
+    picture = image.convert("L") if channels == 1 else image
+    return np.asarray(fit(picture, height, width, reading)).reshape(shape)
 
 
 def read_resized(

@@ -13,6 +13,7 @@ import numpy as np
 
 from tokenjax.data.dataset import ArraySplit, Dataset, make_dataset
 from tokenjax.data.partition import stratified_split
+from tokenjax.data.preprocessing import Reading
 from tokenjax.data.sources.source_arguments import (
     Side,
     SplitSeed,
@@ -80,4 +81,11 @@ def digits(
         ArraySplit(images[part][..., None], labels[part])
         for part in digit_parts(split_seed, validation_fraction, test_fraction)
     )
-    return make_dataset("digits", CLASS_NAMES, train, validation, test)
+    return make_dataset(
+        "digits",
+        CLASS_NAMES,
+        train,
+        validation,
+        test,
+        reading=Reading(interpolation="bilinear"),
+    )

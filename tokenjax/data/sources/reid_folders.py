@@ -28,7 +28,7 @@ from tokenjax.data import preprocessing
 from tokenjax.data.dataset import Dataset
 from tokenjax.data.images.image_opening import MAX_PIXELS
 from tokenjax.data.partition import generator
-from tokenjax.data.reid_dataset import ReidInfo
+from tokenjax.data.reid_dataset import DISTRACTOR, ReidInfo
 from tokenjax.data.sources.reid_layouts import (
     MODALITIES,
     MSVR310,
@@ -39,11 +39,7 @@ from tokenjax.data.sources.reid_layouts import (
     Sample,
     read_samples,
 )
-from tokenjax.data.sources.reid_nobody import (
-    DISTRACTOR,
-    remarks_on_nobody,
-    without_nobody,
-)
+from tokenjax.data.sources.reid_nobody import remarks_on_nobody, without_nobody
 from tokenjax.data.sources.reid_reading import Plan, Reading, make_splits
 from tokenjax.data.sources.source_arguments import (
     CacheBytes,

@@ -6,10 +6,9 @@
 
 from collections.abc import Sequence
 
+from tokenjax.data.reid_dataset import DISTRACTOR, JUNK
 from tokenjax.data.sources.reid_layouts import Layout, Sample
 from tokenjax.errors import DatasetError
-
-JUNK, DISTRACTOR = -1, 0
 
 
 def without_nobody(

@@ -1,5 +1,6 @@
 """The classification task: softmax cross-entropy, top-k accuracy, a report, figures."""
 
+import functools
 import pathlib
 from collections.abc import Iterable
 from typing import Any
@@ -9,10 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax.typing import VariableDict
+from jax.sharding import Mesh
 
 from tokenjax import evaluation, plots, tables
 from tokenjax.data import Dataset, Mixed, Split, augment, mix, normalize
+from tokenjax.evaluation import predictions
 from tokenjax.models import contract
+from tokenjax.training import inference
 from tokenjax.training.settings import Settings
 from tokenjax.training.settings.choices import TASKS
 from tokenjax.training.state import Batch, Loss, ModelState, Scalars, TrainState
@@ -29,6 +33,7 @@ class Classification(task.Task):
     """Images to one of `num_classes`; batches hold "image" uint8 and "label"."""
 
     best_metric = "top1"
+    prediction_formats = predictions.FORMATS
 
     def __init__(
         self,
@@ -120,10 +125,35 @@ class Classification(task.Task):
             return (images - jnp.array(self.info.mean)) / jnp.array(self.info.std)
         return normalize(images, self.info.mean, self.info.std)
 
+    def infer(self, variables: VariableDict, images: jax.Array) -> inference.Inferred:
+        """Return logits, and what `outputs` reads of `aux`, of uint8 images."""
+        return inference.infer(self.model, self.prepare, variables, images)
+
     def predict(self, variables: VariableDict, batch: Batch) -> dict[str, jax.Array]:
         """Return per example the loss and the best classes in order; to be jitted."""
-        logits, aux = self.model.apply(variables, self.prepare(batch["image"]))
-        return self.outputs(logits, aux, batch)
+        return self.outputs(*self.infer(variables, batch["image"]), batch)
+
+    def compile_predict(self, mesh: Mesh, scores: bool = False) -> task.Predict:
+        """Return `predict` as two programs, of which the first is `infer` alone.
+
+        A task with a `predict` of its own has it in one.
+        """
+        if type(self).predict is not Classification.predict:
+            return super().compile_predict(mesh, scores)
+        infer = inference.compile_inference(mesh, self.infer)
+
+        def rank(inferred: inference.Inferred, batch: Batch) -> dict[str, jax.Array]:
+            more = {"logits": inferred[0]} if scores else {}
+            return {**self.outputs(*inferred, batch), **more, "mask": batch["mask"]}
+
+        finish = inference.compile_alone(mesh, rank)
+
+        def predict(variables: VariableDict, batch: Batch) -> dict[str, jax.Array]:
+            images, rest = batch["image"], {**batch}
+            del rest["image"]
+            return finish(infer(variables, images), rest)
+
+        return predict
 
     def outputs(
         self, logits: jax.Array, aux: dict[str, Any], batch: Batch
@@ -185,6 +215,24 @@ class Classification(task.Task):
         measured = {k: v for k, v in accuracies.items() if v is not None}
         return {"loss": float(outputs["loss"].mean()), **measured}
 
+    def write_predictions(
+        self, path: pathlib.Path, outputs: Outputs, split: Split
+    ) -> None:
+        """Write label, loss and scores of every example.
+
+        Raises: UserError for a task whose `predict` gives no logits.
+        """
+        if "logits" not in outputs:
+            return super().write_predictions(path, outputs, split)
+        found = predictions.Predictions(
+            task.names_of(split),
+            self.info.class_names,
+            outputs["logits"],
+            outputs["label"],
+            outputs["loss"],
+        )
+        predictions.write(path, found, max(evaluation.TOP))
+
     def inspect(
         self, variables: VariableDict, batches: Iterable[Batch], split: Split
     ) -> Looks:
@@ -194,16 +242,7 @@ class Classification(task.Task):
         ...), and whatever of the model's `aux` a figure takes (`plots.looks`).
         """
         del split
-        model = self.model
-        if isinstance(model, contract.Drawable):
-            model = model.with_attention()
-
-        @jax.jit
-        def look(variables: VariableDict, images: jax.Array) -> dict[str, jax.Array]:
-            logits, aux = model.apply(variables, self.prepare(images))
-            found = plots.collect(aux, len(logits))
-            return {"prediction": jnp.argmax(logits, -1), **found}
-
+        look = jax.jit(functools.partial(inference.look, self.model, self.prepare))
         found = []
         for batch in task.take(batches, INSPECTED_IMAGES):
             keep = np.asarray(batch["mask"])

@@ -27,6 +27,7 @@ from flax.typing import VariableDict
 from tokenjax import data, evaluation
 from tokenjax.data import Dataset, Split
 from tokenjax.errors import UserError
+from tokenjax.evaluation import predictions
 from tokenjax.models import contract
 from tokenjax.models.contract import FEATURES
 from tokenjax.training import parameter_groups
@@ -35,7 +36,6 @@ from tokenjax.training.settings import Settings
 from tokenjax.training.settings.choices import TASKS
 from tokenjax.training.state import Batch, Loss, Scalars, TrainState
 from tokenjax.training.tasks import reid_figures, reid_losses, task
-from tokenjax.training.tasks.reid_backbone import with_backbone
 from tokenjax.training.tasks.reid_optimizer import reid_optimizer
 from tokenjax.training.tasks.task import Looks, Outputs, Summary
 
@@ -51,6 +51,7 @@ class Reidentification(task.Task):
     """Samples of several modalities, by a model such as DeMo."""
 
     best_metric = "mAP"
+    prediction_formats = (".npz",)
     model: contract.Retrieves
 
     def __init__(
@@ -88,14 +89,6 @@ class Reidentification(task.Task):
     def init(self, key: jax.Array) -> VariableDict:
         """Return variables of a new model."""
         return dict(self.model.init(key, *self.model.example_inputs(1)))
-
-    def start(self, state: TrainState, sharding: jax.sharding.Sharding) -> TrainState:
-        """Return it with a converted backbone's weights, if the settings name one."""
-        source = self.settings.reid.backbone_from
-        if not source:
-            return state
-        groups = self.parameter_groups()
-        return with_backbone(state, self.model, groups, source, sharding)
 
     def optimizer(self) -> tuple[optax.GradientTransformation, optax.Schedule]:
         """Return the rule, with a rate for each group of parameters, and the base's."""
@@ -281,6 +274,13 @@ class Reidentification(task.Task):
                 if name == self.settings.reid.feature:
                     found[key] = summary[key]
         return found
+
+    def write_predictions(
+        self, path: pathlib.Path, outputs: Outputs, split: Split
+    ) -> None:
+        """Write features, who each sample shows, and its part in retrieval."""
+        names = np.array(task.names_of(split), np.str_)
+        predictions.write_arrays(path, {"names": names, **outputs})
 
     def other_conditions(self) -> Mapping[str, task.Task]:
         """Return each modality left out, and each two: {"missing_rgb": ..., ...}."""

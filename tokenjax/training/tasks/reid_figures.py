@@ -10,6 +10,7 @@ from flax.typing import VariableDict
 
 from tokenjax import evaluation
 from tokenjax.data import Split
+from tokenjax.data.reid_dataset import DISTRACTOR
 from tokenjax.models import contract
 from tokenjax.training.state import Batch
 from tokenjax.training.tasks.task import Looks, Outputs, Summary
@@ -66,10 +67,14 @@ def draw_retrieval(
 
     curves = {name: np.array(s["cmc"]) for name, s in summary["features"].items()}
     plots.cmc_curve(curves, directory / "cmc.png", summary["chance"]["rank1"])
-    vectors = outputs[feature]
-    if len(vectors) >= FEWEST_POINTS:
+    shown = np.ones(len(outputs["label"]), bool)
+    if "query" in outputs:  # of a split with raw identities
+        shown = outputs["label"] != DISTRACTOR  # as many persons as images
+    if shown.sum() >= FEWEST_POINTS:
         path = directory / "feature_map.png"
-        plots.feature_map(vectors, outputs["label"], outputs["camera"], path)
+        plots.feature_map(
+            *(outputs[key][shown] for key in (feature, "label", "camera")), path
+        )
 
 
 def draw_selection(
@@ -98,15 +103,21 @@ def draw_rank_lists(
 ) -> None:
     """Draw some queries with what was found for each, by every modality's images.
 
+    They are of those that have a match, which alone are scored.
+
     `same`: the output that a match must differ in, a camera or a scene.
     """
     from tokenjax import plots
 
     queries, gallery = (np.flatnonzero(role) for role in roles(outputs))
-    order = queries[np.argsort(outputs["label"][queries], kind="stable")]
+    vectors, labels, groups = outputs[feature], outputs["label"], outputs[same]
+    counts = evaluation.count_matches(
+        labels[queries], labels[gallery], groups[queries], groups[gallery]
+    )
+    queries = queries[counts > 0]
+    order = queries[np.argsort(labels[queries], kind="stable")]
     places = np.linspace(0, len(order) - 1, min(QUERIES, len(order)))
     chosen = order[places.round().astype(int)]
-    vectors, labels, groups = outputs[feature], outputs["label"], outputs[same]
     indices, matches = evaluation.rank_lists(
         vectors[chosen],
         vectors[gallery],

@@ -10,7 +10,7 @@ adds one: `--config.task=my_task` then takes it.
 
 import abc
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -18,12 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax.typing import VariableDict
+from jax.sharding import Mesh
 
 from tokenjax import data
 from tokenjax.data import Dataset, Split
 from tokenjax.errors import UserError
 from tokenjax.models import contract
-from tokenjax.training import parameter_names
+from tokenjax.training import inference, parameter_names
 from tokenjax.training.optimizer import make_optimizer
 from tokenjax.training.parameter_groups import Groups
 from tokenjax.training.schedule import make_schedule
@@ -34,6 +35,7 @@ Summary: TypeAlias = dict[str, Any]  # JSON-able
 Outputs: TypeAlias = dict[str, np.ndarray]  # (examples, ...) by name
 Looks: TypeAlias = dict[str, Any]  # arrays, or dicts of arrays by modality
 Row: TypeAlias = Mapping[str, float | None]  # None: not a finite number
+Predict: TypeAlias = Callable[[VariableDict, Batch], dict[str, jax.Array]]
 
 
 class Task(abc.ABC):
@@ -44,10 +46,12 @@ class Task(abc.ABC):
         largest is kept.
       takes_teacher: whether a run of the task starts from a trained network, which is
         trained first where the settings name none.
+      prediction_formats: ends of the files that `write_predictions` writes.
     """
 
     best_metric: str
     takes_teacher: bool = False
+    prediction_formats: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -153,6 +157,18 @@ class Task(abc.ABC):
     def predict(self, variables: VariableDict, batch: Batch) -> dict[str, jax.Array]:
         """Return what `summarize` and `scalars` need of every example; to be jitted."""
 
+    def compile_predict(self, mesh: Mesh, scores: bool = False) -> Predict:
+        """Return `predict` jitted; its outputs, and the batch's "mask", everywhere.
+
+        `scores`: with all that a file of predictions holds.
+        """
+        del scores
+
+        def predict(variables: VariableDict, batch: Batch) -> dict[str, jax.Array]:
+            return {**self.predict(variables, batch), "mask": batch["mask"]}
+
+        return inference.compile_inference(mesh, predict)
+
     @abc.abstractmethod
     def summarize(self, outputs: Outputs) -> Summary:
         """Return the evaluation of all examples of a split."""
@@ -165,6 +181,16 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def scalars(self, outputs: Outputs) -> dict[str, float]:
         """Return what is logged of a split during training."""
+
+    def write_predictions(
+        self, path: pathlib.Path, outputs: Outputs, split: Split
+    ) -> None:
+        """Write what was found of every example, one of `prediction_formats`.
+
+        `outputs`: of `compile_predict` with scores.
+        """
+        del outputs, split
+        raise UserError(f"{path}: this task writes no file of predictions")
 
     def other_conditions(self) -> Mapping[str, "Task"]:
         """Return tasks that evaluate the same variables otherwise, by name."""
@@ -198,6 +224,12 @@ class Task(abc.ABC):
 def first_examples(split: Split, seed: int, count: int) -> dict[str, np.ndarray]:
     """Return `count` training examples of the run's first epoch."""
     return split.gather(data.train_indices(seed, 0, count, len(split)))
+
+
+def names_of(split: Split) -> list[str]:
+    """Return what the examples are called, their numbers where they have no names."""
+    names = data.example_names(split)
+    return [str(n) for n in range(len(split))] if names is None else list(names)
 
 
 def take(batches: Iterable[Batch], examples: int) -> Iterator[Batch]:

@@ -1,14 +1,12 @@
-"""A new run's backbone with converted weights."""
+"""A new run's backbone with converted weights (`reid.backbone_from`)."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import flax.traverse_util
-import jax
-import jax.numpy as jnp
 import optax
 from absl import logging
+from flax.typing import VariableDict
 
 from tokenjax import models, paths, storage
 from tokenjax.errors import CheckpointError, UserError
@@ -16,60 +14,42 @@ from tokenjax.models import contract, position_embedding
 from tokenjax.models.position_embedding import Grid
 from tokenjax.training import parameter_groups
 from tokenjax.training.initialize import check_variables
-from tokenjax.training.parameter_groups import Groups
-from tokenjax.training.state import TrainState
 
 
-def with_backbone(
-    state: TrainState,
-    model: contract.Model,
-    groups: Groups,
-    source: str,
-    sharding: jax.sharding.Sharding,
-) -> TrainState:
-    """Return the state with parameters of a checkpoint that `tokenjax.convert` wrote.
+def start_with_backbone(
+    own: VariableDict, model: contract.Model, source: str
+) -> VariableDict:
+    """Return variables with the backbone of a checkpoint that `tokenjax.convert` wrote.
 
     Positions of another grid are resized to the model's, and that is said.
 
     Args:
-      state: of a new run.
+      own: variables of the new run.
       model: of the run.
-      groups: of the model's parameters.
       source: the checkpoint's directory.
-      sharding: of the new arrays.
 
     Raises: CheckpointError that lists what is missing, unexpected or misshapen, or what
       the backbone was converted for that no shape tells and this run has otherwise.
     """
+    groups = model.parameter_groups()
     key = parameter_groups.subtree(groups, contract.BACKBONE)
-    own: dict[str, Any] = {
-        name: tree[key]
-        for name, tree in {"params": state.params, **state.model_state}.items()
-        if key in tree
-    }
-    cameras = parameter_groups.members(groups, state.params, contract.CAMERAS)
+    mine = {name: tree[key] for name, tree in own.items() if key in tree}
+    cameras = parameter_groups.members(groups, own["params"], contract.CAMERAS)
     try:
         directory = paths.resolve(source, "directory")
         found, metadata = storage.load_variables(directory)
         given = {name: dict(tree) for name, tree in found.items()}
         _fit_model(given, metadata, model, key, source)
         if "params" in given:
-            given["params"] = _with_own(own["params"], given["params"], cameras, key)
-        check_variables(own, given)
+            given["params"] = _with_own(mine["params"], given["params"], cameras, key)
+        check_variables(mine, given)
     except UserError as error:
         raise CheckpointError(f"reid.backbone_from {source}: {error}") from error
-    placed = jax.device_put(given, sharding)
-    params = {**state.params, key: placed.pop("params")}
-    constants = {
-        name: {**state.model_state[name], key: tree} for name, tree in placed.items()
-    }  # a T2T-ViT's positions, say
-    ema = None if state.ema_params is None else jax.tree.map(jnp.copy, params)
-    return dataclasses.replace(
-        state,
-        params=params,
-        model_state={**state.model_state, **constants},
-        ema_params=ema,
-    )
+    # Also constants: a T2T-ViT's positions, say.
+    return {
+        name: {**tree, key: given[name]} if name in given else tree
+        for name, tree in own.items()
+    }
 
 
 def _fit_model(

@@ -3,10 +3,13 @@
 import jax
 import numpy as np
 import pytest
-from helpers.reid_tasks import make
+from helpers.reid_tasks import SIZE, load, make
 
 from tokenjax import convert, models, storage
+from tokenjax.data.people import synthetic_reid
 from tokenjax.errors import CheckpointError
+from tokenjax.starting_backbone import start_with_backbone
+from tokenjax.training.initialize import with_variables
 from tokenjax.training.state import make_init
 
 DEVICE = jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -32,6 +35,13 @@ CAMERA = {  # the same network by itself, without cameras
 }
 
 
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    path = tmp_path_factory.mktemp("reid") / "set"
+    synthetic_reid.generate(path, 8, images_per_camera=2, cameras=3, **SIZE)
+    return load(path)
+
+
 def converted(path, name, arguments):
     """What `tokenjax.convert` writes of weights drawn anew; and those weights."""
     model = models.create(name, **arguments)
@@ -48,17 +58,21 @@ def new(dataset, source, model=None, **more):
     return task, make_init(task, optimizer, task.settings)
 
 
-def started(*arguments, **more):
-    """A new run's state before and after the task has its say."""
-    task, init = new(*arguments, **more)
+def started(dataset, source, *arguments, **more):
+    """A new run's state before and after it has the backbone."""
+    task, init = new(dataset, source, *arguments, **more)
     state = jax.jit(init)(jax.random.key(0))
-    return state, task.start(state, DEVICE)
+    own = {"params": state.params, **state.model_state}
+    variables = start_with_backbone(own, task.model, str(source))
+    return state, with_variables(state, variables, DEVICE)
 
 
-def refusal(*arguments) -> str:
-    task, init = new(*arguments)
+def refusal(dataset, source, *arguments) -> str:
+    task, init = new(dataset, source, *arguments)
+    state = jax.eval_shape(init, jax.random.key(0))
+    own = {"params": state.params, **state.model_state}
     with pytest.raises(CheckpointError) as error:
-        task.start(jax.eval_shape(init, jax.random.key(0)), DEVICE)
+        start_with_backbone(own, task.model, str(source))
     return str(error.value)
 
 
@@ -80,11 +94,6 @@ def test_a_new_run_has_the_converted_backbone_and_all_else_of_its_own(
     for leaf in jax.tree.leaves(after.params["backbone"]):
         assert isinstance(leaf, jax.Array)
         assert leaf.dtype == np.float32
-
-
-def test_a_run_without_one_starts_as_it_is(task):
-    state = object()
-    assert task.start(state, DEVICE) is state
 
 
 def test_the_cameras_embedding_stays_the_runs_own(tmp_path, dataset):
