@@ -11,7 +11,7 @@ inputs lie on the device: in turns, the ratio of images/s round by round.
 import math
 import runpy
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -23,7 +23,9 @@ from tokenjax import models
 from tokenjax.benchmark import command_line, hardware, latency, measure, program, turns
 from tokenjax.card import Card, Images
 from tokenjax.errors import UserError
+from tokenjax.models import contract
 from tokenjax.prediction import Predictor
+from tokenjax.prediction.embedding import head_path
 
 WARMUP = 1  # rounds before the first timed one
 
@@ -41,7 +43,7 @@ class Found(NamedTuple):
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define the flags; call it once, before they are parsed."""
-    options = {"flag_values": values}
+    options: Any = {"flag_values": values}
     flags.DEFINE_string("model", "vit_tiny_patch16", "A classifier.", **options)
     flags.DEFINE_integer("images", 1000, "Pictures in memory.", 1, **options)
     flags.DEFINE_integer("batch_size", 64, "Images at a time.", 1, **options)
@@ -82,18 +84,17 @@ def make_predictor(
 
     Raises: UserError for a model that scores no classes.
     """
+    if isinstance(module, contract.Retrieves) or head_path(module) is None:
+        raise UserError(
+            f"--model {name} scores no classes: there is nothing to predict"
+        )
     described = {"name": name, **models.values(module)}
     side = image_size or None
     channels = jax.tree.leaves(module.example_inputs(1))[0].shape[-1]
     grey = (0.5,) * channels
     card = Card(described, Images(height=side, width=side, mean=grey, std=grey))
     variables = program.initialize(module, *module.example_inputs(1))
-    predictor = Predictor(module, variables, card, batch_size)
-    if not predictor.classes:
-        raise UserError(
-            f"--model {name} scores no classes: there is nothing to predict"
-        )
-    return predictor
+    return Predictor(module, variables, card, batch_size)
 
 
 def measure_prediction(
@@ -125,8 +126,14 @@ def measure_prediction(
     predicted = count / seconds[:, 1]
     ratios = predicted / network
     low, high = latency.median_interval(ratios)
-    medians = (float(np.median(each)) for each in (network, predicted, ratios))
-    return Found(*medians, low, high, len(ratios))
+    return Found(
+        network=float(np.median(network)),
+        predicted=float(np.median(predicted)),
+        ratio=float(np.median(ratios)),
+        low=low,
+        high=high,
+        rounds=len(ratios),
+    )
 
 
 if __name__ == "__main__":
