@@ -70,6 +70,15 @@ def test_classes_in_another_order_keep_their_scores(name):
     same(reordered, adapted)
 
 
+def test_scores_of_other_classes_cannot_be_put_in_order():
+    model = small("vit")
+    others = ("yak", *CLASSES[1:])
+    with pytest.raises(CheckpointError, match=r"has 7 classes, .*; 6 are the same"):
+        reorder_head(drawn(model, 1), model.parameter_groups(), CLASSES, others)
+    given = drawn(model, 1)
+    assert reorder_head(given, model.parameter_groups(), None, others) is given
+
+
 @pytest.mark.parametrize("name", ["vit", "attention_routing"])
 def test_a_network_of_turned_classes_names_the_same(name):
     model = small(name)

@@ -65,7 +65,10 @@ def _fit_kernel(kernel: np.ndarray, have: int) -> np.ndarray:
 
 def _count_channels(model: contract.Model) -> int | None:
     """Return the channels that a model's arguments say, None where they are fixed."""
-    for argument in describe(type(model)).values():
-        if argument.from_data == "channels":
-            return int(getattr(model, argument.name))
-    return None
+    given = vars(model)
+    counts = (
+        int(given[argument.name])
+        for argument in describe(type(model)).values()
+        if argument.from_data == "channels"
+    )
+    return next(counts, None)
