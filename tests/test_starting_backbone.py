@@ -129,7 +129,7 @@ def test_weights_of_another_network_are_listed(tmp_path, dataset):
 def test_what_is_no_checkpoint_is_refused(tmp_path, dataset):
     message = refusal(dataset, tmp_path / "nowhere")
     assert message.startswith(f"reid.backbone_from {tmp_path / 'nowhere'}: ")
-    assert "no checkpoint" in message
+    assert "holds no converted checkpoint" in message
 
 
 def test_what_a_t2t_vit_has_besides_parameters_comes_with_it(tmp_path, dataset):

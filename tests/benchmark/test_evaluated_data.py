@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from tokenjax import card as cards
 from tokenjax.benchmark import evaluated_data
 from tokenjax.benchmark.evaluated_data import read_evaluated
+from tokenjax.card import Card
 from tokenjax.errors import CheckpointError
 
 PER_CLASS = [{"name": "cat", "support": 3}, {"name": "dog", "support": 4}]
@@ -22,8 +24,8 @@ def make_run(directory, evaluation=None, data=None, digest=None):
     (directory / "config.json").write_text(json.dumps(config))
     if digest:
         splits = {"test": {"examples": 7, "digest": digest}}
-        card = {"data": {"source": "image_folder", "name": "pets", "splits": splits}}
-        (directory / "card.json").write_text(json.dumps(card))
+        own = {"source": "image_folder", "name": "pets", "splits": splits}
+        cards.write(directory, Card(model={"name": "vit"}, data=own))
     return read_evaluated(directory / "evaluation.json", evaluation)
 
 
@@ -41,7 +43,7 @@ def make_run(directory, evaluation=None, data=None, digest=None):
         ({"evaluation": {"split": "validation"}}, False),
         ({"evaluation": {"examples": 8}}, False),
         ({"evaluation": {"per_class": PER_CLASS[::-1]}}, False),
-        ({"evaluation": {"data": "other"}}, False),
+        ({"evaluation": {"of": "other"}}, False),
     ],
 )
 def test_runs_without_a_card(tmp_path, change, same):
@@ -62,7 +64,7 @@ def test_a_card_decides(tmp_path):
 
 def test_other_data_than_the_runs_own(tmp_path):
     own = make_run(tmp_path / "a", digest="1234")
-    other = make_run(tmp_path / "b", {"data": "wild"}, digest="1234")
+    other = make_run(tmp_path / "b", {"of": "wild"}, digest="1234")
     assert not own.same_as(other)
     assert other.label == "wild, test: 7 images"
 

@@ -14,6 +14,7 @@ from tokenjax import commands
 # What was there before the dispatcher, and stays.
 ALIASES = {
     "tokenjax.benchmark.analyze": "analyze",
+    "tokenjax.benchmark.prediction": "prediction_cost",
     "tokenjax.benchmark.retrieval": "retrieval_cost",
     "tokenjax.benchmark.routing": "routing_cost",
     "tokenjax.benchmark.training_overhead": "training_overhead",
@@ -29,6 +30,7 @@ FLAGS = {  # some that each must show
     "eval": ["--config", "--checkpoint", "--split", "--[no]eval_all", "--import"],
     "bench": ["--models", "--batch_size", "--[no]train", "--peer", "--import"],
     "analyze": ["--workdirs", "--evaluations", "--image_size", "--import"],
+    "predict": ["--output", "--figure", "--topk", "--which", "--import"],
     "study": ["--config", "--jobs", "--run", "--import"],
     "convert": ["--model", "--checkpoint", "--output"],
     "data": ["--output", "--identities", "--train_fraction"],
@@ -122,6 +124,15 @@ def test_flags_that_are_none():
         assert finished.stderr.startswith("error: ")
         assert finished.stderr.count("\n") == 1
         assert part in finished.stderr
+
+
+def test_what_a_command_takes_besides_flags():
+    """One that takes none refuses it; one that takes some says what."""
+    assert "\nTakes: RUN PATH...\n" in run_in_process("predict", "--help").stdout
+    assert "Takes:" not in run_in_process("eval", "--help").stdout
+    finished = run_in_process("predict", "nowhere", "--topk", "2", ".", "--", "--odd")
+    assert finished.returncode == 2
+    assert "there is no file or folder --odd" in finished.stderr
 
 
 def test_commands_share_no_flags():

@@ -93,6 +93,21 @@ def test_a_run_from_its_directory_alone(tmp_path, workdir, ending):
         assert [int(row["label"]) for row in rows] == everything["label"].tolist()
 
 
+def test_files_that_no_evaluation_writes(tmp_path, workdir):
+    flags = ["--config", "configs/vit.py", "--workdir", workdir, *SMALL]
+    before = (workdir / "evaluation.json").read_bytes()
+    for more, part in (
+        (["--predictions", tmp_path / "x.txt"], "must end in .csv or .json or .npz"),
+        (["--predictions", tmp_path / "gone" / "x.csv"], "directory does not exist"),
+        (["--predictions", tmp_path / "x.csv", "--eval_all"], "not with --eval_all"),
+    ):
+        finished = run("eval.py", *flags, *more)
+        assert finished.returncode == 2
+        assert part in finished.stderr
+    assert (workdir / "evaluation.json").read_bytes() == before
+    assert not list(tmp_path.iterdir())
+
+
 def read_rows(file):
     if file.suffix == ".json":
         return json.loads(file.read_text())["images"]

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import flax.linen as nn
 from absl import flags
 
-from tokenjax import models, path_flags, storage
+from tokenjax import card as cards
+from tokenjax import models, path_flags, provenance, storage
 from tokenjax.benchmark import (
     command_line,
     evaluated_data,
@@ -150,7 +151,9 @@ def named_models(options: Options) -> dict[str, Subject]:
 
 
 def trained_models(directories: Mapping[str, str]) -> dict[str, Subject]:
-    """Build the models of runs, as their config.json has them, with their evaluations.
+    """Build the models of runs, as their cards have them, with their evaluations.
+
+    Of a run of before cards its config.json and its data tell.
 
     Raises:
       UserError: a directory that is no finished run's, or a configuration that does not
@@ -159,27 +162,42 @@ def trained_models(directories: Mapping[str, str]) -> dict[str, Subject]:
     subjects = {}
     known: dict[str, DatasetInfo] = {}  # the data of several runs is read once
     for name, directory in directories.items():
-        config = storage.read_json(pathlib.Path(directory, "config.json"))
+        card = cards.read(pathlib.Path(directory))
+        if card is not None:
+            module = provenance.create_model(card)
+            model_name, dtype = card.model["name"], card.model.get("dtype", "float32")
+        else:
+            module, model_name, dtype = _of_configuration(directory, known)
         top1, seen = read_top1(pathlib.Path(directory, "evaluation.json"))
-        try:
-            model_config, data_config = dict(config["model"]), dict(config["data"])
-            model_name = model_config["name"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{directory}/config.json is no run's configuration: it needs "
-                "'model' with a 'name', and 'data'"
-            ) from error
-        models.argument_names(model_name)  # a mistake here is said before data is read
-        from tokenjax import data, experiment  # training, which the rest does without
-
-        key = json.dumps(data_config, sort_keys=True)
-        if key not in known:
-            known[key] = data.load(data_config).info
-        module = experiment.create_model(model_config, known[key])
-        dtype = str(model_config.get("dtype", "float32"))
         origin = f"{name} (model {model_name}) {directory}/evaluation.json"
         subjects[name] = Subject(module, dtype, 0, top1, origin, seen)
     return subjects
+
+
+def _of_configuration(
+    directory: str, known: dict[str, "DatasetInfo"]
+) -> tuple[nn.Module, str, str]:
+    """Return a run's model, its name and type, from config.json and the data.
+
+    Raises: UserError for a configuration that does not build a model.
+    """
+    config = storage.read_json(pathlib.Path(directory, "config.json"))
+    try:
+        model_config, data_config = dict(config["model"]), dict(config["data"])
+        model_name = model_config["name"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{directory}/config.json is no run's configuration: it needs "
+            "'model' with a 'name', and 'data'"
+        ) from error
+    models.argument_names(model_name)  # a mistake here is said before data is read
+    from tokenjax import data, experiment  # training, which the rest does without
+
+    key = json.dumps(data_config, sort_keys=True)
+    if key not in known:
+        known[key] = data.load(data_config).info
+    module = experiment.create_model(model_config, known[key])
+    return module, model_name, str(model_config.get("dtype", "float32"))
 
 
 def read_top1(path: pathlib.Path) -> tuple[float, Evaluated]:

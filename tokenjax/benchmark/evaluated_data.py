@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tokenjax import card as cards
 from tokenjax import storage
 
 # Arguments of data sources by which the images of a split stay the same ones.
@@ -59,7 +60,7 @@ def read_evaluated(path: pathlib.Path, evaluation: Mapping[str, Any]) -> Evaluat
     rows = evaluation.get("per_class")
     if isinstance(rows, list):
         facts["classes"] = [(row.get("name"), row.get("support")) for row in rows]
-    other = evaluation.get("data")  # named where it is not the run's own
+    other = evaluation.get("of")  # named where it is not the run's own
     facts["other"] = other
     if other is not None:
         return Evaluated({**facts, NAME: other})
@@ -68,9 +69,9 @@ def read_evaluated(path: pathlib.Path, evaluation: Mapping[str, Any]) -> Evaluat
 
 def _of_the_run(directory: pathlib.Path, split: object) -> dict[str, Any]:
     """Return what the files of a run tell of its own data."""
-    card, config = (
-        _section(directory / name, "data") for name in ("card.json", "config.json")
-    )
+    own = cards.read(directory)
+    card: Mapping[str, Any] = (own.data if own is not None else None) or {}
+    config = _section(directory / "config.json", "data")
     facts: dict[str, Any] = {}
     if config:
         kept = {k: v for k, v in config.items() if k not in PREPARATION}

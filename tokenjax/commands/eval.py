@@ -45,7 +45,7 @@ def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
     path_flags.define("checkpoint", "", text, values)
     flags.DEFINE_string("split", "test", "train, validation or test", **options)
     text = "write FILE.csv, FILE.json or FILE.npz with what was found of every image"
-    flags.DEFINE_string("predictions", "", text, **options)
+    path_flags.define("predictions", "", text, values)
     flags.DEFINE_bool(
         *("eval_all", False, "all runs of config.compare; --workdir holds them (runs)"),
         **options,

@@ -18,6 +18,7 @@ from absl import flags
 from tokenjax import command_line
 
 ARGUMENTS = "RUN PATH..."
+BRIEF = True
 
 
 def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:

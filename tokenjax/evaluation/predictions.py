@@ -10,7 +10,6 @@ With "label" and "loss" where the truth is known.
 import csv
 import dataclasses
 import json
-import math
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ import numpy as np
 
 from tokenjax import storage
 from tokenjax.errors import UserError
+from tokenjax.evaluation.classification import finite
 
 FORMATS = (".csv", ".json", ".npz")
 TEXT: dict[str, str] = {"encoding": "utf-8", "errors": "surrogateescape"}
@@ -166,7 +166,7 @@ def _document(found: Predictions, about: Mapping[str, object]) -> str:
     images = []
     every, order = found.probabilities, found.order
     for row, name in enumerate(found.names):
-        shares, best = [_finite(share) for share in every[row]], order[row, 0]
+        shares, best = [finite(share) for share in every[row]], order[row, 0]
         image = {"file": name, **_truth(found, row)}
         image |= {"class": found.classes[best], "probability": shares[best]}
         images.append(json.dumps({**image, "probabilities": shares}))
@@ -174,10 +174,6 @@ def _document(found: Predictions, about: Mapping[str, object]) -> str:
     opened = head.removesuffix("\n}")
     lines = ",\n".join(images)
     return f'{opened},\n "images": [\n{lines}\n ]\n}}\n'
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def _lines(found: Predictions, topk: int) -> Iterator[list[object]]:
@@ -204,5 +200,5 @@ def _truth(found: Predictions, row: int) -> dict[str, Any]:
     if found.labels is not None:
         truth["label"] = found.classes[found.labels[row]]
     if found.losses is not None:
-        truth["loss"] = _finite(found.losses[row])
+        truth["loss"] = finite(found.losses[row])
     return truth

@@ -44,6 +44,10 @@ class Places(NamedTuple):
         """Return the array's n."""
         return self.before + self.rows * self.columns + self.after
 
+    def fit(self, array: np.ndarray, source: "Places") -> np.ndarray:
+        """Return an array that is laid out as `source` as this has it, see `fit`."""
+        return fit(array, source, self)
+
 
 def resize(
     embedding: np.ndarray,

@@ -56,7 +56,7 @@ def contact_sheet(
     height, width = panels.cell(shown, INCHES)
     figure, grid = files.new_figure(
         max(width * each * across + 0.4, 2.4),
-        (height + 0.42) * rows + 0.2,
+        max((height + 0.42) * rows + 0.2, 2.0),
         rows,
         each * across,
     )

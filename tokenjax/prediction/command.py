@@ -8,7 +8,7 @@ import numpy as np
 import tqdm
 from absl import flags
 
-from tokenjax import tables
+from tokenjax import path_flags, tables
 from tokenjax.errors import DatasetError, UserError, shown
 from tokenjax.evaluation import predictions
 from tokenjax.evaluation.predictions import Predictions
@@ -27,17 +27,12 @@ Line = tuple[str, list[predictions.Score]]
 def define_flags(values: flags.FlagValues) -> None:
     """Define the flags."""
     options: Any = {"flag_values": values}
-    flags.DEFINE_string(
-        *("output", None, "write FILE.csv, FILE.json or FILE.npz, with probabilities"),
-        **options,
-    )
-    flags.DEFINE_string(
-        *("figure", None, f"PNG of {MOST_DRAWN} pictures and what was looked at"),
-        **options,
-    )
-    flags.DEFINE_string(
-        *("embed", None, "write FILE.npz with a vector for every picture"), **options
-    )
+    for name, text in (
+        ("output", "write FILE.csv, FILE.json or FILE.npz, with probabilities"),
+        ("figure", f"PNG of {MOST_DRAWN} pictures and what was looked at"),
+        ("embed", "write FILE.npz with a vector for every picture"),
+    ):
+        path_flags.define(name, None, text, values)
     flags.DEFINE_integer("topk", 1, "classes that are named, 1 or more", 1, **options)
     text = "pictures at a time (default: the run's own, fewer for fewer pictures)"
     flags.DEFINE_integer("batch_size", None, text, 1, **options)

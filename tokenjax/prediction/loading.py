@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import jax
 
 from tokenjax import card as cards
-from tokenjax import provenance, storage
+from tokenjax import paths, provenance, storage
 from tokenjax.card import Card
 from tokenjax.data import given_statistics
 from tokenjax.errors import CheckpointError, UserError, shown, unknown_name
@@ -45,7 +45,7 @@ def load(
 
     Raises: UserError, which says what is missing, damaged or unknown.
     """
-    path = pathlib.Path(directory).expanduser()
+    path = paths.resolve(directory, "run")
     _check_directory(path)
     if which is not None and which not in WHICH:
         raise UserError(unknown_name("checkpoint", which, WHICH))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax.typing import VariableDict
 
@@ -111,9 +112,9 @@ class Predictor:
             raise UserError("no pictures are given")
         return np.concatenate(batches)
 
-    def normalize(self, images: np.ndarray) -> jax.Array:
+    def normalize(self, images: np.ndarray | jax.Array) -> jax.Array:
         """Return uint8 images as float32, as `apply` takes them."""
-        return self._normalize(images)
+        return self._normalize(jnp.asarray(images))
 
     def apply(self, images: Any, *inputs: Any, **arguments: Any) -> Any:
         """Return what the network does, of normalised float32 images: (logits, aux).

@@ -95,6 +95,15 @@ def test_summary_can_be_written_and_holds_chance_and_reranking(dataset, outputs)
     assert plain["examples"] == plain["gallery"] == plain["queries"] == 24
 
 
+def test_a_file_of_what_was_found(task, dataset, outputs, tmp_path):
+    assert task.prediction_formats == (".npz",)
+    task.write_predictions(tmp_path / "x.npz", outputs, dataset.test)
+    with np.load(tmp_path / "x.npz") as arrays:
+        assert set(arrays) == {"names", *outputs}
+        np.testing.assert_array_equal(arrays["fused"], outputs["fused"])
+        assert arrays["names"].tolist() == list(dataset.test.example_names())
+
+
 def test_queries_and_gallery_play_their_own_parts(task, outputs):
     """As in RGBNT100 and MSVR310, where no sample is both."""
     query = outputs["camera"] == 0

@@ -8,9 +8,10 @@ from typing import TypeAlias
 import numpy as np
 
 from tokenjax.models import contract
-from tokenjax.models.position_embedding import Grid, Places, fit
+from tokenjax.models.contract import Places
 from tokenjax.training.adaptation.paths import Arrays
 
+Grid: TypeAlias = tuple[int, int]  # rows and columns
 Resizing: TypeAlias = tuple[Grid, Grid]  # from one to another
 
 
@@ -36,7 +37,7 @@ def fit_positions(
             continue
         if (found.before, found.after) != (wanted.before, wanted.after):
             continue  # a row that is of no place is missing: told by its shape
-        resized[path] = fit(given[path], found, wanted)
+        resized[path] = wanted.fit(given[path], found)
         grids.add((found.grid, wanted.grid))
     return resized, _tell("positions", grids)
 
@@ -60,7 +61,7 @@ def fit_maps(
         there, here = (Places(*size[-2:], before=0) for size in (array.shape, wanted))
         rows = np.asarray(array).reshape(*wanted[:-2], there.length, 1)
         method = here._replace(method="bicubic")
-        resized[path] = fit(rows, there, method).reshape(wanted)
+        resized[path] = method.fit(rows, there).reshape(wanted)
         grids.add((there.grid, here.grid))
     return resized, _tell("tables of offsets", grids)
 
