@@ -1,13 +1,17 @@
 """Runs that start from weights: of a run, of other classes, of another network."""
 
 import json
+import shutil
 
+import jax
 import numpy as np
 import pytest
 from helpers.training_runs import run, train_small
 from PIL import Image
+from safetensors.numpy import save_file
 
-from tokenjax import storage
+import tokenjax
+from tokenjax import convert, models, storage
 from tokenjax.training.checkpoints import load_weights
 
 VIT = "configs/vit.py"
@@ -153,6 +157,35 @@ def test_the_model_is_the_weights_own(source, photos, tmp_path):
     assert card["model"]["num_classes"] == 3
     trained_on = json.loads((source / "card.json").read_text())
     assert card["images"]["mean"] == trained_on["images"]["mean"] * 3
+
+
+def test_two_commands_from_timms_file_to_ones_own_classes(photos, tmp_path):
+    """Converted, fine-tuned at another size, and asked with the pictures elsewhere."""
+    model = models.create("vit_tiny_patch16", img_size=64, depth=1)
+    variables = jax.jit(model.init)(jax.random.key(0), *model.example_inputs(1))
+    state = convert.to_torch(model, variables)  # timm's keys
+    file = tmp_path / "vit_tiny.safetensors"
+    save_file({key: np.ascontiguousarray(value) for key, value in state.items()}, file)
+    finished = run(
+        *("-m tokenjax.convert", "--model=vit_tiny_patch16", f"--checkpoint={file}"),
+        *(f"--output={tmp_path / 'converted'}", "--model.img_size=64"),
+        "--model.depth=1",
+    )
+    assert finished.returncode == 0, finished.stderr
+    pictures = shutil.copytree(photos, tmp_path / "pictures")
+    finished = run(
+        *("train.py", "--config", "configs/finetune.py", "--workdir", tmp_path / "run"),
+        *(f"--config.init_from={tmp_path / 'converted'}", "--config.epochs=20"),
+        *(f"--config.data.directory={pictures}", "--config.data.image_size=96"),
+        "--config.figures=False",
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert "positions resized from 4x4 to 6x6; a new head for 3" in finished.stdout
+    elsewhere = pictures.rename(tmp_path / "elsewhere")
+    found = tokenjax.load(tmp_path / "run").predict(
+        [elsewhere / name / "0.png" for name in ("fox", "cat", "dog")]
+    )
+    assert list(found.best) == ["fox", "cat", "dog"]
 
 
 def test_without_weights_the_model_is_missing(photos, tmp_path):
