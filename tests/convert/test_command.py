@@ -413,3 +413,25 @@ def test_a_whole_demo_is_of_the_grid_that_is_said(tmp_path):
     assert "resized from 4 x 2 to 2 x 4 (bilinear)" in "\n".join(turned.lines)
     assert turned.facts.grid == (2, 4)
     assert turned.facts.image == (8, 16, 3)
+
+
+def test_maxvits_windows_are_of_one_size(tmp_path):
+    small = SMALL["maxvit_tiny"]
+    state = state_of("maxvit_tiny", **small)
+    path = save(tmp_path / "maxvit.safetensors", state)
+    message = refused("maxvit_tiny", path, {"img_size": 96})
+    assert "--model.img_size=96, and the file's is 64" in message
+
+
+def test_a_backbone_of_demo_is_no_square_for_its_number(tmp_path):
+    """16 positions of a backbone that saw 8 x 2 patches."""
+    sizes = {"width": 16, "layers": 1, "heads": 2, "output_dim": 8}
+    given = {"h_resolution": 8, "w_resolution": 2, "heads": 2}
+    state = state_of("clip_vit", **sizes, h_resolution=8, w_resolution=2)
+    file = {f"BACKBONE.base.{key}": value for key, value in state.items()}
+    path = save(tmp_path / "demo.safetensors", file)
+    assert "--source_grid=8x2 if it is this" in refused("clip_vit", path, given)
+    found = convert_file("clip_vit", path, given, source_grid=(8, 2))
+    positions = found.variables["params"]["positional_embedding"]
+    np.testing.assert_array_equal(positions, state["positional_embedding"])
+    assert found.facts.source_grid == found.facts.grid == (8, 2)

@@ -61,6 +61,8 @@ def convert(
     model = models.create(name, **resolved.arguments)
     if source_grid and not isinstance(model, contract.KnowsPlaces):
         raise ConversionError(f"--source_grid: no weight of {name} depends on a grid")
+    if said is None and not program.squares:
+        grids.refuse_unknown(model)
     by = method or program.resizes_by
     loaded = pretrained.load(model, arrays, jax.random.key(0), said, by, head)
     known = beside.preprocessing
@@ -73,12 +75,13 @@ def convert(
         preprocessing=preprocessing.or_else(known),
         image=facts.image_of(model),
         grid=grids.patch_grid(model),
+        source_grid=grids.file_grid(model, seen, said),
         file=files[0].name,
         sha256=facts.hash_files(files),
     )
     complete = {**models.defaults(name), **resolved.arguments}
     facts.check(found, complete.get("num_classes"))
-    square = None if said else grids.file_grid(model, seen, None)
+    square = None if said else found.source_grid
     lines = (*_lines(resolved, square), *beside.notes, *loaded.notes)
     card = found.as_card(models.values(model))
     return Converted(loaded.variables, found, card, lines)
