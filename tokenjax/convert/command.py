@@ -1,7 +1,6 @@
 """A file of published weights to variables, and to what is known of them."""
 
-import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -9,12 +8,13 @@ import jax
 from tokenjax import models
 from tokenjax.card import Card
 from tokenjax.convert import directories, facts, grids, layouts, pretrained
-from tokenjax.convert.checkpoint_files import read_state_dict
+from tokenjax.convert.checkpoint_files import list_files, read_state_dict
 from tokenjax.convert.facts import NOTHING, Facts, Preprocessing
 from tokenjax.convert.mapping import as_arrays
 from tokenjax.convert.model_arguments import Resolved, resolve
 from tokenjax.convert.reading import read_arguments
-from tokenjax.errors import ConversionError, shown
+from tokenjax.convert.unwrapping import without_likely_prefix
+from tokenjax.errors import ConversionError
 from tokenjax.models import contract, patch_grid
 from tokenjax.models.position_embedding import Grid, Method
 from tokenjax.models.registry import MODELS
@@ -50,8 +50,9 @@ def convert(
     Raises: UserError for a file or arguments that do not fit.
     """
     module_class = MODELS[name].module_class
-    files = directories.weights_in(pathlib.Path(checkpoint))
-    raw = as_arrays(_read_all(files))
+    files = list_files(checkpoint)
+    whole = as_arrays(read_state_dict(checkpoint))
+    raw = without_likely_prefix(name, whole)
     beside, program = directories.read_beside(files[0]), layouts.program_of(raw)
     arrays = layouts.rename(module_class, raw)
     seen = pretrained.with_one_token(arrays) if "dist_token" in arrays else arrays
@@ -63,6 +64,7 @@ def convert(
         raise ConversionError(f"--source_grid: no weight of {name} depends on a grid")
     if said is None and not program.squares:
         grids.refuse_unknown(model)
+    arrays = pretrained.rename(model, whole)
     by = method or program.resizes_by
     loaded = pretrained.load(model, arrays, jax.random.key(0), said, by, head)
     known = beside.preprocessing
@@ -85,22 +87,6 @@ def convert(
     lines = (*_lines(resolved, square), *beside.notes, *loaded.notes)
     card = found.as_card(models.values(model))
     return Converted(loaded.variables, found, card, lines)
-
-
-def _read_all(files: Sequence[pathlib.Path]) -> dict[str, Any]:
-    """Read the state_dict that lies in several files.
-
-    Raises: ConversionError if two have the same key.
-    """
-    whole: dict[str, Any] = {}
-    for path in files:
-        part = read_state_dict(path)
-        if twice := whole.keys() & part.keys():
-            raise ConversionError(
-                f"{shown(path)}: {min(twice)} is in another shard too"
-            )
-        whole |= part
-    return whole
 
 
 def _grid_of(told: Mapping[str, Any], shapes: Mapping[str, Any]) -> Grid | None:
