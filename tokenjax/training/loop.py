@@ -95,7 +95,10 @@ class Run:
         key = jax.random.key(self.settings.seed)
         state = jax.jit(self._init, out_shardings=self.sharding)(key)
         if initial is not None:
-            variables = initial({"params": state.params, **state.model_state})
+            own = {"params": state.params, **state.model_state}
+            if self.settings.fsdp:  # what stays must be whole in every process
+                own = jax.jit(lambda tree: tree, out_shardings=self.everywhere)(own)
+            variables = initial(own)
             state = with_variables(state, variables, self.everywhere)
         state = self.task.start(state, self.everywhere)
         return devices.place(state, self.sharding) if self.settings.fsdp else state
