@@ -37,6 +37,7 @@ def convert(
     method: Method | None = None,
     head: pretrained.Head = "keep",
     preprocessing: Preprocessing = NOTHING,
+    key: str | None = None,
 ) -> Converted:
     """Convert a file, or the weights in a directory, for a model by name.
 
@@ -46,12 +47,13 @@ def convert(
       given: arguments of the model.
       source_grid, method, head: see `pretrained.load`.
       preprocessing: what the user says of pictures and classes.
+      key: which of several states in the file, see `read_state_dict`.
 
     Raises: UserError for a file or arguments that do not fit.
     """
     module_class = MODELS[name].module_class
     files = list_files(checkpoint)
-    whole = as_arrays(read_state_dict(checkpoint))
+    whole = as_arrays(read_state_dict(checkpoint, key))
     raw = without_likely_prefix(name, whole)
     beside, program = directories.read_beside(files[0]), layouts.program_of(raw)
     arrays = layouts.rename(module_class, raw)

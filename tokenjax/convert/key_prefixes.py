@@ -115,7 +115,7 @@ def _find_whole(arrays: Arrays, wanted: set[str], rename: Rename) -> str | None:
                 )
                 raise ConversionError(
                     f"the state_dict holds {min(wanted)} and the rest twice, {places}: "
-                    "nothing says which to take; name a part as the key"
+                    "nothing says which to take; name a part as the key (--key)"
                 )
         whole.append(prefix)
     return whole[0] if whole else None
