@@ -1,25 +1,23 @@
-"""From a configuration to a model, its data and its task, for train.py and eval.py.
+"""Experiments: `train` what a configuration describes, `evaluate` it again.
 
-Only here do models and training meet.
+From Python, notebooks and commands alike; see docs/train.md.
 """
 
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
-import jax
 from flax.typing import VariableDict
 
 from tokenjax import card as cards
-from tokenjax import configuration, data, models, paths, provenance, storage
+from tokenjax import configuration, data, paths, provenance, storage
+from tokenjax.building import Experiment, build, create_model, make_task
 from tokenjax.card import Card
 from tokenjax.errors import UserError
-from tokenjax.evaluation.predictions import check_format
 from tokenjax.models import contract
-from tokenjax.provenance import SPLITS
+from tokenjax.reevaluation import evaluate
 from tokenjax.starting_backbone import start_with_backbone
 from tokenjax.starting_weights import (
     read_given_card,
@@ -27,14 +25,12 @@ from tokenjax.starting_weights import (
     start_from,
 )
 from tokenjax.training import going_on, loop
-from tokenjax.training.checkpoints import has_begun, load_weights
-from tokenjax.training.distribution import cluster, devices
-from tokenjax.training.evaluate import final_evaluation
-from tokenjax.training.initialize import check_variables
-from tokenjax.training.observation.progress import say, warn
+from tokenjax.training.checkpoints import has_begun
+from tokenjax.training.distribution import cluster
+from tokenjax.training.observation.progress import say
 from tokenjax.training.settings import Distillation, Settings
 from tokenjax.training.settings.choices import TASKS
-from tokenjax.training.tasks.task import Summary, Task
+from tokenjax.training.tasks.task import Summary
 from tokenjax.training.workdir import (
     changed_free_data_keys,
     claim_workdir,
@@ -42,64 +38,18 @@ from tokenjax.training.workdir import (
     held,
 )
 
+__all__ = [
+    "Experiment",
+    "build",
+    "create_model",
+    "evaluate",
+    "headline",
+    "make_task",
+    "teacher_config",
+    "train",
+]
+
 TEACHER = "teacher"  # below the workdir of a pruning run
-
-
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-    """What a configuration describes, built."""
-
-    settings: Settings
-    dataset: data.Dataset
-    task: Task
-
-
-def build(
-    config: Any,
-    teacher: pathlib.Path | None = None,
-    classes: Sequence[str] | None = None,
-    splits: Sequence[str] = SPLITS,
-) -> Experiment:
-    """Check the configuration, join a cluster if asked, load data, build the model.
-
-    Args:
-      config: of a run.
-      teacher: where a task that takes one finds its own, needed to start a run.
-      classes: in the order of the network's scores; None: in the data's own.
-      splits: that must hold examples.
-
-    Raises: UserError.
-    """
-    settings = Settings.from_config(config)
-    cluster.join(settings)
-    # The quick mistakes first, before any data is loaded or a file written.
-    models.argument_names(settings.model["name"])
-    devices.make_mesh(settings)
-    dataset = data.load(settings.data)
-    if classes is not None:
-        dataset = data.match_classes(dataset, classes)
-    for name in splits:
-        if not len(dataset.split(name)):
-            raise UserError(
-                f"the {name} split of {dataset.info.name} holds no examples"
-            )
-    thinning = settings.imbalance
-    if thinning.profile != "none" and len(dataset.train):
-        dataset = data.make_imbalanced(
-            dataset, thinning.profile, thinning.ratio, thinning.seed
-        )
-    return Experiment(settings, dataset, make_task(settings, dataset, teacher))
-
-
-def make_task(
-    settings: Settings, dataset: data.Dataset, teacher: pathlib.Path | None = None
-) -> Task:
-    """Make the task of a configuration, with its model.
-
-    Raises: UserError.
-    """
-    model = create_model(settings.model, dataset.info)
-    return TASKS[settings.task](model, dataset, settings, teacher)
 
 
 def headline(config: Any, summary: Summary) -> list[str]:
@@ -135,9 +85,10 @@ def _train_alone(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
     teacher = paths.resolve(given or workdir / TEACHER, "config: distillation.teacher")
     if given and not begun and not teacher.is_dir():
         raise UserError(f"config: distillation.teacher: no directory {given}")
-    described, config = _with_preprocessing(config, workdir)
+    described = cards.read(workdir) if begun else None
+    config = _with_preprocessing(config, described, begun)
     built = build(config, teacher)
-    if described is not None and begun:
+    if described is not None:
         _refuse_other_data(workdir, described, built.dataset, hyperparameters)
     card = provenance.describe(hyperparameters, built.dataset, built.task.model)
 
@@ -187,19 +138,18 @@ def _take_weights(built: Experiment, own: VariableDict) -> VariableDict:
     return own
 
 
-def _with_preprocessing(config: Any, workdir: pathlib.Path) -> tuple[Card | None, Any]:
-    """Return the card of a run that was begun, and the configuration completed by it.
+def _with_preprocessing(config: Any, own: Card | None, begun: bool) -> Any:
+    """Return the configuration with what `data` leaves open as the weights have it.
 
-    What `data` leaves open is as in the run so far; in a new run that starts from given
-    weights, as these have it.
+    Args:
+      config: of the run.
+      own: the run's card, None before it has one.
+      begun: whether it has weights of its own, and looks at no others.
 
     Raises: UserError.
     """
-    begun = cards.read(workdir)
-    if begun is not None:
-        return begun, provenance.adopt(config, begun)
-    given = read_given_card(config)
-    return None, config if given is None else provenance.adopt(config, given)
+    card = own if begun else read_given_card(config)
+    return config if card is None else provenance.adopt(config, card)
 
 
 def _refuse_other_data(
@@ -258,175 +208,3 @@ def teacher_config(config: Any, model: contract.Model) -> Any:
             teacher.optimizer.learning_rate = own.teacher_learning_rate
         teacher.distillation = type(config)(dataclasses.asdict(Distillation()))
     return teacher
-
-
-def create_model(model_config: Mapping[str, Any], info: data.DatasetInfo) -> nn.Module:
-    """Build the named model; what its arguments leave out follows from the data.
-
-    Raises: UserError if a size that is given contradicts the data.
-    """
-    given = {key: value for key, value in model_config.items() if value is not None}
-    name = given.pop("name")
-    for argument in models.arguments(name).values():
-        if not argument.from_data:
-            continue
-        value = _find_in_data(argument.from_data, info, name)
-        if value is None:
-            continue
-        if given.setdefault(argument.name, value) != value:
-            raise UserError(
-                f"config: model.{argument.name} is {given[argument.name]}, but "
-                f"{info.name} has {value}"
-            )
-    return models.create(name, **given)
-
-
-def _find_in_data(what: str, info: data.DatasetInfo, name: str) -> Any:
-    """Return what an argument follows from (`arguments.FromData`), None if nothing.
-
-    Raises: UserError for images that are not square where the model takes no others.
-    """
-    height, width, channels = info.image_shape
-    if what == "side" and height != width:
-        raise UserError(f"{name} takes square images; {info.name} has {height}x{width}")
-    found: dict[str, Any] = {
-        "side": height,
-        "channels": channels,
-        "classes": info.num_classes,
-    }
-    if isinstance(info, data.ReidInfo):
-        found |= {
-            "size": (height, width),
-            "cameras": info.num_cameras,
-            "modalities": info.modalities,
-        }
-    return found.get(what)
-
-
-def evaluate(
-    config: Any,
-    source: pathlib.Path,
-    split_name: str,
-    output: pathlib.Path,
-    changes: Sequence[str] = (),
-    predictions: pathlib.Path | None = None,
-) -> dict[str, Any]:
-    """Evaluate a run's workdir or a converted checkpoint on one split.
-
-    Its card says what the network is, how images are prepared and what the classes are
-    called; the configuration must agree, but may name other data.
-
-    Writes evaluation.json and figures below `output`; of other data than the run's own,
-    or with changes, into files that are called after these.
-
-    Args:
-      config: of the run, see `configuration.read_directory`.
-      source: a run's workdir or a converted checkpoint.
-      split_name: "test", "validation" or "train".
-      output: a directory.
-      changes: names of model arguments that are meant to be others than the weights'.
-      predictions: a file to write every example's prediction to.
-
-    Raises: UserError, with what differs.
-    """
-    source, output = paths.resolve(source, "source"), paths.resolve(output, "output")
-    with cluster.member(Settings.from_config(config)):
-        return _evaluate(config, source, split_name, output, changes, predictions)
-
-
-def _evaluate(
-    config: Any,
-    source: pathlib.Path,
-    split_name: str,
-    output: pathlib.Path,
-    changes: Sequence[str],
-    predictions: pathlib.Path | None,
-) -> dict[str, Any]:
-    if predictions is not None:
-        _check_predictions(predictions, config.task)
-    which = config.checkpoint.evaluate
-    weights = load_weights(source, which)
-    card, classes = weights.card, None
-    names: list[str] = []  # of the report's files
-    if card is None:
-        warn(
-            f"{source} has no card, as before there were any: whether the model's "
-            "settings, the classes and the images are those of its training is not "
-            "checked"
-        )
-    else:
-        config, classes = provenance.adopt(config, card), card.classes
-    built = build(config, classes=classes, splits=(split_name,))
-    if card is not None:
-        names = _refuse_other_use(source, card, built, changes)
-        if not provenance.is_own_split(card, built.dataset, split_name):
-            name = built.dataset.info.name
-            names.append(name)
-            warn(
-                f"the {split_name} images of {name} are not those that {source} keeps "
-                "for this: some may be among those that it was trained on"
-            )
-    settings = built.settings
-    split = built.dataset.split(split_name)
-    mesh = devices.make_mesh(settings)
-    expected = jax.eval_shape(built.task.init, jax.random.key(0))
-    check_variables(expected, weights.variables)
-    variables = jax.device_put(weights.variables, devices.replicated(mesh))
-    output.mkdir(parents=True, exist_ok=True)
-    return final_evaluation(
-        built.task,
-        variables,
-        split_name,
-        split,
-        settings.batch_size,
-        mesh,
-        output,
-        settings.figures,
-        of="-".join(names),
-        predictions=predictions,
-        step=weights.step,
-        checkpoint=which,
-    )
-
-
-def _check_predictions(path: pathlib.Path, task: str) -> None:
-    """Raise UserError for a file of predictions that could not be written."""
-    formats = TASKS[task].prediction_formats
-    if not formats:
-        raise UserError(f"--predictions: task {task} writes no file of predictions")
-    check_format(path, "predictions", formats, f" for task {task}")
-
-
-def _refuse_other_use(
-    source: pathlib.Path, card: Card, built: Experiment, changes: Sequence[str]
-) -> list[str]:
-    """Return the changes that are meant: "pruning=none".
-
-    Raises: UserError, with what else differs, unless weights are used as they were
-      made.
-    """
-    settings, model = built.settings, built.task.model
-    differing = provenance.model_differences(card, model)
-    unchanged = [key for key in changes if key not in differing]
-    meant = [key for key in changes if key in differing]
-    differences = [each for key, each in differing.items() if key not in meant]
-    if differences:
-        differences[-1] += " (--changes=ARGUMENT, if that is meant)"
-    if card.task is not None and card.task != settings.task:
-        differences.append(f"task {card.task!r}, not {settings.task!r}")
-    differences += provenance.image_differences(
-        card, built.dataset.info, settings.data["source"]
-    )
-    differences += provenance.division_differences(card, settings.data)
-    if differences:
-        raise UserError(
-            f"{source} was trained otherwise than it is to be evaluated: "
-            f"{'; '.join(differences)}"
-        )
-    if unchanged:
-        raise UserError(
-            f"--changes={','.join(unchanged)}: as the weights have it; give another "
-            f"value with --config.model.{unchanged[0]}=VALUE"
-        )
-    values = models.values(model)
-    return [f"{key}={values[key]}" for key in meant]

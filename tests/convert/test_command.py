@@ -91,6 +91,25 @@ def test_what_was_told_and_what_was_not_is_said(vit):
     assert found.facts.arguments.items() >= given.items()
 
 
+@pytest.mark.parametrize(
+    "prefix", ["module.", "model._orig_mod.", "net.", "a.backbone."]
+)
+@pytest.mark.parametrize("beside", [{}, {"criterion.weight": np.ones(2, np.float32)}])
+def test_shapes_are_told_below_a_prefix_too(tmp_path, vit, prefix, beside):
+    wrapped = {prefix + key: array for key, array in vit[0].items()} | beside
+    path = save(tmp_path / "last.ckpt", wrapped)
+    found = convert_file("vit_tiny_patch16", path, {})
+    expected = convert_file("vit_tiny_patch16", vit[1], {})
+    assert found.facts.arguments == expected.facts.arguments
+    assert found.lines == expected.lines
+    jax.tree.map(np.testing.assert_array_equal, found.variables, expected.variables)
+    body = {key: array for key, array in wrapped.items() if ".head." not in key}
+    path = save(tmp_path / "body.bin", body)
+    found = convert_file("vit_tiny_patch16", path, {"num_classes": 3}, head="new")
+    params, whole = found.variables["params"], expected.variables["params"]
+    jax.tree.map(np.testing.assert_array_equal, params["encoder"], whole["encoder"])
+
+
 def test_clips_activation_is_said_and_can_be_another(tmp_path):
     sizes = {"patch_size": 4, "stride_size": 4, "width": 16, "layers": 1}
     grid = {"h_resolution": 2, "w_resolution": 2, "heads": 2, "output_dim": 8}
@@ -300,7 +319,8 @@ def test_shards_are_joined(tmp_path, vit):
     joined = convert_file("vit_tiny_patch16", str(where), {})
     jax.tree.map(np.testing.assert_array_equal, joined.variables, whole.variables)
     save(where / "b.safetensors", state)
-    assert "is in another shard too" in refused("vit_tiny_patch16", str(where), {})
+    message = refused("vit_tiny_patch16", str(where), {})
+    assert "b.safetensors holds, unlike the index says, " in message
 
 
 @pytest.mark.parametrize(
@@ -325,7 +345,7 @@ def test_odd_files_beside_the_weights(tmp_path, vit, config, sentence):
 
 def test_a_directory_without_weights(tmp_path):
     message = refused("vit_tiny_patch16", str(tmp_path), {})
-    assert "holds none of model.safetensors, pytorch_model.bin" in message
+    assert f"no checkpoint file in {tmp_path}" in message
 
 
 def run(*arguments):
@@ -413,3 +433,25 @@ def test_a_whole_demo_is_of_the_grid_that_is_said(tmp_path):
     assert "resized from 4 x 2 to 2 x 4 (bilinear)" in "\n".join(turned.lines)
     assert turned.facts.grid == (2, 4)
     assert turned.facts.image == (8, 16, 3)
+
+
+def test_maxvits_windows_are_of_one_size(tmp_path):
+    small = SMALL["maxvit_tiny"]
+    state = state_of("maxvit_tiny", **small)
+    path = save(tmp_path / "maxvit.safetensors", state)
+    message = refused("maxvit_tiny", path, {"img_size": 96})
+    assert "--model.img_size=96, and the file's is 64" in message
+
+
+def test_a_backbone_of_demo_is_no_square_for_its_number(tmp_path):
+    """16 positions of a backbone that saw 8 x 2 patches."""
+    sizes = {"width": 16, "layers": 1, "heads": 2, "output_dim": 8}
+    given = {"h_resolution": 8, "w_resolution": 2, "heads": 2}
+    state = state_of("clip_vit", **sizes, h_resolution=8, w_resolution=2)
+    file = {f"BACKBONE.base.{key}": value for key, value in state.items()}
+    path = save(tmp_path / "demo.safetensors", file)
+    assert "--source_grid=8x2 if it is this" in refused("clip_vit", path, given)
+    found = convert_file("clip_vit", path, given, source_grid=(8, 2))
+    positions = found.variables["params"]["positional_embedding"]
+    np.testing.assert_array_equal(positions, state["positional_embedding"])
+    assert found.facts.source_grid == found.facts.grid == (8, 2)

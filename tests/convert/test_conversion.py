@@ -107,8 +107,7 @@ def test_the_command_and_what_reads_it(cases, tmp_path):
         tmp_path / "run", f"--config.init_from={output}", "--config.steps=1"
     )
     assert wrong.returncode == 2
-    assert "was trained as another network than the run's: model." in wrong.stderr
-    assert "model.global_tokens 1, not 4; " in wrong.stderr
+    assert "was trained as another network than the run's" in wrong.stderr
 
     flipped = next((output / "variables").rglob("d/*"))
     content = bytearray(flipped.read_bytes())

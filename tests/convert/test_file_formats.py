@@ -155,7 +155,7 @@ def test_a_directory_with_one_file_of_weights(tmp_path, state):
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "Git LFS"),
         (b"<!DOCTYPE html><html></html>", "a web page"),
-        (gzip.compress(b"weights"), "gzip"),
+        (gzip.compress(b"weights", mtime=0), "gzip"),
         (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
         (b"{}", "neither weights nor an index"),
     ],

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tokenjax.convert.key_prefixes import shared_wrappers, unwrap_keys
+from tokenjax.convert.key_prefixes import below_likely_prefix, unwrap_keys
 from tokenjax.errors import ConversionError
 
 OWN = ["encoder.norm", "norm", "backbone.model.weight"]  # begin as wrappers do
@@ -77,9 +77,12 @@ def test_another_librarys_names_below_a_prefix(prefix, own):
         unwrap_keys(given | copy, wanted, wanted, rename)
 
 
-def test_prefixes_for_want_of_a_models_keys():
-    assert shared_wrappers(["module.model.a", "module.model.b"]) == "module.model."
-    assert shared_wrappers(["_orig_mod.module.a"]) == "_orig_mod.module."
-    assert shared_wrappers(["module.a", "b"]) == ""
-    assert shared_wrappers(["encoder.a", "encoder.b"]) == ""
-    assert shared_wrappers([]) == ""
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_prefix_before_the_size_is_known(prefix):
+    expected = [f"blocks.{number}.w" for number in range(12)] + ["head"]
+    file = numbered(["blocks.0.w", "blocks.1.w", "head"])
+    beside = {"criterion.w": 3} if prefix else {}
+    given = {prefix + key: number for key, number in file.items()} | beside
+    assert below_likely_prefix(given, expected) == file
+    assert below_likely_prefix({"x.y": 1}, expected) == {"x.y": 1}
+    assert below_likely_prefix({}, expected) == {}

@@ -127,3 +127,22 @@ def test_positions_of_transformers_are_resized_as_it_does(golden, assert_close):
     images = recorded["input/images_2"].transpose(0, 2, 3, 1)
     logits, _ = jax.jit(model.apply)(found.variables, images)
     assert_close(logits, recorded["output/logits_2"], 2e-6, "logits")
+
+
+@pytest.mark.parametrize("activation", [None, "quick_gelu"])
+def test_a_recorded_clip_of_gelu(golden, assert_close, activation):
+    """config.json tells the activation; another that is given is another network."""
+    recorded = golden("layouts/hf_clip_vision_gelu/case")
+    given = {"h_resolution": 7, "w_resolution": 7}
+    if activation:
+        given["activation"] = activation
+    found = convert_file("clip_vit", str(GOLDEN / "hf_clip_vision_gelu"), given)
+    model = models.create("clip_vit", **found.facts.arguments)
+    images = recorded["input/images"].transpose(0, 2, 3, 1)
+    tokens, _ = jax.jit(model.apply)(found.variables, images)
+    if activation:
+        difference = tokens[:, 0] - recorded["output/embeds"]
+        assert np.linalg.norm(difference) > 1e-3
+    else:
+        assert model.activation == "gelu"
+        assert_close(tokens[:, 0], recorded["output/embeds"], 2e-6, "embeds")

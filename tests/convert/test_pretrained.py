@@ -71,6 +71,18 @@ def test_every_layout_gives_the_weights_back(name, arguments, layout):
         np.testing.assert_array_equal(back[key], expected, err_msg=key)
 
 
+@each_layout
+@pytest.mark.parametrize("prefix", ["module.", "model._orig_mod.", "backbone.", "x."])
+def test_every_layout_is_read_below_a_prefix(name, arguments, layout, prefix, caplog):
+    model, state = draw(name, **arguments)
+    wrapped = {prefix + key: array for key, array in layout(state).items()}
+    wrapped["criterion.weight"] = np.ones(2, np.float32)
+    back = convert.to_torch(model, load_pretrained(model, wrapped, KEY))
+    for key, expected in state.items():
+        np.testing.assert_array_equal(back[key], expected, err_msg=key)
+    assert f"below {prefix.replace('_orig_mod.', '')!r}: criterion" in caplog.text
+
+
 def test_position_embeddings_are_resized_to_the_grid():
     _, state = draw("clip_vit", **CLIP)
     model = models.create("clip_vit", **CLIP | {"h_resolution": 4, "w_resolution": 2})

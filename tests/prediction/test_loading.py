@@ -163,6 +163,24 @@ def test_statistics_that_no_card_tells(weights):
     refused(weights, "give no others", mean=[0.5], std=[0.5])
 
 
+@pytest.mark.parametrize(
+    ("told", "part"),
+    [
+        ({"mean": (0.5, 0.5)}, "a mean of (0.5, 0.5), where a number for each of 3"),
+        ({"std": ("wide",) * 3}, "a std of ('wide', 'wide', 'wide')"),
+        ({"height": 10**9}, "a size of images of 1000000000"),
+        ({"width": "wide"}, "a size of images of 'wide'"),
+        ({"crop": 0}, "a crop of 0"),
+        ({"interpolation": "magic"}, "an interpolation 'magic'"),
+    ],
+)
+def test_a_strangers_card_that_tells_nonsense(weights, told, part):
+    edit(weights, images=Images(**{**vars(IMAGES), **told}))
+    with pytest.raises(UserError) as caught:
+        tokenjax.load(weights)
+    assert part in str(caught.value)
+
+
 def test_classes_without_names(weights, capsys):
     edit(weights, classes=None)
     assert tokenjax.load(weights).classes == tuple("0123456")

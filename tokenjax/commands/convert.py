@@ -35,7 +35,7 @@ def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "checkpoint",
         None,
-        ".safetensors, .pth or .pt, or a directory of Hugging Face's",
+        "a file of weights, an index of shards, or a directory with one",
         **options,
     )
     path_flags.define("output", None, "directory to write", values, required=True)
@@ -50,6 +50,7 @@ def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
     ):
         flags.DEFINE_enum(name, default, choices, text, flag_values=values)
     for name, text in (
+        ("key", "which of several states in the file: ema/shadow, or teacher."),
         ("source_grid", "ROWSxCOLUMNS of patches in the file, if they are no square"),
         ("classes", "names of the classes: cat,dog or a text file, one on a line"),
         ("mean", "of every channel, in 0..1: 0.5,0.5,0.5"),
@@ -92,6 +93,7 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
             values.crop,
             values.interpolation,
         ),
+        key=values.key,
     )
     for line in converted.lines:
         print(line)

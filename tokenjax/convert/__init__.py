@@ -13,9 +13,9 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from tokenjax.convert.layouts import rename
 from tokenjax.convert.mapping import apply_table, as_arrays, invert_table
 from tokenjax.convert.tables import table_for
+from tokenjax.convert.unwrapping import under_table_keys
 from tokenjax.errors import ConversionError
 
 __all__ = ["ConversionError", "from_torch", "to_torch"]
@@ -34,8 +34,8 @@ def from_torch(model: nn.Module, state_dict: Mapping[str, Any]) -> dict[str, Any
 
     Raises: ConversionError that lists all missing, unexpected and misshapen keys.
     """
-    table = table_for(model)
-    return apply_table(table, model, rename(type(model), as_arrays(state_dict)))
+    arrays = under_table_keys(model, as_arrays(state_dict))
+    return apply_table(table_for(model), model, arrays)
 
 
 def to_torch(model: nn.Module, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -36,15 +36,30 @@ def read_state_dict(path: str | pathlib.Path, key: str | None = None) -> dict[st
 
     Raises: ConversionError for a missing, damaged or unsafe file, and without torch.
     """
+    path = _find(path)
+    if tell_format(path) == "index":
+        state = sharded_files.read_shards(path, _read_file)
+        return take_below(state, key, shown(path)) if key else state
+    return _read_file(path, key)
+
+
+def list_files(path: str | pathlib.Path) -> list[pathlib.Path]:
+    """Return the files of weights that `read_state_dict` reads.
+
+    Raises: ConversionError for a missing file, and an index that is damaged.
+    """
+    path = _find(path)
+    is_index = tell_format(path) == "index"
+    return sharded_files.list_shards(path) if is_index else [path]
+
+
+def _find(path: str | pathlib.Path) -> pathlib.Path:
     path = pathlib.Path(path)
     if path.is_dir():
         path = sharded_files.find_weights(path)
     if not path.is_file():
         raise ConversionError(f"no checkpoint file at {shown(path)}")
-    if tell_format(path) == "index":
-        state = sharded_files.read_shards(path, _read_file)
-        return take_below(state, key, shown(path)) if key else state
-    return _read_file(path, key)
+    return path
 
 
 def _read_file(path: pathlib.Path, key: str | None = None) -> dict[str, Any]:

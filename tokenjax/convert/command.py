@@ -1,7 +1,6 @@
 """A file of published weights to variables, and to what is known of them."""
 
-import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -9,12 +8,13 @@ import jax
 from tokenjax import models
 from tokenjax.card import Card
 from tokenjax.convert import directories, facts, grids, layouts, pretrained
-from tokenjax.convert.checkpoint_files import read_state_dict
+from tokenjax.convert.checkpoint_files import list_files, read_state_dict
 from tokenjax.convert.facts import NOTHING, Facts, Preprocessing
 from tokenjax.convert.mapping import as_arrays
 from tokenjax.convert.model_arguments import Resolved, resolve
 from tokenjax.convert.reading import read_arguments
-from tokenjax.errors import ConversionError, shown
+from tokenjax.convert.unwrapping import without_likely_prefix
+from tokenjax.errors import ConversionError
 from tokenjax.models import contract, patch_grid
 from tokenjax.models.position_embedding import Grid, Method
 from tokenjax.models.registry import MODELS
@@ -37,6 +37,7 @@ def convert(
     method: Method | None = None,
     head: pretrained.Head = "keep",
     preprocessing: Preprocessing = NOTHING,
+    key: str | None = None,
 ) -> Converted:
     """Convert a file, or the weights in a directory, for a model by name.
 
@@ -46,12 +47,14 @@ def convert(
       given: arguments of the model.
       source_grid, method, head: see `pretrained.load`.
       preprocessing: what the user says of pictures and classes.
+      key: which of several states in the file, see `read_state_dict`.
 
     Raises: UserError for a file or arguments that do not fit.
     """
     module_class = MODELS[name].module_class
-    files = directories.weights_in(pathlib.Path(checkpoint))
-    raw = as_arrays(_read_all(files))
+    files = list_files(checkpoint)
+    whole = as_arrays(read_state_dict(checkpoint, key))
+    raw = without_likely_prefix(name, whole)
     beside, program = directories.read_beside(files[0]), layouts.program_of(raw)
     arrays = layouts.rename(module_class, raw)
     seen = pretrained.with_one_token(arrays) if "dist_token" in arrays else arrays
@@ -61,6 +64,9 @@ def convert(
     model = models.create(name, **resolved.arguments)
     if source_grid and not isinstance(model, contract.KnowsPlaces):
         raise ConversionError(f"--source_grid: no weight of {name} depends on a grid")
+    if said is None and not program.squares:
+        grids.refuse_unknown(model)
+    arrays = pretrained.rename(model, whole)
     by = method or program.resizes_by
     loaded = pretrained.load(model, arrays, jax.random.key(0), said, by, head)
     known = beside.preprocessing
@@ -73,31 +79,16 @@ def convert(
         preprocessing=preprocessing.or_else(known),
         image=facts.image_of(model),
         grid=grids.patch_grid(model),
+        source_grid=grids.file_grid(model, seen, said),
         file=files[0].name,
         sha256=facts.hash_files(files),
     )
     complete = {**models.defaults(name), **resolved.arguments}
     facts.check(found, complete.get("num_classes"))
-    square = None if said else grids.file_grid(model, seen, None)
+    square = None if said else found.source_grid
     lines = (*_lines(resolved, square), *beside.notes, *loaded.notes)
     card = found.as_card(models.values(model))
     return Converted(loaded.variables, found, card, lines)
-
-
-def _read_all(files: Sequence[pathlib.Path]) -> dict[str, Any]:
-    """Read the state_dict that lies in several files.
-
-    Raises: ConversionError if two have the same key.
-    """
-    whole: dict[str, Any] = {}
-    for path in files:
-        part = read_state_dict(path)
-        if twice := whole.keys() & part.keys():
-            raise ConversionError(
-                f"{shown(path)}: {min(twice)} is in another shard too"
-            )
-        whole |= part
-    return whole
 
 
 def _grid_of(told: Mapping[str, Any], shapes: Mapping[str, Any]) -> Grid | None:

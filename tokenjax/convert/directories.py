@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from tokenjax.convert.facts import NOTHING, Preprocessing
 from tokenjax.errors import ConversionError, first_line, shown
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # a directory's, the better first
 _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
 _ACTIVATIONS = {"gelu": "gelu", "quick_gelu": "quick_gelu"}
 _DEFAULTS = {  # of transformers, for what a config.json leaves out
@@ -39,27 +38,6 @@ class Beside(NamedTuple):
     arguments: Mapping[str, Any] = types.MappingProxyType({})
     preprocessing: Preprocessing = NOTHING
     notes: tuple[str, ...] = ()
-
-
-def weights_in(path: pathlib.Path) -> list[pathlib.Path]:
-    """Return the files of weights in a directory; a path of a file as it is.
-
-    Raises: ConversionError for a directory without them.
-    """
-    if not path.is_dir():
-        return [path]
-    for name in WEIGHTS:
-        if (path / name).is_file():
-            return [path / name]
-        shards = _read_object(path / f"{name}.index.json").get("weight_map")
-        if isinstance(shards, dict):
-            names = sorted(
-                {pathlib.PurePath(str(shard)).name for shard in shards.values()}
-            )
-            return [path / shard for shard in names]
-    raise ConversionError(
-        f"{shown(path)} holds none of {', '.join(WEIGHTS)}: name the file"
-    )
 
 
 def read_beside(weights: pathlib.Path) -> Beside:

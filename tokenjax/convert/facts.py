@@ -53,6 +53,7 @@ class Facts:
       preprocessing: of pictures, and the classes.
       image: (height, width, channels) that the model takes.
       grid: (rows, columns) of patches, where weights depend on it.
+      source_grid: what the file's was taken for.
       file: name of the file of weights, the first of several.
       sha256: see `hash_files`.
     """
@@ -63,6 +64,7 @@ class Facts:
     preprocessing: Preprocessing
     image: tuple[int, ...]
     grid: Grid | None
+    source_grid: Grid | None
     file: str
     sha256: str
 
@@ -74,6 +76,7 @@ class Facts:
             **self.preprocessing._asdict(),
             "image": self.image,
             "grid": self.grid,
+            "source_grid": self.source_grid,
             "file": self.file,
             "sha256": self.sha256,
         }

@@ -163,6 +163,20 @@ def _unknown(model: nn.Module, embedding: _Embedding) -> str:
     )
 
 
+def refuse_unknown(model: nn.Module) -> None:
+    """Refuse a file of images that are no squares, if a grid matters to the model.
+
+    Raises: ConversionError.
+    """
+    grid = patch_grid(model)
+    if grid is not None:
+        raise ConversionError(
+            "the file is of a program whose images are no squares, and does not say "
+            "which grid its patches are of: give --source_grid="
+            f"{grid[0]}x{grid[1]} if it is this model's, {_told(grid)}"
+        )
+
+
 def _told(grid: Grid | None) -> str:
     return " x ".join(map(str, grid or ()))
 

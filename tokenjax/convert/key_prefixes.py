@@ -69,18 +69,19 @@ def unwrap_keys(
     return {read: named[name] for read, name in names.items()}
 
 
-def shared_wrappers(keys: Collection[str]) -> str:
-    """Return the surest wrappers' names that all keys begin with, "module.model.".
+def below_likely_prefix(
+    arrays: Arrays, expected: Collection[str], rename: Rename = dict
+) -> Arrays:
+    """Return what lies below the prefix below which most of the expected keys are.
 
-    For keys of a layout that is not the model's own.
+    For a model whose size the file is still to tell, so that keys may be missing.
     """
-    shared, found = "", True
-    while found:
-        found = False
-        for name in ("_orig_mod.", "module.", "model."):
-            if keys and all(key.startswith(shared + name) for key in keys):
-                shared, found = shared + name, True
-    return shared
+    named, likely = _drop_inner_names(arrays, expected), {"": -1}
+    for prefix, count in sorted(_count_below(named).items()):
+        if 2 * count >= len(named):
+            found = _understand(_below(prefix, named), set(expected), rename)
+            likely[prefix] = len(found)
+    return _below(max(likely, key=lambda prefix: likely[prefix]), named)
 
 
 def _drop_inner_names(arrays: Arrays, known: Collection[str]) -> Arrays:
@@ -114,7 +115,7 @@ def _find_whole(arrays: Arrays, wanted: set[str], rename: Rename) -> str | None:
                 )
                 raise ConversionError(
                     f"the state_dict holds {min(wanted)} and the rest twice, {places}: "
-                    "nothing says which to take; name a part as the key"
+                    "nothing says which to take; name a part as the key (--key)"
                 )
         whole.append(prefix)
     return whole[0] if whole else None

@@ -22,6 +22,7 @@ here drops a weight of the model; what is left out, `pretrained` says.
 """
 
 import re
+import types
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -95,18 +96,20 @@ def rename(model_class: type[nn.Module], arrays: Arrays) -> Arrays:
 class Program(NamedTuple):
     """What a layout's own program does unless it is told otherwise; None: unknown."""
 
-    arguments: Mapping[str, Any]  # of the model
-    resizes_by: Method | None  # positions, to another grid
+    arguments: Mapping[str, Any] = types.MappingProxyType({})  # of the model
+    resizes_by: Method | None = None  # positions, to another grid
+    squares: bool = True  # whether its images are squares
 
 
 def program_of(arrays: Arrays) -> Program:
     """Return what is known of the program that the keys, as they come, are of."""
-    names = {key.removeprefix("BACKBONE.base.") for key in arrays}
-    if any(name.endswith("embeddings.cls_token") for name in names):
+    if any(key.endswith("embeddings.cls_token") for key in arrays):
         return Program({"norm_eps": 1e-12}, "bicubic")  # transformers
-    if {"cls_token", "patch_embed.proj.weight"} <= names or "conv_proj.weight" in names:
-        return Program({"norm_eps": 1e-6}, None)  # timm, DeMo, torchvision
-    return Program({}, None)
+    names = _backbone(arrays).keys()
+    squares = not any(key.startswith("BACKBONE.") for key in arrays)  # DeMo's are none
+    timm = {"cls_token", "patch_embed.proj.weight"} <= names
+    arguments = {"norm_eps": 1e-6} if timm or "conv_proj.weight" in names else {}
+    return Program(arguments, squares=squares)
 
 
 def _below(prefix: str, arrays: Arrays) -> Arrays:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tokenjax.convert.key_prefixes import Rename, shared_wrappers, unwrap_keys
+from tokenjax.convert.key_prefixes import Rename, unwrap_keys
 from tokenjax.errors import ConversionError, first_line
 
 Path = tuple[str, ...]
@@ -273,15 +273,11 @@ def unwrap(
 
 
 def as_arrays(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Turn a state_dict's values into numpy arrays, without prefixes that all share.
+    """Turn a state_dict's values into numpy arrays; leave its keys as they are.
 
     Raises: ConversionError for what is no ordinary tensor.
     """
-    shared = shared_wrappers(state_dict.keys())
-    return {
-        key.removeprefix(shared): _to_numpy(key, value)
-        for key, value in state_dict.items()
-    }
+    return {key: _to_numpy(key, value) for key, value in state_dict.items()}
 
 
 def _to_numpy(key: str, value: object) -> np.ndarray:

@@ -3,7 +3,8 @@
 Given on the command line; else told by the file's directory (`directories`) or by its
 shapes (`reading`); else what the model's name stands for, which is said of those that
 no shape tells. What is given may differ from the file in the number of classes and the
-size of the image, which are new then; in nothing else.
+size of the image, which are new then; in nothing else that shapes tell (MaxViT's tell
+the size).
 """
 
 from collections.abc import Mapping
@@ -28,8 +29,6 @@ from tokenjax.models.position_embedding import Grid
 from tokenjax.models.registry import MODELS
 from tokenjax.models.transformer import Transformer
 from tokenjax.models.vdpa import VDPA
-
-_FREE = ("num_classes", "img_size")  # may be other than the file's
 
 
 class Resolved(NamedTuple):
@@ -100,7 +99,7 @@ def _refuse_contradictions(given: Mapping[str, Any], shapes: Mapping[str, Any]) 
         f"--model.{key}={given[key]}, and the file's is {value}"
         for key, value in shapes.items()
         if key in given
-        and key not in _FREE
+        and key != "num_classes"
         and not isinstance(value, float)  # a ratio's own rounding is the model's
         and given[key] != value
     ]

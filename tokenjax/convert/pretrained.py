@@ -29,6 +29,7 @@ from tokenjax.convert.mapping import (
     shapes_by_key,
 )
 from tokenjax.convert.tables import table_for
+from tokenjax.convert.unwrapping import under_table_keys
 from tokenjax.errors import ConversionError
 from tokenjax.models import contract
 from tokenjax.models.demo.camera_vit import CameraViT
@@ -72,11 +73,19 @@ def load_pretrained(
         raise ConversionError(
             f"no published weights are known for {type(model).__name__}; for {known}"
         )
-    arrays = layouts.rename(type(model), as_arrays(state_dict))
+    arrays = rename(model, as_arrays(state_dict))
     loaded = load(model, arrays, key, source_grid, sure=False)
     for note in loaded.notes:
         logging.info("%s", note)
     return loaded.variables
+
+
+def rename(model: nn.Module, arrays: Arrays) -> Arrays:
+    """Return arrays of a file, which may have no head, under the keys of the table.
+
+    Raises: ConversionError for weights that are there twice.
+    """
+    return under_table_keys(model, arrays, _head_keys(model, table_for(model)))
 
 
 def load(
@@ -88,7 +97,7 @@ def load(
     head: Head = "keep",
     sure: bool = True,
 ) -> Loaded:
-    """Convert arrays, under the keys that `layouts.rename` gives, to Flax variables.
+    """Convert arrays, under the keys that `rename` gives, to Flax variables.
 
     Args:
       model: any that has a table of keys.

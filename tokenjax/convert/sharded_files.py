@@ -58,13 +58,8 @@ def read_shards(index: pathlib.Path, read: Reader) -> dict[str, Any]:
     """
     weight_map = _read_index(index)
     state: dict[str, Any] = {}
-    for name in sorted(set(weight_map.values())):
-        shard = index.parent / name
-        if not shard.is_file():
-            raise ConversionError(
-                f"{shown(index)}: its file {shown(name)} is missing beside it"
-            )
-        tensors = read(shard)
+    for shard in list_shards(index):
+        name, tensors = shard.name, read(shard)
         wanted = {key for key, file in weight_map.items() if file == name}
         if tensors.keys() != wanted:
             key = min(tensors.keys() ^ wanted)
@@ -74,6 +69,21 @@ def read_shards(index: pathlib.Path, read: Reader) -> dict[str, Any]:
             )
         state |= tensors
     return state
+
+
+def list_shards(index: pathlib.Path) -> list[pathlib.Path]:
+    """Return the files that an index names.
+
+    Raises: ConversionError for an index that is none, names files elsewhere, or such
+      as are not there.
+    """
+    shards = [index.parent / name for name in sorted({*_read_index(index).values()})]
+    for shard in shards:
+        if not shard.is_file():
+            raise ConversionError(
+                f"{shown(index)}: its file {shown(shard.name)} is missing beside it"
+            )
+    return shards
 
 
 def _read_index(index: pathlib.Path) -> dict[str, str]:

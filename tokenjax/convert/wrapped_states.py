@@ -113,7 +113,7 @@ def _choose(
             names = ", ".join(repr("/".join([*taken, name])) for name in best)
             raise ConversionError(
                 f"{shown(path)}: holds weights under {names}, and nothing says which "
-                "to take; name a part as the key"
+                "to take; name a part as the key (--key)"
             )
     others = [name for name in found if name not in best]
     if others:

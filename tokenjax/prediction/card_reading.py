@@ -6,6 +6,7 @@ import jax
 
 from tokenjax.card import Card
 from tokenjax.data import Reading
+from tokenjax.data.images.image_sizes import MAX_SIDE
 from tokenjax.data.preprocessing import Interpolation
 from tokenjax.errors import CheckpointError
 from tokenjax.models import contract
@@ -28,6 +29,9 @@ def image_shape(model: contract.Model, card: Card) -> tuple[int, int, int]:
         raise CheckpointError(
             "the card does not tell the size of images, and the network takes any"
         )
+    for side in (height, width, channels):
+        if not isinstance(side, int) or not 1 <= side <= MAX_SIDE:
+            raise CheckpointError(f"the card tells a size of images of {side!r}")
     return height, width, channels
 
 
@@ -37,13 +41,16 @@ def reading(card: Card) -> Reading:
     Raises: CheckpointError for an interpolation that is not known here.
     """
     images, plain = card.images, Reading()
+    crop = plain.crop if images.crop is None else images.crop
+    if not isinstance(crop, int | float) or not 0 < crop <= 1:
+        raise CheckpointError(f"the card tells a crop of {crop!r}, not within 0..1")
     if images.interpolation not in (None, *get_args(Interpolation)):
         raise CheckpointError(
             f"the card names an interpolation {images.interpolation!r} that is none "
             f"of {', '.join(get_args(Interpolation))}"
         )
     return Reading(
-        images.crop or plain.crop,
+        crop,
         images.interpolation or plain.interpolation,  # type: ignore[arg-type]
         bool(images.stretch),
     )

@@ -13,7 +13,7 @@ import jax
 
 from tokenjax import card as cards
 from tokenjax import paths, provenance, storage
-from tokenjax.card import Card
+from tokenjax.card import Card, Images
 from tokenjax.data import given_statistics
 from tokenjax.errors import CheckpointError, UserError, shown, unknown_name
 from tokenjax.prediction.card_reading import image_shape
@@ -132,6 +132,7 @@ def _with_statistics(
     told = images.mean is not None and images.std is not None
     if mean is None and std is None:
         if told:
+            _check_statistics(path, images, channels)
             return card
         raise CheckpointError(
             f"the card of {shown(path)} does not tell mean and std of the images that "
@@ -149,6 +150,18 @@ def _with_statistics(
         )
     with_given = dataclasses.replace(images, mean=given[0], std=given[1])
     return dataclasses.replace(card, images=with_given)
+
+
+def _check_statistics(path: pathlib.Path, images: Images, channels: int) -> None:
+    """Raise CheckpointError unless mean and std are numbers for every channel."""
+    for name in ("mean", "std"):
+        values = getattr(images, name)
+        fit = isinstance(values, tuple) and len(values) == channels
+        if not fit or not all(isinstance(value, int | float) for value in values):
+            raise CheckpointError(
+                f"the card of {shown(path)} tells a {name} of {values!r}, where a "
+                f"number for each of {channels} channels is due"
+            )
 
 
 def _shapes(model: object) -> dict:

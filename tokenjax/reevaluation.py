@@ -1,0 +1,153 @@
+"""Weights evaluated again: held to their card, on their own data or on other.
+
+A run is evaluated at its end by the loop; this is for a run's directory, or a converted
+checkpoint, at any later time.
+"""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from tokenjax import models, paths, provenance
+from tokenjax.building import Experiment, build
+from tokenjax.card import Card
+from tokenjax.errors import UserError
+from tokenjax.evaluation.predictions import check_format
+from tokenjax.training.checkpoints import load_weights
+from tokenjax.training.distribution import cluster, devices
+from tokenjax.training.evaluate import final_evaluation
+from tokenjax.training.initialize import check_variables
+from tokenjax.training.observation.progress import warn
+from tokenjax.training.settings import Settings
+from tokenjax.training.settings.choices import TASKS
+
+
+def evaluate(
+    config: Any,
+    source: pathlib.Path,
+    split_name: str,
+    output: pathlib.Path,
+    changes: Sequence[str] = (),
+    predictions: pathlib.Path | None = None,
+) -> dict[str, Any]:
+    """Evaluate a run's workdir or a converted checkpoint on one split.
+
+    Its card says what the network is, how images are prepared and what the classes are
+    called; the configuration must agree, but may name other data.
+
+    Writes evaluation.json and figures below `output`; of other data than the run's own,
+    or with changes, into files that are called after these.
+
+    Args:
+      config: of the run, see `configuration.read_directory`.
+      source: a run's workdir or a converted checkpoint.
+      split_name: "test", "validation" or "train".
+      output: a directory.
+      changes: names of model arguments that are meant to be others than the weights'.
+      predictions: a file to write every example's prediction to.
+
+    Raises: UserError, with what differs.
+    """
+    source, output = paths.resolve(source, "source"), paths.resolve(output, "output")
+    with cluster.member(Settings.from_config(config)):
+        return _evaluate(config, source, split_name, output, changes, predictions)
+
+
+def _evaluate(
+    config: Any,
+    source: pathlib.Path,
+    split_name: str,
+    output: pathlib.Path,
+    changes: Sequence[str],
+    predictions: pathlib.Path | None,
+) -> dict[str, Any]:
+    if predictions is not None:
+        _check_predictions(predictions, config.task)
+    which = config.checkpoint.evaluate
+    weights = load_weights(source, which)
+    card, classes = weights.card, None
+    names: list[str] = []  # of the report's files
+    if card is None:
+        warn(
+            f"{source} has no card, as before there were any: whether the model's "
+            "settings, the classes and the images are those of its training is not "
+            "checked"
+        )
+    else:
+        config, classes = provenance.adopt(config, card), card.classes
+    built = build(config, classes=classes, splits=(split_name,))
+    if card is not None:
+        names = _refuse_other_use(source, card, built, changes)
+        if not provenance.is_own_split(card, built.dataset, split_name):
+            name = built.dataset.info.name
+            names.append(name)
+            warn(
+                f"the {split_name} images of {name} are not those that {source} keeps "
+                "for this: some may be among those that it was trained on"
+            )
+    settings = built.settings
+    split = built.dataset.split(split_name)
+    mesh = devices.make_mesh(settings)
+    expected = jax.eval_shape(built.task.init, jax.random.key(0))
+    check_variables(expected, weights.variables)
+    variables = jax.device_put(weights.variables, devices.replicated(mesh))
+    output.mkdir(parents=True, exist_ok=True)
+    return final_evaluation(
+        built.task,
+        variables,
+        split_name,
+        split,
+        settings.batch_size,
+        mesh,
+        output,
+        settings.figures,
+        of="-".join(names),
+        predictions=predictions,
+        step=weights.step,
+        checkpoint=which,
+    )
+
+
+def _check_predictions(path: pathlib.Path, task: str) -> None:
+    """Raise UserError for a file of predictions that could not be written."""
+    formats = TASKS[task].prediction_formats
+    if not formats:
+        raise UserError(f"--predictions: task {task} writes no file of predictions")
+    check_format(path, "predictions", formats, f" for task {task}")
+
+
+def _refuse_other_use(
+    source: pathlib.Path, card: Card, built: Experiment, changes: Sequence[str]
+) -> list[str]:
+    """Return the changes that are meant: "pruning=none".
+
+    Raises: UserError, with what else differs, unless weights are used as they were
+      made.
+    """
+    settings, model = built.settings, built.task.model
+    differing = provenance.model_differences(card, model)
+    unchanged = [key for key in changes if key not in differing]
+    meant = [key for key in changes if key in differing]
+    differences = [each for key, each in differing.items() if key not in meant]
+    if differences:
+        differences[-1] += " (--changes=ARGUMENT, if that is meant)"
+    if card.task is not None and card.task != settings.task:
+        differences.append(f"task {card.task!r}, not {settings.task!r}")
+    differences += provenance.image_differences(
+        card, built.dataset.info, settings.data["source"]
+    )
+    differences += provenance.division_differences(card, settings.data)
+    if differences:
+        raise UserError(
+            f"{source} was trained otherwise than it is to be evaluated: "
+            f"{'; '.join(differences)}"
+        )
+    if unchanged:
+        raise UserError(
+            f"--changes={','.join(unchanged)}: as the weights have it; give another "
+            f"value with --config.model.{unchanged[0]}=VALUE"
+        )
+    values = models.values(model)
+    return [f"{key}={values[key]}" for key in meant]
