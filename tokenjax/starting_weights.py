@@ -102,7 +102,7 @@ def refuse_other_teacher(
     model: contract.Prunes,
     info: data.DatasetInfo,
 ) -> None:
-    """Raise UserError unless a given teacher is the run's network, unpruned.
+    """Raise UserError unless a given teacher is the run's network, unpruned or plain.
 
     Its classes may be in another order (the task sees to that), and how it would prune
     does not matter.
@@ -113,6 +113,9 @@ def refuse_other_teacher(
         _warn_of_no_card(where)
         return
     found = provenance.model_differences(card, model.unpruned())
+    if "name" in found:
+        as_plain = provenance.model_differences(card, model.plain())
+        found = found if "name" in as_plain else as_plain
     differences = [found[key] for key in found if key not in model.idle_unpruned()]
     differences += provenance.image_differences(card, info, settings.data["source"])
     if differences:

@@ -175,6 +175,10 @@ def test_the_unpruned_network_lacks_the_predictors_alone(case):
     flat = flax.traverse_util.flatten_dict(params, sep="/")
     kept = {path: leaf for path, leaf in flat.items() if path not in predictors}
     variables = {"params": flax.traverse_util.unflatten_dict(kept, sep="/")}
+    plain = model.plain()
+    inputs = plain.example_inputs(2)
+    assert jax.eval_shape(plain.init, jax.random.key(0), *inputs) == variables
+    assert not isinstance(plain, contract.Prunes)
     _, aux = evaluated(unpruned, variables)
     steps, batch, count = aux["keep_masks"].shape
     assert aux["tokens"].shape[:2] == (batch, 1 + count)

@@ -117,6 +117,12 @@ class Prunes(Model, Protocol):
     def idle_unpruned(self) -> tuple[str, ...]:
         """Return the names of the arguments that change nothing of that one."""
 
+    def plain(self) -> Model:
+        """Return the network of a class that cannot prune which that one amounts to.
+
+        Its parameters are those of the unpruned one.
+        """
+
 
 @runtime_checkable
 class Retrieves(Model, Protocol):

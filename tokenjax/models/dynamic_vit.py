@@ -26,11 +26,13 @@ from tokenjax.arguments import (
     NOT_NEGATIVE,
     NOT_OF_WEIGHTS,
     at_least,
+    describe,
 )
 from tokenjax.models import contract, reduction
 from tokenjax.models.argument_types import PART, Execution
 from tokenjax.models.layers import Aux
 from tokenjax.models.transformer import Transformer
+from tokenjax.models.vit import VisionTransformer
 
 
 class DynamicViT(Transformer):
@@ -127,6 +129,12 @@ class DynamicViT(Transformer):
     def idle_unpruned(self) -> tuple[str, ...]:
         """Return what says how tokens are pruned; see `contract.Prunes`."""
         return "keep_rate", "predictor", "stages", "keep_ratio"
+
+    @nn.nowrap
+    def plain(self) -> contract.Model:
+        """Return the plain transformer; see `contract.Prunes`."""
+        shared = describe(Transformer)
+        return VisionTransformer(**{name: getattr(self, name) for name in shared})
 
     def patches_left_out(self) -> float:
         """Return `patch_dropout` where nothing is pruned."""

@@ -96,11 +96,17 @@ def run_study(
 
 
 def _run_one(study: ConfigDict, run: plan.StudyRun, root: pathlib.Path) -> None:
-    from tokenjax import experiment
+    from tokenjax import experiment, storage
+    from tokenjax.study import runner
 
     config = plan.run_config(study, run, root)
     needed = run.needed(root)
     if run.trains or needed is None:
         experiment.train(config, run.workdir(root))
     else:
-        experiment.evaluate(config, needed, "test", run.workdir(root))
+        workdir = run.workdir(root)
+        changes = plan.changed_arguments(study, run)
+        summary = experiment.evaluate(config, needed, "test", workdir, changes)
+        storage.write_json(
+            workdir / runner.DONE, summary
+        )  # also if it has another name

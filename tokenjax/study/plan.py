@@ -20,7 +20,7 @@ import pathlib
 
 from ml_collections import ConfigDict
 
-from tokenjax import configuration
+from tokenjax import configuration, models
 from tokenjax.errors import UserError, unknown_name
 
 _KEYS = {
@@ -102,6 +102,21 @@ def run_config(study: ConfigDict, run: StudyRun, root: pathlib.Path) -> ConfigDi
     elif "init_from_run" in study.variants[run.variant]:
         config.init_from = str(needed)
     return config
+
+
+def changed_arguments(study: ConfigDict, run: StudyRun) -> list[str]:
+    """Return what of its model a run has otherwise than the one whose weights it takes.
+
+    Arguments that change nothing of what weights mean are passed over.
+    """
+    nowhere = pathlib.Path()
+    theirs = dataclasses.replace(run, variant=run.needs, needs="")
+    one, other = (
+        configuration.completed(run_config(study, each, nowhere).to_dict())["model"]
+        for each in (run, theirs)
+    )
+    known = models.arguments(one["name"]).values()
+    return [a.name for a in known if a.of_weights and one[a.name] != other.get(a.name)]
 
 
 def _other_model(model: dict[str, object]) -> bool:
