@@ -7,8 +7,11 @@ goes on, with a new head, to all ten, of which the tenth is new to it, from 10, 
 1000 images of each (`finetuned_*`); against it stands the same network from nothing, on
 the same images and as many steps (`scratch_*`). Each arm has the learning rate that was
 best for it with 100 images on another seed (of 5e-4, 1.5e-3, 5e-3 and of 1.5e-3, 5e-3,
-1.5e-2). The same command goes on where it was cut. Writes table.md,
-results.json and accuracy.png.
+1.5e-2). The same command goes on where it was cut. Writes table.md, results.json and
+accuracy.png.
+
+21 runs, 25 minutes on one core of an AMD EPYC (docs/results.md): from scratch 52.2,
+75.0 and 78.8 % with 10, 100 and 1000 images of a class; fine-tuned 65.1, 77.8, 79.8 %.
 """
 
 from ml_collections import ConfigDict, config_dict
