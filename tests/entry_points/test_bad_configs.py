@@ -79,7 +79,7 @@ def test_files_that_are_none(write, content, part):
 
 def test_names_that_are_no_files(write, tmp_path):
     for name, part in (
-        (tmp_path, "is a directory"),
+        (tmp_path, "holds no run and no converted checkpoint"),
         (tmp_path / "gone.py", "no file"),
         (tmp_path / "a\nb.py", r"no file .*a\\nb\.py"),
         ("", "no file"),

@@ -88,9 +88,11 @@ def test_the_same_weights_without_pruning(pruned, tmp_path):
         "eval.py",
         *["--config", DYNAMIC, "--checkpoint", workdir, "--workdir", tmp_path],
         *[*training_runs.SMALL, *settings, "--config.model.pruning=none"],
+        "--changes=pruning",
     )
     assert finished.returncode == 0, finished.stderr
-    assert read(tmp_path)["loss"] != read(workdir)["loss"]
+    unpruned = json.loads((tmp_path / "evaluation-pruning_none.json").read_text())
+    assert unpruned["loss"] != read(workdir)["loss"]
 
 
 def test_an_imbalanced_run_reports_many_and_few(tmp_path):

@@ -86,7 +86,8 @@ def test_analyze_a_run(registries, workdir, tmp_path):
     flags = ["--workdirs", f"mine={workdir}", "--figure", figure, *BRIEF]
     unknown = run_in_process("analyze", *flags)
     assert unknown.returncode == 2
-    assert unknown.stderr.startswith("error: unknown model 'my_model'")
+    assert unknown.stderr.startswith("error: model 'my_model' is not one of ours")
+    assert "--import my_model" in unknown.stderr
     assert unknown.stderr.endswith("; one of your own needs --import\n")
     finished = run_in_process("analyze", *flags, "--import", MODEL)
     assert finished.returncode == 0, finished.stderr

@@ -110,7 +110,10 @@ def test_a_run_holds_its_lock(tmp_path, monkeypatch):
         (["--config.init_from={run}/nowhere"], "no directory"),
         (["--config.init_from={run}/checkpoints"], "holds no run and no converted"),
         (["--config.init_from=gs://bucket/run"], "an address, where a path"),
-        (["--config.init_from={run}", "--config.model.depth=2"], "does not fit"),
+        (
+            ["--config.init_from={run}", "--config.model.depth=2"],
+            "model.depth 1, not 2",
+        ),
     ],
 )
 def test_a_start_that_fails_on_its_weights_leaves_nothing(
