@@ -62,7 +62,7 @@ def load_config(path_and_variant: str) -> ConfigDict:
 
     Raises: UserError.
     """
-    if pathlib.Path(path_and_variant).is_dir():
+    if path_and_variant and pathlib.Path(path_and_variant).is_dir():
         from tokenjax.configuration import read_directory
 
         return read_directory(pathlib.Path(path_and_variant))

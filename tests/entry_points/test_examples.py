@@ -88,7 +88,6 @@ def test_analyze_a_run(registries, workdir, tmp_path):
     assert unknown.returncode == 2
     assert unknown.stderr.startswith("error: model 'my_model' is not one of ours")
     assert "--import my_model" in unknown.stderr
-    assert unknown.stderr.endswith("; one of your own needs --import\n")
     finished = run_in_process("analyze", *flags, "--import", MODEL)
     assert finished.returncode == 0, finished.stderr
     assert "mine (model my_model)" in finished.stdout
@@ -99,7 +98,6 @@ def test_measure_the_model_and_the_router(registries):
     registries()
     unknown = run_in_process("bench", "--model", "my_model")
     assert unknown.returncode == 2
-    assert unknown.stderr.endswith("; one of your own needs --import\n")
     finished = run_in_process("bench", "--model=my_model", "--import", MODEL, *BRIEF)
     assert finished.returncode == 0, finished.stderr
     assert "my_model" in finished.stdout
