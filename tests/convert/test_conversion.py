@@ -117,6 +117,7 @@ def test_the_command_and_what_reads_it(cases, tmp_path):
         storage.load_variables(output)
 
 
+@pytest.mark.long  # entry_points/test_finetuning.py begins so
 def test_a_run_starts_from_another(tmp_path):
     first = training_runs.train_small(tmp_path / "first", "--config.steps=6")
     assert first.returncode == 0, first.stderr

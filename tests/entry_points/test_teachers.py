@@ -29,6 +29,7 @@ def prune(workdir, teacher, *arguments):
     return train_small(workdir, given, *SIZES, *arguments, config=CONFIG)
 
 
+@pytest.mark.long  # classes in another order train with a teacher too
 def test_what_would_prune_may_differ(teacher, tmp_path):
     finished = prune(tmp_path / "run", teacher, "--config.model.keep_ratio=0.5")
     assert finished.returncode == 0, finished.stderr

@@ -1,5 +1,7 @@
 """Every classifier of the registry, small, and the variants that tests hold it to."""
 
+import pytest
+
 from tokenjax import models
 from tokenjax.models.demo import camera_vit, t2t_vit
 
@@ -116,6 +118,8 @@ LONG = {variant for variant in VARIANTS if variant.endswith("_remat")}
 LONG |= {"vdpa_global", "vdpa_border", "vdpa_dropout", "dynamic_vit_masked"}
 LONG |= {"routing_sigmoid_gate", "routing_top_k", "routing_global"}
 LONG |= {"routing_mean", "routing_attention"}
+# Of tests that compile each of `NAMES`, `make test` takes those of these families.
+FEW = ("vit", "vdpa", "dynamic_vit", "attention_routing", "swin_tiny")
 UNUSED = {
     # The original has a predictor after the last block too, and never asks it.
     "dynamic_vit_linear": ("predictors_3",),
@@ -124,6 +128,14 @@ UNUSED = {
     "cheap_compute": ("encoder", "attention_head"),
     "no_routing": ("encoder",),
 }
+
+
+def some_long(names):
+    """Return parameters of which those that are not of `FEW` are marked long."""
+    return [
+        pytest.param(name, marks=() if name in FEW else pytest.mark.long)
+        for name in names
+    ]
 
 
 def small(variant, **more):

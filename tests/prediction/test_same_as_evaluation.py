@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from helpers.loadable import CLASSES, save_pictures, save_weights
-from helpers.small_models import NAMES, small
+from helpers.small_models import NAMES, small, some_long
 from helpers.training_runs import SMALL, run
 
 import tokenjax
@@ -26,7 +26,7 @@ def get_config():
 """
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some_long(NAMES))
 def test_every_classifier(tmp_path, name):
     """On a folder of pictures of all sizes and kinds, by their names alone."""
     module = small(name)

@@ -97,9 +97,13 @@ CASES = {
     },
     "adjusted": {"imbalance": {"logit_adjustment": 1.0}},
 }
+SHORT = {"weighted and smoothed", "adjusted"}
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, marks=() if c in SHORT else pytest.mark.long) for c in CASES],
+)
 def test_classification(case):
     whole = stepped(1, **CASES[case])
     for parts in (3, 4):

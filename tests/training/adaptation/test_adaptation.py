@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.small_models import NAMES, SMALL, small
+from helpers.small_models import NAMES, SMALL, small, some_long
 
 from tokenjax import models
 from tokenjax.errors import CheckpointError
@@ -79,7 +79,9 @@ def test_scores_of_other_classes_cannot_be_put_in_order():
     assert reorder_head(given, model.parameter_groups(), None, others) is given
 
 
-@pytest.mark.parametrize("name", ["vit", "attention_routing"])
+@pytest.mark.parametrize(
+    "name", ["vit", pytest.param("attention_routing", marks=pytest.mark.long)]
+)
 def test_a_network_of_turned_classes_names_the_same(name):
     model = small(name)
     images = jax.random.normal(jax.random.key(5), model.example_inputs(3)[0].shape)
@@ -173,7 +175,7 @@ def test_what_does_not_fit_is_listed():
         )
 
 
-@pytest.mark.parametrize("name", READS_CHANNELS)
+@pytest.mark.parametrize("name", some_long(READS_CHANNELS))
 def test_a_grey_picture_gives_colours_scores(name):
     colour, grey = small(name), small(name, **channels(name, 1))
     given = jax.jit(colour.init)(jax.random.key(1), *colour.example_inputs(1))
