@@ -54,6 +54,8 @@ def test_a_plan_links_its_runs():
 def test_bad_studies():
     with pytest.raises(UserError, match=r"reference: unknown variant 'vti'.*'vit'"):
         plan.plan(study(reference="vti"))
+    with pytest.raises(UserError, match="unknown column of a study 'top_1'"):
+        plan.plan(study(columns=("top1", "top_1")))
     broken = study()
     broken.variants.dynamic_vit.teacher_run = "teacher"
     with pytest.raises(UserError, match="teacher_run of dynamic_vit: unknown variant"):

@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 
 from tokenjax import configuration, models
 from tokenjax.errors import UserError, unknown_name
+from tokenjax.study.metrics import METRICS
 
 _KEYS = {
     "reference",
@@ -67,6 +68,9 @@ def plan(study: ConfigDict) -> list[StudyRun]:
     """
     if set(study) != _KEYS:
         raise UserError(f"a study has the keys {sorted(_KEYS)}, got {sorted(study)}")
+    for column in study.columns:
+        if column not in METRICS:
+            raise UserError(unknown_name("column of a study", column, METRICS))
     _check_variant(study, study.reference, "reference")
     runs = []
     for seed in study.seeds:
