@@ -5,6 +5,7 @@ differs from their card (`model_differences`, `image_differences`, `data_differe
 What a configuration leaves open follows from the card (`adopt`).
 """
 
+import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -57,11 +58,13 @@ def describe(
 
 def _list_imports(module: contract.Model) -> tuple[str, ...]:
     """Return what is to be imported before the network can be built again."""
-    own = type(module).__module__
-    named = plugins.imported()
-    if own.partition(".")[0] == "tokenjax" or named:
+    own, named = type(module).__module__, plugins.imported()
+    modules = {
+        pathlib.Path(name).stem if name.endswith(".py") else name for name in named
+    }
+    if own.partition(".")[0] == "tokenjax" or own in modules:
         return named
-    return (own,)  # a configuration file imported it
+    return (*named, own)  # a configuration file imported it
 
 
 def describe_images(info: data.DatasetInfo) -> Images:

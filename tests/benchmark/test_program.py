@@ -13,7 +13,11 @@ NAMES = {"vdpa": SMALL["vdpa"], "dynamic_vit": SMALL["dynamic_vit"], "demo": DEM
 
 
 @pytest.mark.parametrize(
-    "name", ["vdpa", "demo", pytest.param("dynamic_vit", marks=pytest.mark.long)]
+    "name",
+    [
+        "vdpa",
+        *(pytest.param(n, marks=pytest.mark.long) for n in ("demo", "dynamic_vit")),
+    ],
 )
 def test_a_training_step_moves_everything(name):
     model = models.create(name, **NAMES[name])

@@ -102,6 +102,7 @@ def test_mistakes():
         overhead_runs.load_config("configs/none.py", [])
 
 
+@pytest.mark.long  # a benchmark of real runs
 def test_a_small_run(tmp_path, monkeypatch):
     for name, value in training_runs.environment().items():
         monkeypatch.setenv(name, value)

@@ -43,6 +43,7 @@ def test_a_pruning_run_trains_its_teacher_first(pruned):
     assert 0 < trained[-1]["train/kept_3"] < trained[-1]["train/kept_1"] < 1
 
 
+@pytest.mark.long  # test_resume.py goes on from a step
 def test_it_goes_on_from_an_earlier_step_with_its_teacher(pruned, tmp_path):
     workdir, settings, _ = pruned
     again = tmp_path / "run"
@@ -58,6 +59,7 @@ def test_it_goes_on_from_an_earlier_step_with_its_teacher(pruned, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
+@pytest.mark.long  # test_workdirs.py asks no more for init_from
 def test_a_begun_run_does_not_ask_for_a_teacher(pruned, tmp_path):
     workdir, settings, _ = pruned
     again = tmp_path / "run"

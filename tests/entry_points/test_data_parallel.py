@@ -28,7 +28,10 @@ WEIGHTED += ["--config.imbalance.class_weights=inverse_frequency"]
         (DRAWN, [], devices(2)),
         pytest.param(DRAWN, [], devices(8), marks=pytest.mark.long),
         # Draws go by the position in a part of the batch: nothing random here.
-        (WEIGHTED, ["--config.gradient_accumulation=4"], {}),
+        pytest.param(
+            *(WEIGHTED, ["--config.gradient_accumulation=4"], {}),
+            marks=pytest.mark.long,  # training/test_accumulation.py, without a run
+        ),
         pytest.param(
             WEIGHTED,
             ["--config.gradient_accumulation=4"],

@@ -49,6 +49,7 @@ def weights(workdir):
     return load_weights(workdir, "last").variables["params"]
 
 
+@pytest.mark.long  # adaptation/ holds the weights to it
 def test_a_run_without_a_step_of_learning_has_its_sources_weights(source, tmp_path):
     still = ("--config.steps=1", "--config.optimizer.learning_rate=0.")
     finished = start(tmp_path / "run", source, *still)

@@ -3,9 +3,11 @@
 import gzip
 import json
 
+import pytest
 from helpers import training_runs
 
 
+@pytest.mark.long  # a run more, with the profiler
 def test_a_traced_run(tmp_path):
     finished = training_runs.train_small(
         tmp_path,

@@ -139,6 +139,7 @@ def test_a_run_that_is_complete_is_evaluated_again(trained, run):
     assert (workdir / "metrics.jsonl").read_bytes() == log
 
 
+@pytest.mark.long  # test_resume.py cuts a classifier's
 def test_a_run_cut_at_half_ends_as_the_whole_one(trained, run, tmp_path):
     """Cut in an epoch of the sampler's, one step before the fused branch wakes."""
     workdir, _ = trained

@@ -133,6 +133,7 @@ def test_a_second_run_says_that_it_is_complete(undisturbed):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.long  # test_evaluation_of_runs.py compares them too
 def test_eval_agrees_with_the_run(undisturbed, tmp_path):
     expected = json.loads((undisturbed / "evaluation.json").read_text())
     arguments = ["--config", "configs/vdpa.py", "--checkpoint", undisturbed]

@@ -53,6 +53,7 @@ def test_a_teacher_of_other_settings_is_refused(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long  # the settings refused above go the same way
 def test_a_teacher_that_prunes_is_none(teacher, tmp_path):
     finished = prune(tmp_path / "first", teacher)
     assert finished.returncode == 0, finished.stderr

@@ -117,7 +117,7 @@ VARIANTS = {
 LONG = {variant for variant in VARIANTS if variant.endswith("_remat")}
 LONG |= {"vdpa_global", "vdpa_border", "vdpa_dropout", "dynamic_vit_masked"}
 LONG |= {"routing_sigmoid_gate", "routing_top_k", "routing_global"}
-LONG |= {"routing_mean", "routing_attention"}
+LONG |= {"routing_mean", "routing_attention", "dynamic_vit_linear"}
 # Of tests that compile each of `NAMES`, `make test` takes those of these families.
 FEW = ("vit", "vdpa", "dynamic_vit", "attention_routing", "swin_tiny")
 UNUSED = {

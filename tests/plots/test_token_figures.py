@@ -58,7 +58,10 @@ def test_kept_patches_refuse(path):
     assert not path.exists()
 
 
-@pytest.mark.parametrize(("depth", "count"), [(1, 1), (6, 4), (12, 10)])
+LARGE = pytest.param(12, 10, marks=pytest.mark.long)
+
+
+@pytest.mark.parametrize(("depth", "count"), [(1, 1), (6, 4), LARGE])
 def test_class_attention(path, depth, count):
     shown, maps = pictures(count), attention(depth, count)
     assert_drawn(path, plots.class_attention(shown, maps, path))
@@ -93,7 +96,7 @@ def test_looks_are_drawn(tmp_path):
     assert plots.draw_looks(pictures(9), oblong, tmp_path) == []
 
 
-@pytest.mark.parametrize("classes", [1, 10, 130])
+@pytest.mark.parametrize("classes", [1, 10, pytest.param(130, marks=pytest.mark.long)])
 def test_recall_per_class(path, classes):
     names = [f"class {index}" for index in range(classes)]
     recall, counts = RNG.random(classes), RNG.integers(1, 5000, classes)

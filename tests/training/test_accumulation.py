@@ -97,7 +97,7 @@ CASES = {
     },
     "adjusted": {"imbalance": {"logit_adjustment": 1.0}},
 }
-SHORT = {"weighted and smoothed", "adjusted"}
+SHORT = {"weighted and smoothed"}
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,7 @@ def make_task(model=None, **optimizer):
     return Classification(model, dataset, settings), settings, split
 
 
+@pytest.mark.long  # every rule alone is held to it
 def test_a_step_of_a_network_with_frozen_blocks():
     names = ("patch_embed", "blocks_0-1")
     task, settings, split = make_task(freeze=names, layer_decay=0.7)

@@ -150,6 +150,7 @@ def test_pixels_that_no_patch_has():
     assert remarks(model=models.create("vdpa", img_size=48, **sizes)) == []
 
 
+@pytest.mark.long  # the remarks themselves are above
 def test_a_run_says_them_once_at_its_start(tmp_path):
     arguments = ["--config.steps=2", "--config.ema_decay=0.99"]
     arguments += ["--config.checkpoint.every_steps=1"]

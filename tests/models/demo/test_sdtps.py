@@ -84,6 +84,7 @@ def test_the_counts_of_tokens(patches, kept, aggregated):
         assert aux["similarities"][name].shape == (3, 3, patches)
 
 
+@pytest.mark.long  # the recorded cases hold each way
 def test_the_ways_of_the_mask_differ_in_gradients_alone(start):
     variables, inputs = start
     outputs, learned, sizes = {}, {}, {}

@@ -81,6 +81,7 @@ def test_full_and_read_only(on_a_small_disk):
     assert all(set(row["names"]) == {"1", "checksums"} for row in rows)
 
 
+@pytest.mark.long  # test_full_and_read_only holds what saves to it
 def test_train_on_a_full_disk(on_a_small_disk):
     flags = ["--config", "configs/vdpa.py", "--workdir", "$DISK/run"]
     train = " ".join(training_runs.command("train.py", *flags, *training_runs.SMALL))

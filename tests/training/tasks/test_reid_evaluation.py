@@ -135,6 +135,7 @@ def test_the_training_split_is_retrieved_from_itself(
     assert {"cmc.png", "kept_tokens.png"} <= {path.name for path in tmp_path.iterdir()}
 
 
+@pytest.mark.long  # the runs report every condition
 def test_each_condition_is_the_evaluation_without_those_images(
     task, variables, dataset, outputs
 ):
