@@ -16,7 +16,7 @@ import hashlib
 import json
 import pathlib
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from tokenjax import __version__, storage
@@ -134,11 +134,6 @@ def versions() -> dict[str, str]:
 
     found = {"tokenjax": __version__, "python": platform.python_version()}
     return found | {name: metadata.version(name) for name in LIBRARIES}
-
-
-def sentence(differences: Sequence[str]) -> str:
-    """Return differences as one part of a sentence."""
-    return "; ".join(differences)
 
 
 def _digest(plain: Mapping[str, Any]) -> str:
