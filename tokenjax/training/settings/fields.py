@@ -46,6 +46,10 @@ class Fields:
         int, at_least(0, LARGEST_COUNT), "instead of epochs, if above 0"
     ] = 0
     label_smoothing: Annotated[float, RATE, "share of the other classes"] = 0.0
+    evaluation_loss: Annotated[
+        Literal["cross_entropy", "criterion"],
+        "criterion: as in training, with smoothing, class weights, logit adjustment",
+    ] = "cross_entropy"
     gradient_accumulation: Annotated[
         int, at_least(1), "a step's batch goes through in so many parts"
     ] = 1
