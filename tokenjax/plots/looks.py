@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tokenjax.errors import UserError
+from tokenjax.plots.images import grid_side
 from tokenjax.registry import Registry
 
 SHOWN_IMAGES = 4
@@ -118,7 +119,6 @@ def patch_maps(looks: Looks) -> np.ndarray | None:
 
     None where none does, or patches are on no square grid.
     """
-    from tokenjax.plots.image_panels import grid_side
 
     for key, look in _all_looks().items():
         if look.on_patches is not None and key in looks:
@@ -183,7 +183,6 @@ def _pooling(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
 
 
 def _kept(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
-    from tokenjax.plots.image_panels import grid_side
     from tokenjax.plots.tokens import kept_patches
 
     masks = looks["keep_masks"][:, :SHOWN_IMAGES]  # (stages, n, patches)
@@ -193,7 +192,6 @@ def _kept(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
 
 
 def _class_attention(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
-    from tokenjax.plots.image_panels import grid_side
     from tokenjax.plots.tokens import class_attention
 
     maps = looks["class_attention"][:, :SHOWN_IMAGES]  # (depth, n, patches)
@@ -205,7 +203,6 @@ def _class_attention(images: np.ndarray, looks: Looks, directory: pathlib.Path) 
 
 def _routing(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
     """Draw what a router chose and, unless every score is the same, by what."""
-    from tokenjax.plots.image_panels import grid_side
     from tokenjax.plots.routing import attention_scores, patch_scores, routed_patches
 
     scores, masks, boxes = looks["attention_scores"], looks["mask"], looks.get("box")
