@@ -68,6 +68,11 @@ class Schedule:
         NOT_NEGATIVE,
         "where cosine ends",
     ] = 0.0
+    stepping: Annotated[
+        Literal["step", "epoch"],
+        Unread("schedule.name", "step", "multistep", "constant"),
+        "how often cosine changes the rate",
+    ] = "step"
     step_epochs: Annotated[
         float,
         Unread("schedule.name", "cosine", "multistep", "constant"),
