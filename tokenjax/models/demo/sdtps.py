@@ -334,7 +334,7 @@ def unit(vectors: jax.Array) -> jax.Array:
     vectors = vectors.astype(jnp.float32)
     square = jnp.square(vectors).sum(-1, keepdims=True)
     # The inner where keeps the gradient at a vector of zeros from being NaN.
-    length = jnp.sqrt(jnp.where(square > 1e-24, square, 1e-24))
+    length = jnp.sqrt(jnp.where(square >= 1e-24, square, 1e-24))
     return vectors / length
 
 

@@ -11,6 +11,8 @@ Three answers to imbalance, from the examples per class of the training split:
     sampling           `tokenjax.data.sampling_weights`, and the plain loss
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,10 +61,15 @@ def cross_entropy(
       ValueError: shapes that disagree, which indexing would clamp without a word.
     """
     _check_shapes(logits, labels, class_weights, other_labels, share)
-    how = {"label_smoothing": label_smoothing, "class_weights": class_weights}
-    losses, weights = weighted_losses(logits, labels, **how)
+    weighted = functools.partial(
+        weighted_losses,
+        logits,
+        label_smoothing=label_smoothing,
+        class_weights=class_weights,
+    )
+    losses, weights = weighted(labels)
     if other_labels is not None:
-        other_losses, other_weights = weighted_losses(logits, other_labels, **how)
+        other_losses, other_weights = weighted(other_labels)
         share = jnp.asarray(share, losses.dtype)
         losses = share * losses + (1 - share) * other_losses
         weights = share * weights + (1 - share) * other_weights
