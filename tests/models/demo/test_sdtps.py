@@ -70,7 +70,7 @@ def size(tree):
     ("patches", "kept", "aggregated"), [(196, 98, 39), (128, 64, 25), (4, 2, 0)]
 )
 def test_the_counts_of_tokens(patches, kept, aggregated):
-    """Of the seed's two settings; 196 patches are 41 tokens with extra and class."""
+    """Of the seed's two settings."""
     model = small(num_patches=patches)
     assert model.aggregated == aggregated
     inputs = model.example_inputs(3)
@@ -82,6 +82,18 @@ def test_the_counts_of_tokens(patches, kept, aggregated):
         assert aux["aggregation"][name].shape == (3, aggregated, kept)
         assert aux["mask"][name].shape == aux["scores"][name].shape == (3, patches)
         assert aux["similarities"][name].shape == (3, 3, patches)
+
+
+def test_the_class_token_is_the_41st_of_196_patches():
+    """39 aggregated, the extra one and the modality's global vector, which is last."""
+    model = small(num_patches=196, class_token=True)
+    variables, inputs = drawn(model)
+    enhanced, _ = model.apply(variables, *inputs)
+    without, _ = small(num_patches=196).apply(variables, *inputs)
+    for name in MODALITIES:
+        assert enhanced[name].shape == (2, 41, 16)
+        np.testing.assert_array_equal(enhanced[name][:, :40], without[name])
+        np.testing.assert_array_equal(enhanced[name][:, 40], inputs[1][name])
 
 
 @pytest.mark.long  # the recorded cases hold each way
