@@ -143,6 +143,15 @@ def test_the_ways_of_the_gradient_have_the_same_values(start):
     jax.tree.map(same, values[0], values[2])
 
 
+def test_without_noise_the_mask_has_no_gradient(start):
+    """It is then 1 whatever the scores are: the factor 1e10 multiplies nothing."""
+    ways = [small(mask_aggregation=way) for way in MASK_AGGREGATION]
+    found = [gradient(model, ("rgb",))(*start) for model in ways]
+    same = functools.partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-6)
+    for other in found[1:]:
+        jax.tree.map(same, found[0], other)
+
+
 def test_noise_changes_gradients_and_nothing_else(start):
     variables, inputs = start
     model = small(mask_aggregation="policy", **GUMBEL)
