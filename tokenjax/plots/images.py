@@ -42,10 +42,13 @@ def faded(image: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 
 def on_pixels(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return (h, w), for each pixel what the grid (rows, columns) has of its patch."""
+    """Return (h, w, ...), for each pixel what the grid has of its patch.
+
+    `grid`: (rows, columns, ...); `size`: h, w.
+    """
     rows, columns = (
         np.arange(pixels) * patches // pixels
-        for pixels, patches in zip(size, grid.shape, strict=True)
+        for pixels, patches in zip(size, grid.shape[:2], strict=True)
     )
     return grid[rows][:, columns]
 

@@ -74,7 +74,10 @@ def kept_patches(
 
 @files.styled
 def class_attention(
-    images: np.ndarray, attention: np.ndarray, path: str | os.PathLike[str]
+    images: np.ndarray,
+    attention: np.ndarray,
+    path: str | os.PathLike[str],
+    whose: str = "the class token",
 ) -> pathlib.Path:
     """Draw where the class token looks in every block, a row for each image.
 
@@ -84,6 +87,7 @@ def class_attention(
         over heads; 0 for patches that are gone, which are faded. Of more
         than 6 blocks, an even selection is drawn.
       path: the PNG to write.
+      whose: attention it is, for the colour bar.
 
     Colours are multiples of 1 / (g * g), what each patch would get were all alike, on
     one scale for the whole figure; its upper end is the 99.5th percentile.
@@ -127,7 +131,7 @@ def class_attention(
         pad=0.02,
         extend="max" if ratios.max() > top else "neither",
     )
-    bar.set_label("attention of the class token\n(1×: alike for all)", fontsize=9)
+    bar.set_label(f"attention of {whose}\n(1×: alike for all)", fontsize=9)
     bar.outline.set_visible(False)  # type: ignore[operator]
     bar.set_ticks([tick for tick in (0, 0.25, 1, 2, 4, 8, 16) if tick <= top])
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))

@@ -80,7 +80,9 @@ class Fields:
     ] = ()
     log_every_steps: Annotated[int, FREE, at_least(1, LARGEST_COUNT), "log rows"] = 20
     profile: Annotated[bool, FREE, "trace some steps into workdir/profile"] = False
-    figures: Annotated[bool, FREE, "drawn after the final evaluation"] = True
+    figures: Annotated[
+        bool, FREE, "drawn after the final evaluation, and small ones at every other"
+    ] = True
     evaluate_every_epochs: Annotated[float, FREE, above(0), "on validation"] = 10.0
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     schedule: Schedule = dataclasses.field(default_factory=Schedule)

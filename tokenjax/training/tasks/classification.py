@@ -279,6 +279,29 @@ class Classification(task.Task):
             for key in found[0]
         }
 
+    def watch(self, split: Split, count: int, mesh: Mesh) -> task.Watch:
+        """Return what shows the model's looks at some images; see `plots.looks`."""
+        batch = split.gather(task.spread(split, count))
+        given = {key: batch[key] for key in GIVEN if key in batch}
+
+        def look(variables: VariableDict, batch: Batch) -> Looks:
+            images = batch["image"]
+            return inference.look_or_weigh(self.model, self.prepare, variables, images)
+
+        look_again = inference.compile_few(mesh, look, {"image": batch["image"]})
+        return task.Watch(
+            lambda variables: {**look_again(variables), **given}, self.show
+        )
+
+    def show(self, looks: Looks) -> task.Shown:
+        """Return rows of small pictures of what `watch` looked at, and predictions."""
+        names, found = self.info.class_names, looks["prediction"]
+        return task.Shown(
+            plots.draw_rows(looks["image"], looks),
+            [names[index] for index in found],
+            (found == looks["label"]).tolist(),
+        )
+
     def figures(
         self,
         directory: pathlib.Path,
