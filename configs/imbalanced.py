@@ -21,11 +21,10 @@ the original (through TFDS: as many, but others), and its own list serves as wel
     weights   the original's main.py never computes them, its train_imbalanced.py only
               without the sampler: here they act wherever they are asked for
     validated on the 5000 first images that training left out there: no airplanes, a
-              fifth of them trucks. Here on 500 of each class but the
-              airplanes (training has all there are); --config.imbalance.validation
-              =recorded takes the original's, and --config.data.validation_fraction=0.1
-              with validation=source holds back 500 of each class and trains on
-              4500, ..., 450 of them
+              fifth of them trucks. Here on 500 of each class but the airplanes, which
+              training has all: 4,500 images. --config.imbalance.validation=recorded
+              takes the original's; =source with --config.data.validation_fraction=0.1
+              holds back 500 of each class and trains on 4500, 4050, ..., 450
 
 What each answer is worth was measured on the thinned Fashion-MNIST in 10 epochs
 (configs/study_imbalance.py, docs/results.md): macro F1 of 74.9 % without any, 80.6 %

@@ -131,7 +131,7 @@ def _write_kept(built: Experiment, workdir: pathlib.Path) -> None:
     info, thinning = built.dataset.info, built.settings.imbalance
     origin = thinning.indices or f"{thinning.profile}, seed {thinning.seed}"
     remarks = (
-        f"{info.name}: training examples kept, by their number in the source ({origin})",
+        f"{info.name}: training examples kept, by number in the source ({origin})",
         f"of each class {', '.join(map(str, info.counts['train'].tolist()))}",
     )
     data.write_indices(workdir / KEPT, built.kept, remarks)

@@ -181,8 +181,9 @@ def validation_indices(
 
     "left_out": of every class that has any left equally many, as many as the class
     with the fewest has, the same ones under every seed. The largest class often keeps
-    all it has and then is not among them. "recorded": CIFAR-ViT's first 5000 in the source's order, in
-    which the classes are as uneven as in training, the other way round.
+    all it has and then is not among them. "recorded": CIFAR-ViT's first 5000 in the
+    source's order, in which the classes are as uneven as in training, the other way
+    round.
 
     Raises: DatasetError if nothing was left out.
     """
