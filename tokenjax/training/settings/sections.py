@@ -109,7 +109,7 @@ class Checkpoint:
 class Imbalance:
     """`imbalance`: thins the training split, and answers to an uneven one.
 
-    Validation and test are left as the source has them.
+    The test split is left as the source has it.
     """
 
     profile: Annotated[
@@ -122,6 +122,16 @@ class Imbalance:
         "smallest class over largest; an imbalance of 100 is 0.01",
     ] = 0.1
     seed: Annotated[int, OF_THINNING, at_least(0), "of the choice of examples"] = 42
+    indices: Annotated[
+        str,
+        FREE,
+        "instead of a profile: a file of the training examples kept (.txt, .npy)",
+    ] = ""
+    validation: Annotated[
+        Literal["source", "left_out", "recorded"],
+        FREE,
+        "the source's; or of what is left out as many of each class; or CIFAR-ViT's",
+    ] = "source"
     class_weights: Annotated[
         Literal["none", "inverse_frequency"], "of the classes in the loss"
     ] = "none"
