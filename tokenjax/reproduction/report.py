@@ -1,0 +1,5 @@
+"""report"""
+
+
+def write(study, runs, plan, root, output):
+    print("report", output)
