@@ -17,7 +17,15 @@ from tokenjax.study.plan import StudyRun
 
 CONFIG = "reproduce_cifar_vit"
 ALL = "all"  # in the place of a variant: the name of a job
-BALANCED = "balanced"
+CONDITIONS = (  # in the order of the report; the first two without an answer
+    "balanced",
+    "imbalanced",
+    "class_weights",
+    "weighted_sampler",
+    "logit_adjustment",
+)
+BALANCED, IMBALANCED, *ANSWERS = CONDITIONS
+PRUNED = "DynamicViT, pruned"
 # Pruning is the original's idea of a cheap network, no answer to imbalance.
 BALANCED_ALONE = ("dynamic_vit_pruned", "dynamic_vit_random")
 
