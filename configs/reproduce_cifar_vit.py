@@ -44,7 +44,7 @@ def fashion_mnist() -> ConfigDict:
     config.model = ConfigDict({"name": "vit", "patch_size": 7})
     config.imbalance.update(many_shot=4000, few_shot=2000)
     config.augmentation.update(horizontal_flip=True)
-    config.batch_size, config.label_smoothing = 128, 0.1
+    config.batch_size, config.label_smoothing = 64, 0.1
     config.optimizer.update(name="muon", learning_rate=1.5e-3, weight_decay=0.05)
     return _study(config, _small_models())
 
