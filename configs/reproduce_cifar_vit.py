@@ -46,6 +46,7 @@ def fashion_mnist() -> ConfigDict:
     config.augmentation.update(horizontal_flip=True)
     config.batch_size, config.label_smoothing = 64, 0.1
     config.optimizer.update(name="muon", learning_rate=1.5e-3, weight_decay=0.05)
+    config.schedule.update(warmup_epochs=5.0)  # of 100: a twentieth of a run
     return _study(config, _small_models())
 
 
