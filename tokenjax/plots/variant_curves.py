@@ -29,6 +29,7 @@ def loss_curves(
     ylabel: str,
     title: str = "Loss",
     log_y: bool = False,
+    xlabel: str = "step",
 ) -> pathlib.Path:
     """Draw variants over steps: the mean of a variant's runs in the band they span.
 
@@ -39,6 +40,7 @@ def loss_curves(
       ylabel: what the values are.
       title: the heading.
       log_y: a logarithmic axis; values of 0 or less are then passed over.
+      xlabel: what the runs' first numbers are.
 
     Runs of more than 100 points are smoothed over a fiftieth of them, which the figure
     says. Where seeds logged different steps, values between are interpolated; a run
@@ -69,7 +71,7 @@ def loss_curves(
         axes.yaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
-    axes.set(xlabel="step", ylabel=ylabel)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     _write_remarks(axes, title, width, counts, ended)
     files.light_grid(axes)

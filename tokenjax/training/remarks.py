@@ -12,6 +12,7 @@ import optax
 from tokenjax.models import contract
 from tokenjax.training.schedule import make_schedule
 from tokenjax.training.settings import Settings
+from tokenjax.training.tasks.losses import name_criterion
 
 SAMPLES = 9  # of a schedule, from its first step to its last
 STATISTICS_MOVE = 0.1  # a step, of batch normalisation's running averages
@@ -40,6 +41,7 @@ def find_remarks(
         *_of_length(settings, num_examples),
         *_of_rate(settings, num_examples, total, own),
         *_of_averages(settings, total),
+        *_of_evaluations(settings),
         *_of_task(settings, num_examples, total),
         *_of_pauses(settings, num_examples, total),
     ]
@@ -111,6 +113,15 @@ def _of_averages(settings: Settings, total: int) -> Iterator[str]:
         yield (
             f"ema_decay {decay:g} is reached after {reached} steps, and the run has "
             f"{total}: the average that is evaluated is over its last tenth or so"
+        )
+
+
+def _of_evaluations(settings: Settings) -> Iterator[str]:
+    criterion = name_criterion(settings)
+    if settings.evaluation_loss == "criterion" and criterion != "cross_entropy":
+        yield (
+            f"validation/loss is the training's criterion, {criterion}; plain "
+            "cross-entropy with evaluation_loss=cross_entropy"
         )
 
 

@@ -98,8 +98,12 @@ class AttentionRouting(RoutingArguments):
 
     @nn.nowrap
     def with_attention(self) -> contract.Model:
-        """Return the network with what figures show in `aux`."""
-        return self
+        """Return the network with what figures show in `aux`: all that there is.
+
+        Few images are looked at: both networks on every patch is one program, where
+        the gathered execution has one for each capacity.
+        """
+        return self.clone(execution="masked")
 
     @nn.compact
     def __call__(

@@ -1,7 +1,9 @@
 """Routers: from a score per patch to a mask, 1 for the big network, 0 for the small.
 
     learnable_threshold   1[a >= theta], gradient of sigmoid((a - theta) / tau)
-    sigmoid_gate          1[sigmoid(w a + b) >= 1/2], gradient of that sigmoid
+    sigmoid_gate          1[sigmoid(w a + b) >= 1/2], gradient of
+                          sigmoid((w a + b) tau_0 / tau); w, b start at 1 / tau_0 and
+                          -theta_0 / tau_0
     gumbel                a draw with probability a in training; at inference "hard"
                           (a > 1/2), "top_p" (the 30 % highest) or "expectation" (a
                           itself: both networks on every patch)
@@ -128,20 +130,29 @@ class LearnableThreshold(Router):
 
 @ROUTERS.register("sigmoid_gate")
 class SigmoidGate(Router):
-    """Send by a learned line: it has a temperature of its own."""
+    """Send by a learned line, whose slope is a temperature of its own.
+
+    The slope starts at 1 over the model's temperature tau_0, as specified. A
+    temperature tau that training anneals multiplies the slope of the soft decision, in
+    the gradient and in `probability`, by tau_0 / tau: at tau = tau_0, so wherever
+    nothing is annealed and at inference, it is the specified formula. Which patches are
+    sent depends on the sign of the line alone, whatever the temperature.
+    """
 
     @nn.compact
     def __call__(
         self, scores: jax.Array, train: bool, temperature: ArrayLike
     ) -> Routed:
         """Decide."""
-        del train, temperature
+        del train
         weight_start = nn.initializers.constant(1 / self.temperature)
         bias_start = nn.initializers.constant(-self.threshold / self.temperature)
         weight = self.param("weight", weight_start, ())
         bias = self.param("bias", bias_start, ())
         logits = weight * scores + bias
-        return Routed(threshold_gate(logits, 0.0), nn.sigmoid(logits), -bias / weight)
+        softness = temperature / self.temperature  # 1 unless training anneals it
+        mask = threshold_gate(logits, 0.0, softness)
+        return Routed(mask, nn.sigmoid(logits / softness), -bias / weight)
 
 
 @ROUTERS.register("gumbel")

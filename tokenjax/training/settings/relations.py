@@ -72,6 +72,8 @@ def _find_reid_contradictions(s: Fields) -> Iterator[str]:
         yield 'task "reid" has a schedule of its own, without schedule.stepping'
     if s.batch_size % s.reid.instances:
         yield f"batch_size must be a multiple of reid.instances {s.reid.instances}"
+    if s.evaluation_loss != "cross_entropy":
+        yield 'task "reid" reports no loss of an evaluation: evaluation_loss'
     if s.optimizer.layer_decay != 1:
         yield 'task "reid" has rates of its own in reid, not optimizer.layer_decay'
     if s.gradient_accumulation > 1:

@@ -255,6 +255,11 @@ class Observation:
     stalled_seconds: Annotated[
         float, NOT_NEGATIVE, "say so when no batch comes for so long; 0: never"
     ] = 30.0
+    looks: Annotated[
+        int,
+        at_least(0, 64),
+        "images on which every evaluation draws what the model looks at; 0: none",
+    ] = 6
 
 
 @dataclasses.dataclass(frozen=True)

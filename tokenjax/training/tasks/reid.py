@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax.typing import VariableDict
+from jax.sharding import Mesh
 
 from tokenjax import data, evaluation
 from tokenjax.data import Dataset, Split
@@ -309,6 +310,13 @@ class Reidentification(task.Task):
             return {}
         names = self.info.modalities
         return reid_figures.look(model, self.prepare, names, variables, split)
+
+    def watch(self, split: Split, count: int, mesh: Mesh) -> task.Watch:
+        """Return what shows which tokens are chosen; see `reid_figures.watch`."""
+        feature = self.settings.reid.feature
+        return reid_figures.watch(
+            self.model, self.prepare, self.info, feature, split, count, mesh
+        )
 
     def figures(
         self,
