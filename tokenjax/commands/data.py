@@ -1,4 +1,4 @@
-"""Make data ready: CIFAR-10 as published, or made-up persons in RGB, NIR, TIR.
+"""Make data ready: CIFAR-10, or made-up persons in RGB, NIR, TIR.
 
     tokenjax data prepare cifar10                 # download it, check it
     tokenjax data prepare cifar10 --imbalanced    # and list the thinned set's images
