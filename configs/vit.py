@@ -127,6 +127,7 @@ def cifar10() -> ConfigDict:
     config.augmentation.update(brightness=0.2, contrast=0.2, saturation=0.2)
     config.batch_size, config.epochs, config.gradient_clip = 128, 100.0, 1.0
     config.label_smoothing = 0.0  # what the file's 0.1 comes to
+    config.evaluation_loss = "criterion"  # the loss of validation is training's
     config.optimizer.update(learning_rate=3e-4, weight_decay=1e-4, decay="all")
     config.schedule.update(name="cosine", stepping="epoch", minimum_learning_rate=1e-6)
     config.evaluate_every_epochs, config.checkpoint.every_epochs = 1.0, 10.0

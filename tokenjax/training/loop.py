@@ -5,6 +5,7 @@ the devices, step, log, evaluate, save; at the end the final evaluation and its 
 The same (settings, device count) gives the same parameters bit for bit, cut or not.
 """
 
+import dataclasses
 import functools
 import itertools
 import pathlib
@@ -19,7 +20,7 @@ from flax.typing import VariableDict
 from tokenjax import data, disk_errors
 from tokenjax.card import Card
 from tokenjax.errors import UserError
-from tokenjax.training import evaluate
+from tokenjax.training import evaluate, plateau
 from tokenjax.training.checkpoints import Checkpoints
 from tokenjax.training.distribution import cluster, devices
 from tokenjax.training.distribution.agreement import agreed
@@ -134,6 +135,16 @@ class Run:
         )
         return self.task.scalars(outputs)
 
+    def take_in(self, metric: float) -> None:
+        """Let a schedule that waits for a better metric know what there is."""
+        opt_state = plateau.advance(
+            self.state.opt_state,
+            metric,
+            self.settings.schedule,
+            self.settings.optimizer.learning_rate,
+        )
+        self.state = dataclasses.replace(self.state, opt_state=opt_state)
+
 
 def train(
     settings: Settings,
@@ -236,6 +247,7 @@ def _train_steps(
                     looks.draw(step, run.state.variables())
                 name = run.task.best_metric
                 metric, best = validation[name], log.best(f"validation/{name}")
+                run.take_in(metric)
                 # Processes that read different logs would not save alike.
                 due_save |= agreed(lambda: bool(metric > best))  # noqa: B023
                 log.write(step, _named("validation", validation))

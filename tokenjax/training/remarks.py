@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import optax
 
 from tokenjax.models import contract
+from tokenjax.training import plateau
 from tokenjax.training.schedule import make_schedule
 from tokenjax.training.settings import Settings
 from tokenjax.training.tasks.losses import name_criterion
@@ -81,6 +82,8 @@ def _of_rate(
             f"run, {_length(total)}: the learning rate gets to {highest:.3g} of "
             f"{settings.optimizer.learning_rate:g}"
         )
+    if section.name == plateau.NAME:
+        yield from _of_plateau(settings, num_examples, total)
     every = settings.in_steps(section.step_epochs, num_examples)
     if section.name == "step" and every >= total:
         yield (
@@ -98,6 +101,16 @@ def _of_rate(
                 f"schedule.milestones {', '.join(beyond)} are never reached: the run "
                 f"ends after {_length(total)}"
             )
+
+
+def _of_plateau(settings: Settings, num_examples: int, total: int) -> Iterator[str]:
+    patience, epochs = settings.schedule.patience, settings.evaluate_every_epochs
+    evaluations = total // max(settings.in_steps(epochs, num_examples), 1)
+    if evaluations <= patience + 1:
+        yield (
+            f"schedule.patience {patience} is of evaluations, one every {epochs:g} "
+            f"epochs, and the run has {evaluations}: the learning rate does not fall"
+        )
 
 
 def _find_highest(schedule: optax.Schedule, total: int) -> float:

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from tokenjax.training import plateau
 from tokenjax.training.settings import Schedule, Settings
 from tokenjax.training.settings.choices import SCHEDULES
 
@@ -82,6 +83,12 @@ def multistep(course: Course) -> optax.Schedule:
 @SCHEDULES.register("constant")
 def constant(course: Course) -> optax.Schedule:
     """Return the top, always."""
+    return optax.constant_schedule(course.top)
+
+
+@SCHEDULES.register(plateau.NAME)
+def wait_for_plateaus(course: Course) -> optax.Schedule:
+    """Return the top; what an evaluation makes of it is the optimiser's to know."""
     return optax.constant_schedule(course.top)
 
 

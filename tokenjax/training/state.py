@@ -11,7 +11,7 @@ import optax
 from flax.typing import VariableDict
 
 from tokenjax.ops import batch_parts
-from tokenjax.training import parameter_groups, parameter_names
+from tokenjax.training import parameter_groups, parameter_names, plateau
 from tokenjax.training.dependence import Slope, differentiate, update_reached
 from tokenjax.training.parameter_groups import Groups
 from tokenjax.training.settings import Settings
@@ -112,10 +112,11 @@ def make_train_step(
         ema = state.ema_params
         if settings.ema_decay:
             ema = _averaged(params, ema, settings.ema_decay, state.step)
+        rate, scale = schedule(state.step), plateau.find_scale(state.opt_state)
         scalars = {
             "loss": loss,
             "gradient_norm": optax.tree.norm(gradients),
-            "learning_rate": schedule(state.step),
+            "learning_rate": rate if scale is None else rate * scale,
             **task.gradient_scalars(gradients),
             **scalars,
         }

@@ -20,6 +20,7 @@ from tokenjax.training.settings.choices import OPTIMIZERS, SCHEDULES
 Weight = Annotated[float, NOT_NEGATIVE]
 Epochs = Annotated[float, NOT_NEGATIVE]
 OF_ADAM = Unread("optimizer.name", "sgd", "momentum")
+OF_PLATEAU = Unread("schedule.name", "cosine", "step", "multistep", "constant")
 OF_THINNING = Unread("imbalance.profile", "none")
 
 
@@ -66,31 +67,40 @@ class Schedule:
         float,
         Unread("schedule.name", "step", "multistep", "constant"),
         NOT_NEGATIVE,
-        "where cosine ends",
+        "where cosine ends; plateau goes no lower",
     ] = 0.0
     stepping: Annotated[
         Literal["step", "epoch"],
-        Unread("schedule.name", "step", "multistep", "constant"),
+        Unread("schedule.name", "step", "multistep", "constant", "plateau"),
         "how often cosine changes the rate",
     ] = "step"
     step_epochs: Annotated[
         float,
-        Unread("schedule.name", "cosine", "multistep", "constant"),
+        Unread("schedule.name", "cosine", "multistep", "constant", "plateau"),
         at_least(1e-6),
         "step: times `factor` every so many epochs",
     ] = 30.0
     milestones: Annotated[
         tuple[float, ...],
-        Unread("schedule.name", "cosine", "step", "constant"),
+        Unread("schedule.name", "cosine", "step", "constant", "plateau"),
         NOT_NEGATIVE,
         "multistep: times `factor` at these epochs",
     ] = (60.0, 80.0)
     factor: Annotated[
         float,
-        Unread("schedule.name", "cosine", "constant"),
+        Unread("schedule.name", "cosine", "constant", "plateau"),
         NOT_NEGATIVE,
         "of step and multistep",
     ] = 0.1
+    plateau_factor: Annotated[
+        float, OF_PLATEAU, RATE, "plateau: times this when validation gets no better"
+    ] = 0.5
+    patience: Annotated[
+        int,
+        OF_PLATEAU,
+        at_least(0),
+        "plateau: evaluations in a row that may be no better, before the rate falls",
+    ] = 10
 
 
 @dataclasses.dataclass(frozen=True)
