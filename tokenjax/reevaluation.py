@@ -183,7 +183,7 @@ def _refuse_other_use(
             f"value with --config.model.{unchanged[0]}=VALUE"
         )
     if meant:
-        _say_idle(card, model, meant)
+        _say_idle(card, model, variables, meant)
     values = models.values(model)
     return [f"{key}={values[key]}" for key in meant]
 
@@ -209,15 +209,20 @@ def _learned_differences(
     }
 
 
-def _say_idle(card: Card, model: contract.Model, meant: Sequence[str]) -> None:
-    """Warn of changes that are meant and do not act at inference."""
+def _say_idle(
+    card: Card, model: contract.Model, variables: VariableDict, meant: Sequence[str]
+) -> None:
+    """Warn of changes that are meant and change nothing."""
     trained = provenance.create_model(card)
     if type(trained) is not type(model):
         return
-    before, program = models.values(trained), at_inference.write_program(model)
+    before, arguments = models.values(trained), models.arguments(card.model["name"])
+    inference = at_inference.Inference(model, variables)
     for key in meant:
         other = model.clone(**{key: getattr(trained, key)})  # type: ignore[attr-defined]
-        if at_inference.write_program(other) == program:
+        if not inference.differs(
+            at_inference.Inference(other, variables), arguments[key]
+        ):
             warn(
                 f"model.{key} does not act at inference: the predictions are those of "
                 f"the weights' own {before[key]}"

@@ -58,6 +58,7 @@ Groups: TypeAlias = Mapping[str, tuple[str, ...]]
 Layers: TypeAlias = Sequence[tuple[str, ...]]
 Pairs: TypeAlias = Mapping[str, tuple[jax.Array, jax.Array]]
 ByModality: TypeAlias = Mapping[str, jax.Array]
+Tree: TypeAlias = Mapping[str, Any]  # of arrays: variables, or a module's own of them
 
 
 @runtime_checkable
@@ -108,8 +109,8 @@ class Learned(NamedTuple):
     """
 
     how: str
-    value: Callable[[VariableDict], float]
-    replace: Callable[[VariableDict, float], VariableDict]
+    value: Callable[[Tree], float]
+    replace: Callable[[Tree, float], Tree]
 
 
 @runtime_checkable

@@ -78,11 +78,10 @@ def _draw(
     heights = np.array([_number(point.get(key)) for point in points]) * factor
     axes.plot(places, heights, color=files.BLUE, marker="o", markersize=4)
     if key == "latency_ms":
-        bounds = [
-            [_number(point.get(f"latency_{end}_ms")) for point in points]
-            for end in ("low", "high")
-        ]
-        axes.fill_between(places, *bounds, color=files.BLUE, alpha=0.2, linewidth=0)
+        low = [_number(point.get("latency_low_ms")) for point in points]
+        high = [_number(point.get("latency_high_ms")) for point in points]
+        style: files.Style = {"color": files.BLUE, "alpha": 0.2, "linewidth": 0}
+        axes.fill_between(places, low, high, **style)
     for point, place, height in zip(points, places, heights, strict=True):
         if not point["trained"]:
             continue

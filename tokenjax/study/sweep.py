@@ -108,7 +108,8 @@ def _points(
     model_name = settings.model["name"]
     if not isinstance(task, Classification):
         raise UserError(f"--sweep is of classifiers, not of task {settings.task}")
-    name, values = sweep_values.fit(model_name, task.model, given)
+    inference = at_inference.Inference(task.model, variables)
+    name, values = sweep_values.fit(model_name, inference, given)
     learned = at_inference.learned_arguments(task.model)
     if name in learned:
         own = float(learned[name].value(variables))
@@ -125,9 +126,6 @@ def _points(
             for value in values
             if value != own
         ]
-        program = at_inference.write_program(task.model)
-        if all(at_inference.write_program(p.task.model) == program for p in points):
-            raise sweep_values.idle(model_name, task.model, name)
         how = "each value is an argument of the network"
     points.append(Point(own, True, task, variables))
     if isinstance(own, int | float):

@@ -4,6 +4,7 @@ threshold=0.1:0.9:9      nine values from 0.1 to 0.9, evenly
 budget=0.125,0.25,0.5    these
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,8 +12,8 @@ import numpy as np
 
 from tokenjax import at_inference, models
 from tokenjax.arguments import Argument
+from tokenjax.at_inference import Inference
 from tokenjax.errors import UserError, unknown_name
-from tokenjax.models import contract
 
 MOST_VALUES = 100  # each is an evaluation of the whole split
 DIGITS = 10  # of evenly spaced values: 0.3, not 0.30000000000000004
@@ -43,66 +44,71 @@ def parse(given: Sequence[str]) -> tuple[str, list[Any]]:
     name = name.strip().removeprefix("model.")
     if not equals or not name or not text.strip():
         raise UserError(f"--sweep {given[0]}: {FORM}")
-    values = _between(text) if ":" in text else [_plain(t) for t in text.split(",")]
-    if len(values) > MOST_VALUES:
+    if ":" in text:
+        first, last, count = _range(name, text)
+    else:
+        values = [_plain(part) for part in text.split(",")]
+        count = len(values)
+    if count > MOST_VALUES:
         raise UserError(
-            f"--sweep {name}: {len(values)} values are more than {MOST_VALUES}, and "
-            "each is an evaluation of the whole split"
+            f"--sweep {name}: {count} values are more than {MOST_VALUES}, and each is "
+            "an evaluation of the whole split"
         )
+    if ":" in text:
+        spaced = np.linspace(first, last, count)
+        values = [float(f"{value:.{DIGITS}g}") for value in spaced]
     return name, values
 
 
-def fit(model_name: str, model: contract.Model, given: Sequence[str]) -> Sweep:
-    """Return what a model's sweep varies, every value checked as an argument's is.
+def fit(model_name: str, inference: Inference, given: Sequence[str]) -> Sweep:
+    """Return what a network's sweep varies, every value checked as an argument's is.
 
-    That another value than the trained one acts is for whoever has them all.
+    Args:
+      model_name: in the registry.
+      inference: of the network, with its weights.
+      given: see `parse`.
 
-    Raises: UserError for an argument that is none, or is not for inference, and for
-      values that it does not take.
+    Raises: UserError for an argument that is none, or does not act at inference, and
+      for values that it does not take.
     """
     name, values = parse(given)
     known = models.arguments(model_name)
     if name not in known:
         kind = f"argument of {model_name}"
         raise UserError(f"--sweep: {unknown_name(kind, name, known)}")
-    if not known[name].at_inference:
-        raise idle(model_name, model, name)
     where = f"--sweep {name}: it"
     fitted = [known[name].check(_typed(known[name], v), where) for v in values]
+    learned = name in at_inference.learned_arguments(inference.model)
+    acts = known[name].at_inference and (learned or inference.acts(known[name], fitted))
+    if not acts:
+        acting = ", ".join(at_inference.list_acting(model_name, inference))
+        raise UserError(
+            f"--sweep {name}: it does not act at inference in this {model_name}, as it "
+            f"was trained; what can be swept of it: {acting or 'nothing'}"
+        )
     distinct = list(dict.fromkeys(fitted))
     if all(isinstance(value, int | float) for value in distinct):
         distinct.sort()
     return Sweep(name, tuple(distinct))
 
 
-def idle(model_name: str, model: Any, name: str) -> UserError:
-    """Return the error of an argument that does not act at inference."""
-    acting = ", ".join(at_inference.list_acting(model_name, model)) or "nothing"
-    return UserError(
-        f"--sweep {name}: it does not act at inference in this {model_name}, as it was "
-        f"trained; what can be swept of it: {acting}"
-    )
-
-
 def _typed(argument: Argument, value: Any) -> Any:
     """Return whole numbers as such where the argument wants them."""
-    whole = isinstance(value, float) and value == int(value)
+    whole = isinstance(value, float) and value.is_integer()
     return int(value) if whole and argument.type is int else value
 
 
-def _between(text: str) -> list[Any]:
+def _range(name: str, text: str) -> tuple[float, float, int]:
+    """Return FIRST, LAST and COUNT."""
     parts = [_plain(part) for part in text.split(":")]
     numbers = all(isinstance(part, int | float) for part in parts)
-    finite = numbers and bool(np.isfinite(parts).all())
+    finite = numbers and all(map(math.isfinite, parts))
     if len(parts) != 3 or not finite or not isinstance(parts[2], int) or parts[2] < 2:
         raise UserError(
-            f"--sweep {text}: it is FIRST:LAST:COUNT, two numbers and how many values "
-            "from the one to the other, at least 2"
+            f"--sweep {name}={text}: it is FIRST:LAST:COUNT, two numbers and how many "
+            "values from the one to the other, at least 2"
         )
-    first, last, count = parts
-    if count > MOST_VALUES:
-        return [first] * count  # too many, which `parse` says
-    return [float(f"{v:.{DIGITS}g}") for v in np.linspace(first, last, count)]
+    return parts[0], parts[1], parts[2]
 
 
 def _plain(text: str) -> Any:

@@ -29,7 +29,6 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.typing import VariableDict
 from jax.typing import ArrayLike
 
 from tokenjax.models import contract
@@ -272,10 +271,10 @@ class AttentionRouting(RoutingArguments):
 def _of_router(learned: contract.Learned) -> contract.Learned:
     """Return it as a function of the whole model's variables."""
 
-    def value(variables: VariableDict) -> float:
+    def value(variables: contract.Tree) -> float:
         return learned.value(variables["params"]["router"])
 
-    def replace(variables: VariableDict, value: float) -> VariableDict:
+    def replace(variables: contract.Tree, value: float) -> contract.Tree:
         own = variables["params"]["router"]
         changed = learned.replace(own, value)
         router = jax.tree.map(
