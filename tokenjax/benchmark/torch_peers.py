@@ -18,7 +18,6 @@ in the wheel: they need a checkout.
 import functools
 import importlib
 import importlib.util
-import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -160,16 +159,8 @@ def _make_reference(
     _check_references(type(model).__name__)
     reference = importlib.import_module(f"references.{file}")
     module = getattr(reference, type(model).__name__)(model)
-    module.load_state_dict(_reference_state(reference, model, variables))
+    module.load_state_dict(_state(model, variables))
     return module, f"references/{file}.py"
-
-
-def _reference_state(
-    reference: types.ModuleType, model: nn.Module, variables: VariableDict
-) -> dict[str, "torch.Tensor"]:
-    """Name our weights; routing has no published ones, but names of its own."""
-    named = getattr(reference, "state_from_flax", _state)
-    return named(model, variables)
 
 
 for _name, _timm_name, _sized in (

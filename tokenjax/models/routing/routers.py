@@ -25,12 +25,14 @@ take as `router`:
 
     register_router("above_mean", AboveMean)
 
-Parameters go as in any Flax module: write @nn.compact above the method.
+Parameters go as in any Flax module: write @nn.compact above the method. If an argument
+only says where they start, the method `learned` says what stands for it.
 
 Source: the Vision Attention Routing Framework; its later version for "gumbel".
 """
 
 import math
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import flax.linen as nn
@@ -39,6 +41,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from tokenjax.errors import UserError
+from tokenjax.models.contract import Learned
 from tokenjax.ops.straight_through import (
     gumbel_gate,
     straight_through,
@@ -86,6 +89,13 @@ class Router(nn.Module):
         """Return whether inference's mask lies between 0 and 1: both networks run."""
         return False
 
+    def learned(self) -> Mapping[str, Learned]:
+        """Return what stands for arguments that only say where parameters start.
+
+        By the argument's name; the variables are the router's own parameters.
+        """
+        return {}
+
     def __call__(
         self, scores: jax.Array, train: bool, temperature: ArrayLike
     ) -> Routed:
@@ -115,6 +125,16 @@ def register_router(name: str, router: type[Router]) -> None:
 class LearnableThreshold(Router):
     """Send the scores from a learned threshold on."""
 
+    def learned(self) -> Mapping[str, Learned]:
+        """Return the threshold's parameter."""
+        return {
+            "threshold": Learned(
+                "is set as the router's threshold",
+                value=lambda own: own["threshold"],
+                replace=lambda own, value: {**own, "threshold": value},
+            )
+        }
+
     @nn.compact
     def __call__(
         self, scores: jax.Array, train: bool, temperature: ArrayLike
@@ -138,6 +158,16 @@ class SigmoidGate(Router):
     nothing is annealed and at inference, it is the specified formula. Which patches are
     sent depends on the sign of the line alone, whatever the temperature.
     """
+
+    def learned(self) -> Mapping[str, Learned]:
+        """Return the score at which the line w a + b is 0."""
+        return {
+            "threshold": Learned(
+                "is made the score where w a + b is 0, by another b",
+                value=lambda own: -own["bias"] / own["weight"],
+                replace=lambda own, value: {**own, "bias": -own["weight"] * value},
+            )
+        }
 
     @nn.compact
     def __call__(
