@@ -152,6 +152,7 @@ class AttentionRouting(RoutingArguments):
             temperature=self.temperature,
             budget=self.budget,
             gumbel_inference=self.gumbel_inference,
+            gumbel_noise=self.gumbel_noise,
             **module,
         )
 

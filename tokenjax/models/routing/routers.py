@@ -4,9 +4,11 @@
     sigmoid_gate          1[sigmoid(w a + b) >= 1/2], gradient of
                           sigmoid((w a + b) tau_0 / tau); w, b start at 1 / tau_0 and
                           -theta_0 / tau_0
-    gumbel                a draw with probability a in training; at inference "hard"
-                          (a > 1/2), "top_p" (the 30 % highest) or "expectation" (a
-                          itself: both networks on every patch)
+    gumbel                a draw with probability p in training; at inference "hard"
+                          (p > 1/2), "top_p" (the 30 % highest) or "expectation" (p
+                          itself: both networks on every patch);
+                          p = sigmoid(log(a / (1 - a)) / s), s the noise's scale:
+                          p = a at 1, as specified
     top_k                 the ceil(budget N) highest, gradient of
                           sigmoid((a - k-th score) / tau); ours
 
@@ -76,13 +78,14 @@ class Router(nn.Module):
       threshold: where a learned threshold starts.
       temperature: of the soft decision, where it starts.
       budget: share of the patches to send.
-      gumbel_inference: see the module's docstring.
+      gumbel_inference, gumbel_noise: see the module's docstring.
     """
 
     threshold: float = 0.5
     temperature: float = 1.0
     budget: float = 0.25
     gumbel_inference: GumbelInference = "hard"
+    gumbel_noise: float = 1.0
 
     @property
     def is_soft(self) -> bool:
@@ -187,11 +190,19 @@ class SigmoidGate(Router):
 
 @ROUTERS.register("gumbel")
 class Gumbel(Router):
-    """Take the score as a probability: drawn in training, decided at inference."""
+    """Draw in training by a probability that the score gives, decide at inference.
+
+    A patch is sent where log(a / (1 - a)) + s g > 0, g a standard logistic draw. At the
+    specified s = 1, whose standard deviation is 1.8, scores that differ by a tenth
+    (0.4 in these log-odds) are drawn nearly alike: the networks see patches at random,
+    a budget near 1 can be kept by scores near 1 alone, and at inference, which
+    compares a with 1/2, few patches are sent where a quarter was drawn. A small s
+    mends all three (docs/results.md).
+    """
 
     @property
     def is_soft(self) -> bool:
-        """Return whether both networks run: of "expectation" the mask is the score."""
+        """Return whether both networks run: "expectation" mixes them by p."""
         return self.gumbel_inference == "expectation"
 
     def __call__(
@@ -199,16 +210,26 @@ class Gumbel(Router):
     ) -> Routed:
         """Decide."""
         half = jnp.asarray(0.5, scores.dtype)
-        if not train and self.gumbel_inference == "expectation":
-            return Routed(scores, scores, half)
         if not train and self.gumbel_inference == "top_p":
             return send_highest(scores, TOP_P, temperature)
         kept = jnp.clip(scores, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
         logits = jnp.log(kept) - jnp.log1p(-kept)
+        probability = self.probability(scores, logits)
+        if not train and self.gumbel_inference == "expectation":
+            return Routed(probability, probability, half)
         uniforms = None
         if train:
             uniforms = jax.random.uniform(self.make_rng("gumbel"), scores.shape)
-        return Routed(gumbel_gate(logits, uniforms, temperature), scores, half)
+        mask = gumbel_gate(logits, uniforms, temperature, self.gumbel_noise)
+        return Routed(mask, probability, half)
+
+    def probability(self, scores: jax.Array, logits: jax.Array) -> jax.Array:
+        """Return how likely each patch is sent in training, by score and log-odds."""
+        if self.gumbel_noise == 1:
+            return scores
+        if self.gumbel_noise == 0:
+            return (logits > 0).astype(scores.dtype)
+        return nn.sigmoid(logits / self.gumbel_noise)
 
 
 @ROUTERS.register("top_k")

@@ -77,6 +77,11 @@ class RoutingArguments(CheckedModule):
     gumbel_inference: Annotated[
         GumbelInference, AT_INFERENCE, "how the gumbel router decides at inference"
     ] = "hard"
+    gumbel_noise: Annotated[
+        float,
+        NOT_NEGATIVE,
+        "scale of the gumbel router's noise in training; 1: as specified, 0: none",
+    ] = 1.0
     big_hidden_dim: Annotated[Width, "hidden channels of the big network"] = 512
     big_layers: Annotated[int, COUNT, "hidden layers of the big network"] = 3
     small_hidden_dim: Annotated[Width, "hidden channels of the small network"] = 64
