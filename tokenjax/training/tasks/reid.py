@@ -4,7 +4,8 @@
            identity_weight * smoothed cross-entropy(score)
            + triplet_weight * triplet(feature)
 
-in which the fused pair counts `fused_weight` times.
+in which the fused pair counts `fused_weight` times, and its triplet loss
+`fused_triplet_weight` times as much as others'.
 
 A batch holds `instances` images of each of batch_size / instances identities. During
 `direct_only_epochs` the fused pair counts nothing and what it alone needs stays as it
@@ -170,15 +171,24 @@ class Reidentification(task.Task):
             margin = reid.triplet_margin or None
             triplet = reid_losses.triplet_loss(feature, labels, margin)
             scalars[f"identity_{name}"], scalars[f"triplet_{name}"] = identity, triplet
-            loss = reid.identity_weight * identity + reid.triplet_weight * triplet
-            if name == contract.FUSED_PAIR:
-                loss *= reid.fused_weight
-                if self.fused_from:
-                    loss = jnp.where(state.step >= self.fused_from, loss, 0.0)
-            total += loss
+            total += self._weigh(name, identity, triplet, state.step)
         first, _ = next(iter(pairs.values()))
         scalars["accuracy"] = jnp.mean(jnp.argmax(first, -1) == labels)
         return total, (model_state, scalars)
+
+    def _weigh(
+        self, name: str, identity: jax.Array, triplet: jax.Array, step: jax.Array
+    ) -> jax.Array:
+        """Return what a pair's two losses add to the total."""
+        reid = self.settings.reid
+        if name != contract.FUSED_PAIR:
+            return reid.identity_weight * identity + reid.triplet_weight * triplet
+        of_triplet = reid.triplet_weight * reid.fused_triplet_weight
+        loss = reid.identity_weight * identity + of_triplet * triplet
+        loss *= reid.fused_weight
+        return (
+            jnp.where(step >= self.fused_from, loss, 0.0) if self.fused_from else loss
+        )
 
     def gradient_scalars(self, gradients: optax.Updates) -> Scalars:
         """Return the norm of each part's gradient; together the parts are all."""
