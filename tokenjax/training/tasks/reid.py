@@ -19,7 +19,7 @@ the analysis of its failing run.
 import copy
 import itertools
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ import optax
 from flax.typing import VariableDict
 from jax.sharding import Mesh
 
-from tokenjax import data, evaluation
+from tokenjax import data, evaluation, plots
 from tokenjax.data import Dataset, Split
 from tokenjax.errors import UserError
 from tokenjax.evaluation import predictions
@@ -234,14 +234,16 @@ class Reidentification(task.Task):
         chosen = self.settings.reid.feature
         queries, gallery = reid_figures.roles(outputs)
         labels, groups = outputs["label"], outputs[self.info.same]
+        about = (labels[queries], labels[gallery], groups[queries], groups[gallery])
+        ranks = len(features[chosen]["cmc"])
+        chance = evaluation.chance_of_retrieval(*about)
+        by_rank = evaluation.chance_by_rank(*about, ranks)
         summary = {
             "feature": chosen,
             **features[chosen],
             "examples": len(labels),
             "gallery": int(gallery.sum()),
-            "chance": evaluation.chance_of_retrieval(
-                labels[queries], labels[gallery], groups[queries], groups[gallery]
-            ),
+            "chance": {**chance, "cmc": by_rank.tolist()},
             "features": features,
         }
         if self.settings.reid.rerank:
@@ -331,6 +333,14 @@ class Reidentification(task.Task):
         return reid_figures.watch(
             self.model, self.prepare, self.info, feature, split, count, mesh
         )
+
+    def curves(self, rows: Sequence[task.Row], directory: pathlib.Path) -> None:
+        """Draw training curves, and mAP and rank-1 of every feature over epochs."""
+        super().curves(rows, directory)
+        if any("validation/mAP" in row for row in rows):
+            steps_per_epoch = self.num_examples / self.settings.batch_size
+            path = directory / "retrieval_curves.png"
+            plots.retrieval_curves(rows, FEATURES, steps_per_epoch, path)
 
     def figures(
         self,
