@@ -52,6 +52,7 @@ _FILES = {  # a function -> the file of this folder that holds it
     "routing_cost": "routed_time",
     "routing_curves": "router_history",
     "selection_scores": "modalities",
+    "sweep_panels": "sweep",
     "training_curves": "training",
 }
 

@@ -30,15 +30,18 @@ class Difference:
         """Write it in points of percent: "+0.52"."""
         return f"{100 * self.mean:+.2f}"
 
-    def told(self, more: str = "more", less: str = "less") -> str:
-        """Say which way it is, or that it is not known."""
+    def told(self) -> str:
+        """Say whether it is beyond what the seeds differ by."""
         if self.p is None:
-            return "from one seed, so how much of it is chance is not known"
-        if not self.known:
-            return f"within what the seeds differ by (p = {self.p:.2g})"
-        return f"{more if self.mean > 0 else less} than the seeds' spread explains " + (
-            f"(p = {self.p:.2g})"
-        )
+            return "of one seed, so how much of it is chance is not known"
+        where = "beyond" if self.known else "within"
+        return f"{where} the seeds' spread ({self.chance()})"
+
+    def chance(self) -> str:
+        """Write p, a very small one as a bound."""
+        if self.p is None:
+            return "p not known"
+        return "p < 0.0001" if self.p < 1e-4 else f"p = {self.p:.2g}"
 
 
 def apart(one: np.ndarray, other: np.ndarray) -> Difference:

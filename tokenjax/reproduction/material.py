@@ -1,6 +1,7 @@
 """All that the report is written from."""
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from tokenjax.reproduction.plan_file import Plan
 from tokenjax.study.plan import StudyRun
 
 CIFAR = "cifar10"
+WIDTH = 88
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,3 +55,19 @@ def joined(words: Sequence[str]) -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def prose(*sentences: str) -> str:
+    """Return a paragraph, its lines broken anew; empty sentences are left out."""
+    return textwrap.fill(" ".join(" ".join(sentences).split()), WIDTH, **_WHOLE_WORDS)
+
+
+def listed(sentences: Sequence[str]) -> str:
+    """Return a list in Markdown, its lines broken."""
+    return "\n".join(
+        textwrap.fill(f"- {sentence}", WIDTH, subsequent_indent="  ", **_WHOLE_WORDS)
+        for sentence in sentences
+    )
+
+
+_WHOLE_WORDS = {"break_long_words": False, "break_on_hyphens": False}

@@ -2,7 +2,11 @@
 
 import numpy as np
 
-from tokenjax.reproduction import verdicts
+from tokenjax.reproduction import (
+    accuracy_verdicts,
+    answer_verdicts,
+    cost_verdicts,
+)
 from tokenjax.reproduction.claims import CLAIMS
 from tokenjax.reproduction.jobs import (
     ANSWERS,
@@ -11,7 +15,7 @@ from tokenjax.reproduction.jobs import (
     IMBALANCED,
     PRUNED,
 )
-from tokenjax.reproduction.material import Material, joined, table
+from tokenjax.reproduction.material import Material, joined, listed, prose, table
 
 PRUNING = (
     ("dynamic_vit", "unpruned, as the original evaluates it"),
@@ -47,7 +51,7 @@ def one_table(material: Material) -> str:
                 f"{here['parameters'] / 1e6:.3f} M",
                 f"{claim.flops / 1e9:.1f} G → {own['flops'] / 1e9:.2f} G",
                 f"{here['mflops']:.2f} M",
-                f"~{claim.accuracy:.0%} → {material.spread(top1)} %",
+                f"~{100 * claim.accuracy:.0f} → {material.spread(top1)} %",
                 f"{claim.milliseconds:g} → {own['milliseconds']:.1f} ms",
                 f"{here['latency_ms']:.2f} ms",
                 f"{trained['64'][name]['latency_ms'] / 64:.3f} ms",
@@ -55,40 +59,42 @@ def one_table(material: Material) -> str:
         )
     headings = (
         "network",
-        "parameters: claimed → counted",
-        "as trained here",
-        "FLOPs: claimed → counted",
-        "as trained here",
-        "accuracy: claimed → measured",
-        "time per image: claimed → measured",
-        "as trained here",
-        "the same, 64 at a time",
+        "parameters, claimed → counted",
+        "trained here",
+        "FLOPs, claimed → counted",
+        "trained here",
+        "accuracy, claimed → measured",
+        "time per image, claimed → measured",
+        "trained here",
+        "64 at a time",
     )
     where = material.costs["environment"]
     data = (
-        "Accuracy is measured on the claimed data."
+        "Accuracy is measured on the data of the claim."
         if material.on_cifar
         else "Accuracy is claimed on CIFAR-10 and measured on other data, with smaller "
         "networks: their order can be compared, their height cannot."
     )
-    return f"""\
-### 4.1 One table
-
-{table(headings, rows)}
-
-"Counted" and "measured" are of the original's own sizes at 32 pixels (64 patches, 10
-classes), one image at a time; "as trained here" of the networks of section 2. FLOPs
-count 2 for a multiply-add; the products of layers and attention are counted, softmax
-and norms are not. Time: {where["device"]}, medians of five rounds, the networks in
-turns. {data}
-
-{verdicts.parameters(material).sentence} {verdicts.flops(material).sentence} \
-{verdicts.time(material).sentence}"""
+    explained = prose(
+        '"Counted", and the time "measured", are of the original\'s own sizes at 32',
+        'pixels (64 patches, 10 classes), one image at a time; "trained here" are the',
+        "networks of section 2. FLOPs count 2 for a multiply-add; products of layers",
+        "and of attention are counted, softmax and norms are not. Time on",
+        f"{where['device']}, median of five rounds, the networks in turns. {data}",
+    )
+    judges = (
+        cost_verdicts.parameters,
+        cost_verdicts.fewer,
+        cost_verdicts.flops,
+        cost_verdicts.time,
+    )
+    lines = listed([judge(material).sentence for judge in judges])
+    parts = ["### 4.1 One table", table(headings, rows), explained, lines]
+    return "\n\n".join(parts)
 
 
 def accuracy(material: Material) -> str:
     """Return the balanced accuracies against each other, and what is confused."""
-    lines = [f"- {each.sentence}" for each in verdicts.orders(material)]
     confused = []
     for name, claim in CLAIMS.items():
         matrix = material.findings.confusion(BALANCED, name).astype(float)
@@ -111,18 +117,18 @@ def accuracy(material: Material) -> str:
             for title, true, called, share in confused
         ]
         told = f"The most frequent mistakes differ: {joined(each)}."
-    return f"""\
-### 4.2 Accuracy on the balanced split
-
-{chr(10).join(lines)}
-
-{material.figure("curves", "learning curves")}
-
-{verdicts.still_rising(material)}
-
-{material.figure("confusion", "confusion matrices of the four networks, balanced")}
-
-Test images of all seeds. {told}"""
+    return "\n\n".join(
+        [
+            "### 4.2 Accuracy on the balanced split",
+            listed([each.sentence for each in accuracy_verdicts.orders(material)]),
+            material.figure("curves", "learning curves"),
+            prose(accuracy_verdicts.still_rising(material)),
+            material.figure(
+                "confusion", "confusion matrices of the four networks, balanced"
+            ),
+            prose("Test images of all seeds.", told),
+        ]
+    )
 
 
 def imbalance(material: Material) -> str:
@@ -145,26 +151,27 @@ def imbalance(material: Material) -> str:
             )
     headings = ("network", "condition", "accuracy, %", "macro F1, %")
     headings += (f"recall of the {_rare_count(material)} rarest classes, %",)
-    lines = [f"- {verdicts.cost_of_imbalance(material).sentence}"]
-    lines += [f"- {verdicts.answer(material, name).sentence}" for name in ANSWERS]
-    return f"""\
-### 4.3 Imbalance, and the answers to it
-
-{table(headings, rows)}
-
-{material.figure("accuracy", "accuracy by condition and network")}
-
-The test split is balanced, so that accuracy is the mean of the classes' recalls. Each
-answer against *{IMBALANCED}*, over all networks and seeds, pair by pair:
-
-{chr(10).join(lines)}
-
-{verdicts.best_answer(material)}
-
-{material.figure("answers", "confusion matrices of vit_base under imbalance")}
-
-vit_base under imbalance, by answer, test images of all seeds: the rarest classes are
-the last rows."""
+    judged = [answer_verdicts.cost_of_imbalance(material)]
+    judged += [answer_verdicts.answer(material, name) for name in ANSWERS]
+    return "\n\n".join(
+        [
+            "### 4.3 Imbalance, and the answers to it",
+            table(headings, rows),
+            material.figure("accuracy", "accuracy by condition and network"),
+            prose(
+                "The test split is balanced, so that accuracy is about the mean of the",
+                f"classes' recalls. Each answer against *{IMBALANCED}*, over all",
+                "networks and seeds, pair by pair:",
+            ),
+            listed([each.sentence for each in judged]),
+            prose(answer_verdicts.best_answer(material)),
+            material.figure("answers", "confusion matrices of vit_base, imbalanced"),
+            prose(
+                "vit_base under imbalance, by answer, test images of all seeds; the",
+                "rarest classes are the last rows.",
+            ),
+        ]
+    )
 
 
 def _rare_count(material: Material) -> int:
@@ -195,13 +202,9 @@ def pruning(material: Material) -> str:
         )
     headings = ("DynamicViT", "accuracy, %", "parameters", "MFLOPs per image")
     headings += ("ms, one image", "ms an image, 64 at a time")
-    lines = [f"- {each.sentence}" for each in verdicts.pruning(material)]
-    return f"""\
-### 4.4 DynamicViT: pruned or not
-
-{table(headings, rows)}
-
-{chr(10).join(lines)}"""
+    lines = listed([each.sentence for each in accuracy_verdicts.pruning(material)])
+    title = "### 4.4 DynamicViT: pruned or not"
+    return "\n\n".join([title, table(headings, rows), lines])
 
 
 def attention(material: Material) -> str:
@@ -214,17 +217,23 @@ def attention(material: Material) -> str:
     told = ""
     if wide:
         each = joined([f"{title} {value:.1f}" for title, value in wide.items()])
-        widest, narrowest = max(wide, key=wide.get), min(wide, key=wide.get)  # type: ignore[arg-type]
+        widest, narrowest = (
+            choose(wide, key=lambda title: wide[title]) for choose in (max, min)
+        )
         told = (
             "A query attends to so many tokens (exp of the entropy of its weights, "
             f"mean over test images, blocks, heads and queries): {each}; "
             f"{widest} looks widest, {narrowest} most narrowly."
         )
-    return f"""\
-### 4.5 What the networks look at
-
-{material.figure("attention", "attention of the class token in the last block")}
-
-The class token's attention in the last block, mean over heads, of the first seed's
-balanced networks; the first test image of each class. {PRUNED}: patches that are gone
-are faded. {told}"""
+    return "\n\n".join(
+        [
+            "### 4.5 What the networks look at",
+            material.figure("attention", "attention of the class token, last block"),
+            prose(
+                "The class token's attention in the last block, mean over heads, of",
+                "the first seed's balanced networks; the first test image of each",
+                f"class. {PRUNED}: patches that are gone are faded.",
+                told,
+            ),
+        ]
+    )

@@ -57,3 +57,72 @@ def test_a_gates_temperature_softens_its_gradient_and_moves_no_patch(annealed):
     found = of_params["params"]
     np.testing.assert_allclose(found["bias"], slope.sum(), rtol=1e-4)
     np.testing.assert_allclose(found["weight"], (slope * SCORES).sum(), rtol=1e-4)
+
+
+def draw(noise, way="hard", **more):
+    return route("gumbel", {}, gumbel_noise=noise, gumbel_inference=way, **more)
+
+
+def log_odds(scores):
+    return np.log(np.float64(scores) / (1 - np.float64(scores)))
+
+
+@pytest.mark.parametrize("noise", [0.25, 1.0, 3.0])
+def test_patches_are_drawn_as_often_as_their_probability_says(noise):
+    masks = [draw(noise, train=True, key=key)[0] for key in range(300)]
+    _, probability, threshold, _ = draw(noise, train=True)
+    np.testing.assert_allclose(probability, sigmoid(log_odds(SCORES) / noise), 1e-4)
+    assert threshold == 0.5
+    error = np.mean(masks, axis=0) - probability  # of 1600 patches
+    spread = np.sqrt(probability * (1 - probability) / len(masks))
+    assert np.all(np.abs(error) <= 5 * spread + 0.01)
+    assert abs(error.mean()) < 0.005  # the ratio that a budget is held to
+
+
+def test_at_noise_1_the_probability_is_the_score_to_the_bit():
+    np.testing.assert_array_equal(draw(1.0, train=True)[1], SCORES)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.25, 1.0])
+def test_draws_have_the_gradient_of_a_soft_draw(noise):
+    """Whatever was drawn: noisy = log-odds + s g, soft = sigmoid(noisy / tau)."""
+    tau = 0.7
+    mask, _, _, (_, gradient) = draw(noise, train=True, annealed=tau)
+    uniforms = np.asarray(drawn_uniforms(jax.random.key(0)), np.float64)
+    noisy = log_odds(SCORES) + noise * log_odds(uniforms)
+    np.testing.assert_array_equal(mask, noisy > 0)
+    soft = sigmoid(noisy / tau)
+    slope = soft * (1 - soft) / tau / (SCORES * (1 - np.float64(SCORES)))
+    np.testing.assert_allclose(gradient, slope, rtol=2e-3, atol=1e-5)
+    assert slope.min() > 0
+
+
+def drawn_uniforms(key):
+    """Return the draws that the router makes of this key."""
+
+    class Draws(ROUTERS["gumbel"]):
+        def __call__(self):
+            return jax.random.uniform(self.make_rng("gumbel"), SCORES.shape)
+
+    return Draws().apply({}, rngs={"gumbel": key})
+
+
+def test_less_noise_brings_training_nearer_to_inference():
+    """Inference sends what is above a half; without noise training does the same."""
+    decided = draw(1.0)[0]
+    np.testing.assert_array_equal(decided, SCORES > 0.5)
+    differing = []
+    for noise in (0.0, 0.25, 1.0):
+        np.testing.assert_array_equal(draw(noise)[0], decided)
+        drawn = draw(noise, train=True)[0]
+        differing.append((drawn != decided).mean())
+    assert differing[0] == 0
+    assert 0.02 < differing[1] < differing[2] / 2
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.25, 1.0])
+def test_expectation_mixes_by_the_probability_of_training(noise):
+    mixed = draw(noise, "expectation")[0]
+    np.testing.assert_allclose(mixed, draw(noise, train=True)[1], rtol=1e-5)
+    if noise == 0:
+        np.testing.assert_array_equal(mixed, SCORES > 0.5)

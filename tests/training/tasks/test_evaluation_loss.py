@@ -1,14 +1,12 @@
 """The loss that evaluations report: plain, or the training's criterion, and named."""
 
-import types
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from helpers.float_tasks import make_task
 
 from tokenjax import models
-from tokenjax.data import ArraySplit
 from tokenjax.errors import UserError
 from tokenjax.training.remarks import find_remarks
 from tokenjax.training.settings import Settings
@@ -20,22 +18,14 @@ WEIGHTS = {"imbalance": {"class_weights": "inverse_frequency"}}
 SMOOTHED = {"label_smoothing": 0.1}
 
 
-def make_task(settings, counts=COUNTS):
-    info = types.SimpleNamespace(
-        num_classes=len(counts),
-        counts={"train": counts},
-        class_names=tuple("abcdefghij"[: len(counts)]),
-        image_shape=(8, 8, 3),
-    )
-    unused = ArraySplit(np.zeros((1, 8, 8, 3), np.uint8), np.zeros(1, np.int32))
-    dataset = types.SimpleNamespace(info=info, train=unused)
+def criterion_task(settings, counts=COUNTS):
     settings = Settings.from_config({"evaluation_loss": "criterion", **settings})
-    return Classification(models.create("vit", img_size=8, depth=1), dataset, settings)
+    return make_task(models.create("vit", img_size=16, depth=1), settings, counts)
 
 
 def evaluate(settings, logits, labels):
     """Return the loss in the log, and evaluation's summary; they say the same."""
-    task = make_task(settings)
+    task = criterion_task(settings)
     outputs = task.outputs(jnp.asarray(logits), {}, {"label": jnp.asarray(labels)})
     outputs = {key: np.asarray(value) for key, value in outputs.items()}
     logged, summary = task.scalars(outputs)["loss"], task.summarize(outputs)
@@ -97,7 +87,7 @@ def test_a_recorded_one(golden):
         (WEIGHTS, "weighted"),
         ({"label_smoothing": smoothing}, "smoothed"),
     ]:
-        task = make_task(settings, np.array(counts))
+        task = criterion_task(settings, counts)
         outputs = task.outputs(jnp.asarray(case["input/logits"]), {}, {"label": label})
         outputs = {key: np.asarray(value) for key, value in outputs.items()}
         recorded = pytest.approx(float(case[f"output/{name}"]), abs=1e-6)

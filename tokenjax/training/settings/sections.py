@@ -215,6 +215,9 @@ class Reid:
     identity_weight: Annotated[float, "of the cross-entropy of every score"] = 0.25
     triplet_weight: Annotated[float, "of the triplet loss of every feature"] = 1.0
     triplet_margin: Annotated[float, NOT_NEGATIVE, "0: soft margin"] = 0.0
+    fused_weight: Annotated[
+        Weight, "of the fused pair in the loss; every other has a weight of 1"
+    ] = 1.0
     direct_only_epochs: Annotated[
         Epochs, "at first so long nothing but the direct branch learns"
     ] = 0.0
