@@ -110,6 +110,7 @@ def test_the_files_of_a_run(undisturbed):
         "metrics.jsonl",
         "history.json",
         "evaluation.json",
+        "evaluation.txt",
         "figures",
     } <= names
     assert any(name.startswith("events.out.tfevents") for name in names)

@@ -116,6 +116,20 @@ def test_recall_of_a_class_without_examples(path, figures):
     assert label.endswith("50.0% (1 of 2 classes have images)")
 
 
+@pytest.mark.parametrize("classes", [1, 10, pytest.param(1000, marks=pytest.mark.long)])
+def test_class_counts(path, figures, classes):
+    names = [f"class {index}" for index in range(classes)]
+    before = RNG.integers(100, 5000, classes)
+    counts = {"in the source": before.tolist(), "trained on": (before // 2).tolist()}
+    assert_drawn(path, plots.class_counts(counts, names, path))
+    axes = figures[-1].axes[0]
+    heights = [bar.get_height() for bar in axes.patches]
+    assert heights == [*before, *before // 2]
+    assert 1 <= len(axes.get_xticks()) <= 100
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels[0] == f"in the source: {before.sum():,}"
+
+
 def test_recall_per_class_refuses(path):
     for recall, counts in (([0.5], [1, 2]), ([0.5, 0.5], [1]), (0.5, [1, 2])):
         with pytest.raises(ValueError, match=r"must be \(2,\) for 2 class names"):

@@ -44,5 +44,4 @@ def read_indices(path: Path) -> np.ndarray:
 def write_indices(path: Path, indices: np.ndarray, remarks: Sequence[str]) -> None:
     """Write indices (n,) as text below some remarks, whole or not at all."""
     lines = [f"# {remark}" for remark in remarks] + [str(int(i)) for i in indices]
-    with storage.replacing(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    storage.write_text(path, "\n".join(lines) + "\n")

@@ -12,6 +12,7 @@ from tokenjax.evaluation.retrieval import (
 )
 from tokenjax.evaluation.routing import summarize_routing, target_patches
 from tokenjax.evaluation.shots import accuracy_by_shots
+from tokenjax.evaluation.text_report import write_report
 
 __all__ = [
     "TOP",
@@ -29,4 +30,5 @@ __all__ = [
     "summarize_routing",
     "target_patches",
     "top_accuracies",
+    "write_report",
 ]

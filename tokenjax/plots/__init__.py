@@ -31,7 +31,7 @@ _FILES = {  # a function -> the file of this folder that holds it
     "attention_by_model": "attention_by_model",
     "attention_scores": "routing",
     "class_attention": "tokens",
-    "class_counts": "class_counts",
+    "class_counts": "class_bars",
     "cmc_curve": "retrieval",
     "confusion_matrices": "confusion_panels",
     "confusion_matrix": "classification",

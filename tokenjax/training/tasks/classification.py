@@ -2,7 +2,7 @@
 
 import functools
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -225,6 +225,11 @@ class Classification(task.Task):
             ]
         return lines
 
+    @classmethod
+    def text_report(cls, summary: Summary) -> str:
+        """Return precision, recall and F1 of every class, and their means."""
+        return evaluation.write_report(summary)
+
     def scalars(self, outputs: Outputs) -> dict[str, float]:
         """Return what is logged of a split during training."""
         accuracies = evaluation.top_accuracies(
@@ -300,6 +305,17 @@ class Classification(task.Task):
             plots.draw_rows(looks["image"], looks),
             [names[index] for index in found],
             (found == looks["label"]).tolist(),
+        )
+
+    def curves(self, rows: Sequence[task.Row], directory: pathlib.Path) -> None:
+        """Draw training curves, and how many examples of each class were trained on."""
+        super().curves(rows, directory)
+        counts, whole = self.info.counts["train"], self.info.whole_train
+        splits = {} if whole is None else {"in the source": whole.tolist()}
+        plots.class_counts(
+            {**splits, "trained on": counts.tolist()},
+            self.info.class_names,
+            directory / "class_distribution.png",
         )
 
     def figures(

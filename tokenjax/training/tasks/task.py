@@ -205,6 +205,12 @@ class Task(abc.ABC):
     def headline(cls, summary: Summary) -> list[str]:
         """Return the lines that say first what an evaluation found."""
 
+    @classmethod
+    def text_report(cls, summary: Summary) -> str:
+        """Return an evaluation as text, for a file; "" for none."""
+        del summary
+        return ""
+
     @abc.abstractmethod
     def scalars(self, outputs: Outputs) -> dict[str, float]:
         """Return what is logged of a split during training."""

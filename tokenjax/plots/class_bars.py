@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tokenjax.plots import figure_files as files
+from tokenjax.plots.per_class import name_bars
 
 MOST_VALUES = 12  # classes up to which every bar gets its number
 
@@ -46,8 +47,11 @@ def class_counts(
         if len(class_names) <= MOST_VALUES:
             axes.bar_label(bars, fmt="{:,.0f}", fontsize=7, padding=1)
     names = [files.short(name, 12) for name in class_names]
-    upright = max(map(len, names)) > 8
-    axes.set_xticks(places, names, rotation=30 if upright else 0, fontsize=9)
+    if len(names) > MOST_VALUES:
+        name_bars(axes, names)
+    else:
+        upright = max(map(len, names)) > 8
+        axes.set_xticks(places, names, rotation=30 if upright else 0, fontsize=9)
     axes.set(ylabel="training examples", title="Examples of each class")
     axes.legend(loc="upper right", ncols=len(counts))
     axes.set_ylim(top=1.2 * max(max(values) for values in counts.values()))
