@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from tokenjax.training import default_config, select_variant
 
-from . import dynamic_vit, linear_vit, vit
+from . import dynamic_vit, imbalanced, linear_vit, vit
 
 THINNING = {"profile": "linear", "ratio": 0.1, "seed": 42}
 CONDITIONS = {
@@ -61,22 +61,25 @@ def digits() -> ConfigDict:
 
 
 def cifar10() -> ConfigDict:
-    """32x32 photographs, from TFDS: 64 tokens, 100 epochs where the budget allows."""
-    small = vit.cifar10()
-    small.model.name = "cifar_vit_small"
+    """32x32 photographs: 64 tokens, 100 epochs where the budget allows."""
     recipes = {
         "vit_base": vit.cifar10(),
-        "vit_small": small,
-        "dynamic_vit": dynamic_vit.cifar10_recorded(),
+        "vit_small": vit.cifar10_small(),
+        "dynamic_vit": dynamic_vit.cifar10(),
         "linear_vit": linear_vit.cifar10(),
     }
     models = {name: _overlay(recipe) for name, recipe in recipes.items()}
-    models["dynamic_vit_pruned"] = _overlay(dynamic_vit.cifar10()) | {
+    models["dynamic_vit_pruned"] = _overlay(dynamic_vit.cifar10_learned()) | {
         "teacher_run": "dynamic_vit"
     }
     config = vit.cifar10()
     config.imbalance.update(many_shot=3000, few_shot=1500)
-    return _study(config, models)
+    study = _study(config, models)
+    for name in CONDITIONS:
+        if name != "balanced":  # the original's 27,500 of all 50,000 images
+            study.datasets[name].data = imbalanced.cifar10().data
+            study.datasets[name].imbalance.validation = "left_out"
+    return study
 
 
 def _study(config: ConfigDict, models: dict[str, dict]) -> ConfigDict:

@@ -7,6 +7,7 @@ python train.py --config configs/routing.py:cifar10-cheap_compute
 python train.py --config configs/routing.py:image_folder --config.data.directory=PATH
 python eval.py --config configs/routing.py --eval_all          # a table of all four
 python -m tokenjax.study --config configs/routing.py --jobs 2  # its ablation
+python -m tokenjax.study --config configs/routing.py:questions --jobs 2  # three seeds
 
 Variants: DATA, MODEL or DATA-MODEL. `budget_weight`, `target_ratio` and the section
 `routing` say how many patches go to the big network; with budget_weight 0 nothing asks
@@ -32,6 +33,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     """The named variant: data, model, or both joined by a dash."""
     datasets = {
         "default": cluttered,
+        "questions": questions,
         "fashion_mnist": fashion_mnist,
         "cifar10": cifar10,
         "cifar100": cifar100,
@@ -129,6 +131,45 @@ def ablation() -> ConfigDict:
             "latency_batch_size": 256,
         }
     )
+
+
+def questions() -> ConfigDict:
+    """The framework's research questions: three seeds of ten variants and more.
+
+    So that they fit into an hour of one core: a larger digit among fewer fragments, a
+    narrower big network, and a sixth of the steps of `cluttered`.
+    """
+    config = cluttered()
+    config.model.big_hidden_dim = 256
+    config.data.update(digit_size=28, fragments=4, train_examples=50_000)
+    config.epochs, config.figures = 1.0, False
+    config.schedule.update(warmup_epochs=0.03)
+    config.routing.update(anneal_from_epochs=0.2, anneal_to_epochs=0.5)
+    config.evaluate_every_epochs = config.checkpoint.every_epochs = 1.0
+    gumbel = {"router": "gumbel"}
+    config.ablation = ConfigDict(
+        {
+            "grid": "named",
+            "variants": {
+                **{name: {"model": {"name": name}} for name in MODELS[1:]},
+                "target_eighth": {"model": {"target_ratio": 0.125}},
+                "target_half": {"model": {"target_ratio": 0.5}},
+                "grid_8": {"model": {"patch_grid": 8}},
+                "sigmoid_gate": {"model": {"router": "sigmoid_gate"}},
+                "top_k": {"model": {"router": "top_k"}},
+                "gumbel": {"model": gumbel | {"gumbel_noise": 0.25}},
+                "gumbel_as_specified": {"model": gumbel},
+                "gumbel_as_specified_not_annealed": {
+                    "model": gumbel,
+                    "routing": {"anneal_to_epochs": 0.0},
+                },
+            },
+            "seeds": (0, 1, 2),
+            "columns": ("top1", "routing_ratio", "target_recall", "score_std"),
+            "latency_batch_size": 256,
+        }
+    )
+    return config
 
 
 def fashion_mnist() -> ConfigDict:

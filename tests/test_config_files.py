@@ -41,6 +41,18 @@ def test_all_of_ours_import_what_lies_beside_them():
         assert "vit" in config_files.load_config(name).model.name
 
 
+def test_the_originals_own_file_of_sdtps_with_its_noise_and_without():
+    found = [
+        config_files.load_config(f"sdtps:rgbnt201_{name}")
+        for name in ("recorded", "no_gumbel")
+    ]
+    for config in found:
+        batch = config.batch_size, config.reid.instances, config.schedule.warmup_epochs
+        assert batch == (8, 4, 3)
+        assert config.model.mask_aggregation == config.reid.warmup_start == "recorded"
+    assert [config.model.sdtps_use_gumbel for config in found] == [True, False]
+
+
 @pytest.mark.parametrize(
     "name",
     ["nothing", "configs/nothing.py", "configs/vdpa", "mine/vdpa.py", "vdpa.txt"],

@@ -44,7 +44,9 @@ CONVERTED = {
 TRAINED = CONVERTED | {
     "vdpa_dropout": functools.partial(small, "vdpa_dropout"),
     "dynamic_vit_linear": functools.partial(small, "dynamic_vit_linear"),
-    "demo_gumbel": functools.partial(small_demo, sdtps_use_gumbel=True),
+    "demo_gumbel_class": functools.partial(
+        small_demo, sdtps_use_gumbel=True, sdtps_class_token=True
+    ),
     "demo_hdm_atm": functools.partial(small_demo, fusion="hdm_atm", direct=False),
     "demo_baseline": functools.partial(small_demo, fusion="none"),
 }

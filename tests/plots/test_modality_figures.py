@@ -5,7 +5,8 @@ import pytest
 from helpers.drawn_figures import assert_drawn
 
 from tokenjax import plots
-from tokenjax.plots import image_panels, modalities
+from tokenjax.plots import modalities
+from tokenjax.plots.images import DROPPED
 from tokenjax.plots.variant_curves import MANY_POINTS
 
 RNG = np.random.default_rng(0)
@@ -59,7 +60,7 @@ def test_dropped_patches_of_oblong_grids_are_faded(path, figures, height, width,
     plain, marked = (shown(axes) for axes in figures[-1].axes)
     kept = mask.repeat(8, axis=0).repeat(8, axis=1).astype(bool)  # a patch is 8 x 8
     assert np.array_equal(marked[kept], plain[kept])
-    assert np.abs(marked[~kept] - image_panels.DROPPED).max() < 0.16
+    assert np.abs(marked[~kept] - DROPPED).max() < 0.16
 
 
 def test_selection_scores(path, figures):

@@ -18,7 +18,7 @@ from tokenjax.errors import UserError
 from tokenjax.models.demo.demo_model import DeMo
 from tokenjax.tables import Column
 
-NAME, MODEL = measure.SDTPS, "demo"
+NAME, MODEL = measure.SDTPS, measure.SDTPS_MODEL
 MOST_WARMUP = 3  # rounds before the first timed one
 
 
@@ -50,12 +50,6 @@ STAGE_COLUMNS: tuple[Column[measure.Row], ...] = (
     ),
     *RATIOS,
 )
-
-
-def expand(names: Sequence[str]) -> list[str]:
-    """Return the names with the model after "sdtps", each once."""
-    pairs = [(NAME, MODEL) if name == NAME else (name,) for name in names]
-    return list(dict.fromkeys(name for pair in pairs for name in pair))
 
 
 def check(arguments: Mapping[str, object], dtype: str, image_size: int) -> None:

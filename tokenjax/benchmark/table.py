@@ -55,7 +55,12 @@ PROBLEM: Column[Row] = Column("Problem", lambda row: row.problem, "s")
 
 def columns_for(rows: Sequence[Row]) -> list[Column[Row]]:
     """Return COLUMNS, and those that say something of these rows alone."""
-    columns = list(COLUMNS)
+    return [*COLUMNS, *columns_of_some(rows)]
+
+
+def columns_of_some(rows: Sequence[Row]) -> list[Column[Row]]:
+    """Return those of the further columns that say something of these rows."""
+    columns = []
     if any(row.utilization for row in rows):
         columns.append(PEAK)
     if any(row.mode != rows[0].mode or row.mode != "inference" for row in rows):
@@ -116,11 +121,12 @@ def format_table(
     columns = columns_for(rows) if columns is None else columns
     lines = tables.text_lines(rows, columns)
     headings = [column.heading for column in columns]
-    found = _notes(rows, warmup, "Memory(MiB)" in headings)
+    found = how_found(rows, warmup, "Memory(MiB)" in headings)
     return "\n".join([*lines, "", *notes, *found])
 
 
-def _notes(rows: Sequence[Row], warmup: int, with_memory: bool) -> list[str]:
+def how_found(rows: Sequence[Row], warmup: int, with_memory: bool = True) -> list[str]:
+    """Return the lines on what is counted and how it was timed."""
     repeats = sorted({row.latency.repeats for row in rows if row.latency})
     calls = "-".join(map(str, {repeats[0]: 0, repeats[-1]: 0})) if repeats else "no"
     sizes = dict.fromkeys(f"{row.model} {row.inputs}" for row in rows if row.inputs)

@@ -80,23 +80,27 @@ def threshold_gate(
 
 
 def gumbel_gate(
-    logits: jax.Array, uniforms: jax.Array | None, temperature: ArrayLike = 1.0
+    logits: jax.Array,
+    uniforms: jax.Array | None,
+    temperature: ArrayLike = 1.0,
+    scale: float = 1.0,
 ) -> jax.Array:
-    """Draw Bernoulli(sigmoid(logits)), 0 or 1, with the gradient of a soft draw.
+    """Draw Bernoulli(sigmoid(logits / scale)) with the gradient of a soft draw.
 
-        noisy = (logits + log u - log(1 - u)) / temperature
+        noisy = (logits + scale (log u - log(1 - u))) / temperature
         hard = 1[noisy > 0],  soft = sigmoid(noisy)
 
     Args:
       logits: any shape.
       uniforms: of the same shape, in (0, 1); None: no noise, the likelier of both.
       temperature: above 0 (checked where it is a Python number).
+      scale: of the noise, at least 0.
 
     Source: Jang et al. 2017 (arXiv 1611.01144) with two choices.
     """
     if isinstance(temperature, int | float) and temperature <= 0:
         raise ValueError(f"temperature must be above 0, got {temperature}")
-    noise = 0.0 if uniforms is None else logistic_noise(uniforms)
+    noise = 0.0 if uniforms is None else scale * logistic_noise(uniforms)
     noisy = (logits + noise) / temperature
     soft = jax.nn.sigmoid(noisy)
     return straight_through((noisy > 0).astype(soft.dtype), soft)

@@ -14,10 +14,13 @@ from tokenjax.plots.looks import (
     average_blocks,
     collect,
     draw_looks,
+    draw_rows,
+    has_rows,
     image_axis,
     patch_maps,
     register_figure,
 )
+from tokenjax.plots.small_pictures import Row
 
 _FILES = {  # a function -> the file of this folder that holds it
     "accuracy_bars": "comparison",
@@ -49,14 +52,18 @@ _FILES = {  # a function -> the file of this folder that holds it
     "routing_cost": "routed_time",
     "routing_curves": "router_history",
     "selection_scores": "modalities",
+    "sweep_panels": "sweep",
     "training_curves": "training",
 }
 
 __all__ = [
     "Look",
+    "Row",
     "average_blocks",
     "collect",
     "draw_looks",
+    "draw_rows",
+    "has_rows",
     "image_axis",
     "patch_maps",
     "register_figure",

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 
 from tokenjax.plots import figure_files as files
 from tokenjax.plots import image_panels as panels
-from tokenjax.plots.images import displayable
+from tokenjax.plots.images import displayable, evenly_chosen
 from tokenjax.plots.modalities import NARROW, grouped_panels
 from tokenjax.plots.variant_curves import COLOURS, Line
 
@@ -219,7 +219,7 @@ def feature_map(
     chosen = np.flatnonzero(np.isin(identities, kinds_drawn))
     if len(chosen) < 4:
         raise ValueError(f"t-SNE needs 4 points or more, got {len(chosen)}")
-    chosen = chosen[panels.evenly_chosen(len(chosen), MOST_POINTS)]
+    chosen = chosen[evenly_chosen(len(chosen), MOST_POINTS)]
     places, perplexity = _places(features[chosen], seed)  # (points, 2)
     figure, grid = files.new_figure(8.6, 5.6)
     axes = grid[0, 0]

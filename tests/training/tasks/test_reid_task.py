@@ -39,6 +39,7 @@ def test_a_batch_is_some_instances_of_some_identities(dataset):
             {"identity_weight": 0.5, "triplet_weight": 2.0, "triplet_margin": 0.3},
             {"fused", "rgb", "nir", "tir"},
         ),
+        ({}, {"fused_weight": 0.25}, {"fused", "direct"}),
         ({"fusion": "none"}, {}, {"direct"}),
     ],
 )
@@ -57,7 +58,8 @@ def test_the_loss_is_that_of_all_pairs(dataset, model, reid, names):
     pairs = task.model.pairs(outputs)
     assert set(pairs) == names
     chosen = task.settings.reid
-    expected, _ = reid_losses.reid_loss(
+    weights = dict.fromkeys(pairs, 1.0) | {"fused": chosen.fused_weight}
+    _, of_each = reid_losses.reid_loss(
         list(pairs.values()),
         batch["label"],
         chosen.identity_weight,
@@ -65,10 +67,14 @@ def test_the_loss_is_that_of_all_pairs(dataset, model, reid, names):
         smoothing=0.1,
         margin=chosen.triplet_margin or None,
     )
+    expected = sum(weights[name] * of_each[i] for i, name in enumerate(pairs))
     assert loss == pytest.approx(float(expected), rel=1e-5)
     parts = [
-        chosen.identity_weight * scalars[f"identity_{name}"]
-        + chosen.triplet_weight * scalars[f"triplet_{name}"]
+        weights[name]
+        * (
+            chosen.identity_weight * scalars[f"identity_{name}"]
+            + chosen.triplet_weight * scalars[f"triplet_{name}"]
+        )
         for name in names
     ]
     assert sum(parts) == pytest.approx(float(loss), rel=1e-5)

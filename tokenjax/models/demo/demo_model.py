@@ -36,6 +36,7 @@ from tokenjax.models.demo.sdtps import (
     MODALITIES,
     AggregationRatio,
     Beta,
+    ClassToken,
     GumbelTemperature,
     MaskAggregation,
     ModalityNames,
@@ -111,6 +112,7 @@ class DeMo(CheckedModule):
     sdtps_gumbel_tau: GumbelTemperature = 1.0
     mask_aggregation: MaskAggregation = "recorded"
     score_gradient: ScoreGradient = "all"
+    sdtps_class_token: ClassToken = False
     modalities: ModalityNames = MODALITIES
     dtype: DType = "float32"
     remat: Remat = False
@@ -383,6 +385,7 @@ class DeMo(CheckedModule):
             modalities=self.modalities,
             mask_aggregation=self.mask_aggregation,
             score_gradient=self.score_gradient,
+            class_token=self.sdtps_class_token,
             dtype=self.dtype,
             name="sdtps",
         )

@@ -23,6 +23,7 @@ Source: the Vision Attention Routing Framework. Ours: router "top_k", the budget
 "executed", `attention_scale`, execution="masked" (to hold the gathered one against).
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -98,8 +99,12 @@ class AttentionRouting(RoutingArguments):
 
     @nn.nowrap
     def with_attention(self) -> contract.Model:
-        """Return the network with what figures show in `aux`."""
-        return self
+        """Return the network with what figures show in `aux`: all that there is.
+
+        Few images are looked at: both networks on every patch is one program, where
+        the gathered execution has one for each capacity.
+        """
+        return self.clone(execution="masked")
 
     @nn.compact
     def __call__(
@@ -147,8 +152,14 @@ class AttentionRouting(RoutingArguments):
             temperature=self.temperature,
             budget=self.budget,
             gumbel_inference=self.gumbel_inference,
+            gumbel_noise=self.gumbel_noise,
             **module,
         )
+
+    def learned_arguments(self) -> Mapping[str, contract.Learned]:
+        """Return the router's; see `contract.LearnsArguments`."""
+        learned = self.make_router(parent=None).learned()
+        return {name: _of_router(each) for name, each in learned.items()}
 
     def runs_both(self, train: bool) -> bool:
         """Return whether every patch runs through both networks."""
@@ -260,3 +271,20 @@ class AttentionRouting(RoutingArguments):
                 self.head_hidden_dim, self.num_classes, dropout, dtype, name="task_head"
             ),
         )
+
+
+def _of_router(learned: contract.Learned) -> contract.Learned:
+    """Return it as a function of the whole model's variables."""
+
+    def value(variables: contract.Tree) -> float:
+        return learned.value(variables["params"]["router"])
+
+    def replace(variables: contract.Tree, value: float) -> contract.Tree:
+        own = variables["params"]["router"]
+        changed = learned.replace(own, value)
+        router = jax.tree.map(
+            lambda old, new: jnp.asarray(new, old.dtype), own, changed
+        )
+        return {**variables, "params": {**variables["params"], "router": router}}
+
+    return contract.Learned(learned.how, value, replace)

@@ -1,10 +1,14 @@
 """Routers: from a score per patch to a mask, 1 for the big network, 0 for the small.
 
     learnable_threshold   1[a >= theta], gradient of sigmoid((a - theta) / tau)
-    sigmoid_gate          1[sigmoid(w a + b) >= 1/2], gradient of that sigmoid
-    gumbel                a draw with probability a in training; at inference "hard"
-                          (a > 1/2), "top_p" (the 30 % highest) or "expectation" (a
-                          itself: both networks on every patch)
+    sigmoid_gate          1[sigmoid(w a + b) >= 1/2], gradient of
+                          sigmoid((w a + b) tau_0 / tau); w, b start at 1 / tau_0 and
+                          -theta_0 / tau_0
+    gumbel                a draw with probability p in training; at inference "hard"
+                          (p > 1/2), "top_p" (the 30 % highest) or "expectation" (p
+                          itself: both networks on every patch);
+                          p = sigmoid(log(a / (1 - a)) / s), s the noise's scale:
+                          p = a at 1, as specified
     top_k                 the ceil(budget N) highest, gradient of
                           sigmoid((a - k-th score) / tau); ours
 
@@ -23,12 +27,14 @@ take as `router`:
 
     register_router("above_mean", AboveMean)
 
-Parameters go as in any Flax module: write @nn.compact above the method.
+Parameters go as in any Flax module: write @nn.compact above the method. If an argument
+only says where they start, the method `learned` says what stands for it.
 
 Source: the Vision Attention Routing Framework; its later version for "gumbel".
 """
 
 import math
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import flax.linen as nn
@@ -37,6 +43,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from tokenjax.errors import UserError
+from tokenjax.models.contract import Learned
 from tokenjax.ops.straight_through import (
     gumbel_gate,
     straight_through,
@@ -71,18 +78,26 @@ class Router(nn.Module):
       threshold: where a learned threshold starts.
       temperature: of the soft decision, where it starts.
       budget: share of the patches to send.
-      gumbel_inference: see the module's docstring.
+      gumbel_inference, gumbel_noise: see the module's docstring.
     """
 
     threshold: float = 0.5
     temperature: float = 1.0
     budget: float = 0.25
     gumbel_inference: GumbelInference = "hard"
+    gumbel_noise: float = 1.0
 
     @property
     def is_soft(self) -> bool:
         """Return whether inference's mask lies between 0 and 1: both networks run."""
         return False
+
+    def learned(self) -> Mapping[str, Learned]:
+        """Return what stands for arguments that only say where parameters start.
+
+        By the argument's name; the variables are the router's own parameters.
+        """
+        return {}
 
     def __call__(
         self, scores: jax.Array, train: bool, temperature: ArrayLike
@@ -113,6 +128,16 @@ def register_router(name: str, router: type[Router]) -> None:
 class LearnableThreshold(Router):
     """Send the scores from a learned threshold on."""
 
+    def learned(self) -> Mapping[str, Learned]:
+        """Return the threshold's parameter."""
+        return {
+            "threshold": Learned(
+                "is set as the router's threshold",
+                value=lambda own: own["threshold"],
+                replace=lambda own, value: {**own, "threshold": value},
+            )
+        }
+
     @nn.compact
     def __call__(
         self, scores: jax.Array, train: bool, temperature: ArrayLike
@@ -128,29 +153,56 @@ class LearnableThreshold(Router):
 
 @ROUTERS.register("sigmoid_gate")
 class SigmoidGate(Router):
-    """Send by a learned line: it has a temperature of its own."""
+    """Send by a learned line, whose slope is a temperature of its own.
+
+    The slope starts at 1 over the model's temperature tau_0, as specified. A
+    temperature tau that training anneals multiplies the slope of the soft decision, in
+    the gradient and in `probability`, by tau_0 / tau: at tau = tau_0, so wherever
+    nothing is annealed and at inference, it is the specified formula. Which patches are
+    sent depends on the sign of the line alone, whatever the temperature.
+    """
+
+    def learned(self) -> Mapping[str, Learned]:
+        """Return the score at which the line w a + b is 0."""
+        return {
+            "threshold": Learned(
+                "is made the score where w a + b is 0, by another b",
+                value=lambda own: -own["bias"] / own["weight"],
+                replace=lambda own, value: {**own, "bias": -own["weight"] * value},
+            )
+        }
 
     @nn.compact
     def __call__(
         self, scores: jax.Array, train: bool, temperature: ArrayLike
     ) -> Routed:
         """Decide."""
-        del train, temperature
+        del train
         weight_start = nn.initializers.constant(1 / self.temperature)
         bias_start = nn.initializers.constant(-self.threshold / self.temperature)
         weight = self.param("weight", weight_start, ())
         bias = self.param("bias", bias_start, ())
         logits = weight * scores + bias
-        return Routed(threshold_gate(logits, 0.0), nn.sigmoid(logits), -bias / weight)
+        softness = temperature / self.temperature  # 1 unless training anneals it
+        mask = threshold_gate(logits, 0.0, softness)
+        return Routed(mask, nn.sigmoid(logits / softness), -bias / weight)
 
 
 @ROUTERS.register("gumbel")
 class Gumbel(Router):
-    """Take the score as a probability: drawn in training, decided at inference."""
+    """Draw in training by a probability that the score gives, decide at inference.
+
+    A patch is sent where log(a / (1 - a)) + s g > 0, g a standard logistic draw. At the
+    specified s = 1, whose standard deviation is 1.8, scores that differ by a tenth
+    (0.4 in these log-odds) are drawn nearly alike: the networks see patches at random,
+    a budget near 1 can be kept by scores near 1 alone, and at inference, which
+    compares a with 1/2, few patches are sent where a quarter was drawn. A small s
+    mends all three (docs/results.md).
+    """
 
     @property
     def is_soft(self) -> bool:
-        """Return whether both networks run: of "expectation" the mask is the score."""
+        """Return whether both networks run: "expectation" mixes them by p."""
         return self.gumbel_inference == "expectation"
 
     def __call__(
@@ -158,16 +210,26 @@ class Gumbel(Router):
     ) -> Routed:
         """Decide."""
         half = jnp.asarray(0.5, scores.dtype)
-        if not train and self.gumbel_inference == "expectation":
-            return Routed(scores, scores, half)
         if not train and self.gumbel_inference == "top_p":
             return send_highest(scores, TOP_P, temperature)
         kept = jnp.clip(scores, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
         logits = jnp.log(kept) - jnp.log1p(-kept)
+        probability = self.probability(scores, logits)
+        if not train and self.gumbel_inference == "expectation":
+            return Routed(probability, probability, half)
         uniforms = None
         if train:
             uniforms = jax.random.uniform(self.make_rng("gumbel"), scores.shape)
-        return Routed(gumbel_gate(logits, uniforms, temperature), scores, half)
+        mask = gumbel_gate(logits, uniforms, temperature, self.gumbel_noise)
+        return Routed(mask, probability, half)
+
+    def probability(self, scores: jax.Array, logits: jax.Array) -> jax.Array:
+        """Return how likely each patch is sent in training, by score and log-odds."""
+        if self.gumbel_noise == 1:
+            return scores
+        if self.gumbel_noise == 0:
+            return (logits > 0).astype(scores.dtype)
+        return nn.sigmoid(logits / self.gumbel_noise)
 
 
 @ROUTERS.register("top_k")

@@ -4,6 +4,8 @@
            identity_weight * smoothed cross-entropy(score)
            + triplet_weight * triplet(feature)
 
+in which the fused pair counts `fused_weight` times.
+
 A batch holds `instances` images of each of batch_size / instances identities. During
 `direct_only_epochs` the fused pair counts nothing and what it alone needs stays as it
 is. Evaluation ranks the gallery of every query by each of the model's features; the
@@ -23,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax.typing import VariableDict
+from jax.sharding import Mesh
 
 from tokenjax import data, evaluation
 from tokenjax.data import Dataset, Split
@@ -168,8 +171,10 @@ class Reidentification(task.Task):
             triplet = reid_losses.triplet_loss(feature, labels, margin)
             scalars[f"identity_{name}"], scalars[f"triplet_{name}"] = identity, triplet
             loss = reid.identity_weight * identity + reid.triplet_weight * triplet
-            if name == contract.FUSED_PAIR and self.fused_from:
-                loss = jnp.where(state.step >= self.fused_from, loss, 0.0)
+            if name == contract.FUSED_PAIR:
+                loss *= reid.fused_weight
+                if self.fused_from:
+                    loss = jnp.where(state.step >= self.fused_from, loss, 0.0)
             total += loss
         first, _ = next(iter(pairs.values()))
         scalars["accuracy"] = jnp.mean(jnp.argmax(first, -1) == labels)
@@ -309,6 +314,13 @@ class Reidentification(task.Task):
             return {}
         names = self.info.modalities
         return reid_figures.look(model, self.prepare, names, variables, split)
+
+    def watch(self, split: Split, count: int, mesh: Mesh) -> task.Watch:
+        """Return what shows which tokens are chosen; see `reid_figures.watch`."""
+        feature = self.settings.reid.feature
+        return reid_figures.watch(
+            self.model, self.prepare, self.info, feature, split, count, mesh
+        )
 
     def figures(
         self,
