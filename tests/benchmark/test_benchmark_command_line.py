@@ -126,6 +126,26 @@ def test_prints_rows_and_progress(tmp_path, capsys, monkeypatch):
         assert [row["Batch"] for row in csv.DictReader(file)] == ["1", "2"]
 
 
+def test_what_pytorch_has_no_program_of_is_measured_alone(capsys, monkeypatch):
+    pytest.importorskip("torch")
+    asked = []
+
+    def measure_pairs(name, module, *_, **__):
+        asked.append((name, module.depth, _[-1]))
+        return fake_measure(name, {}, 1, "float32", 16, _[3], False), []
+
+    monkeypatch.setattr(bench.measure, "measure_model", fake_measure)
+    monkeypatch.setattr(bench.pairs, "measure_pairs", measure_pairs)
+    models = "--models=linear_vit(depth=2),vit(depth=3)"
+    run(models, "--peer=torch_eager", *QUICK[:1], *QUICK[2:])
+    assert asked == [("vit", 3, "vit(depth=3)")]
+    printed = capsys.readouterr()
+    assert "note: linear_vit(depth=2): no PyTorch equivalent here" in printed.err
+    assert "linear_vit(depth=2) 1x16x16x3" in printed.out
+    with pytest.raises(UserError, match="linear_vit has no PyTorch equivalent"):
+        run("--models=linear_vit", "--peer=torch_eager", *QUICK)
+
+
 def test_a_row_that_does_not_fit_is_said_and_the_rest_goes_on(
     tmp_path, capsys, monkeypatch
 ):

@@ -1,10 +1,11 @@
 """The models of a table, each with its own arguments, and what they may not be."""
 
+import jax
 import pytest
 from absl import flags
 
 from tokenjax import models
-from tokenjax.benchmark import bench, command_line, doubts, measure, table
+from tokenjax.benchmark import bench, command_line, doubts, measure
 from tokenjax.benchmark.chosen_models import choose
 from tokenjax.errors import BadFlagError, UserError
 from tokenjax.written_arguments import WrittenModel
@@ -130,8 +131,6 @@ def test_the_doubt_is_printed_before_measuring(monkeypatch, capsys):
 
 def test_the_small_vdpa_of_the_original_with_two_classes():
     """32.5 M, as its users call it at 512 pixels; 1000 classes as the peers have."""
-    import jax
-
     arguments = {"embed_dim": 512, "depth": 10, "num_heads": 8}
     for classes, expected in ((2, 32_525_926), (1000, 32_525_926 + 998 * 513)):
         module, _ = measure.build(
@@ -141,16 +140,3 @@ def test_the_small_vdpa_of_the_original_with_two_classes():
         shapes = jax.eval_shape(module.init, jax.random.key(0), *images)
         leaves = jax.tree.leaves(shapes["params"])
         assert sum(leaf.size for leaf in leaves) == expected
-
-
-def test_half_precision_of_the_original_is_either(monkeypatch):
-    """Its AMP column has whichever was measured."""
-    from test_report import row
-
-    for dtype in ("bfloat16", "float16"):
-        rows = [row(0.1), row(0.05, dtype=dtype)]
-        columns = {c.heading: c for c in table.columns_of_the_original(rows)}
-        mixed = columns["Latency_AMP_median(ms)"]
-        assert [mixed.value(each) for each in rows] == [50, 50]
-        single = columns["Latency_FP32_median(ms)"]
-        assert [single.value(each) for each in rows] == [100, None]
