@@ -6,7 +6,8 @@ python train.py --config configs/sdtps.py:rgbnt201 --config.data.directory=PATH 
     --config.reid.backbone_from=PATH                  # the real thing
 python train.py --config configs/sdtps.py:rgbnt201_recorded ...   # DeMo_SDTPS.yml
 python train.py --config configs/sdtps.py:rgbnt201_no_gumbel ...  # without its noise
-python -m tokenjax.study --config configs/sdtps.py:ablation
+python -m tokenjax.study --config configs/sdtps.py:ablation   # why training failed
+python -m tokenjax.study --config configs/sdtps.py:fused      # what makes SDTPS help
 
 `python -m tokenjax.convert --model clip_vit --checkpoint ViT-B-16.pt --output PATH`
 makes what `reid.backbone_from` reads.
@@ -32,6 +33,7 @@ def get_config(variant: str = "default") -> ConfigDict:
         "default": synthetic,
         "control": control,
         "ablation": ablation,
+        "fused": fused,
         "rgbnt201": rgbnt201,
         "rgbnt201_recorded": rgbnt201_recorded,
         "rgbnt201_no_gumbel": rgbnt201_no_gumbel,
@@ -99,16 +101,8 @@ def ablation() -> ConfigDict:
     """What made the original's training fail, one cause at a time.
 
     Its base lets all similarities carry a gradient and has the mask of ordinary size.
+    Without Gumbel noise no mask carries one, whichever way it enters.
     """
-    config = synthetic()
-    config.epochs = 0.0
-    config.steps = 300
-    config.optimizer.learning_rate = config.reid.backbone_learning_rate = 1e-3
-    config.schedule.update(warmup_epochs=4.0)
-    config.data.validation_identities = 0
-    config.evaluate_every_epochs = config.checkpoint.every_epochs = 20.0
-    config.log_every_steps = 5
-    config.reid.missing_modalities = False
 
     def sdtps(score_gradient: str, mask: str, **more: Any) -> dict[str, Any]:
         model = {"score_gradient": score_gradient, "mask_aggregation": mask}
@@ -117,7 +111,7 @@ def ablation() -> ConfigDict:
     half = {"dtype": "bfloat16"}
     no_gumbel = {"sdtps_use_gumbel": False}
     relaxed = {"sdtps_sparse_ratio": 0.7, "sdtps_aggr_ratio": 0.5}
-    direct_first = {"direct_only_epochs": 8.0}
+    direct_first = {"reid": {"direct_only_epochs": 8.0}}
     variants = {
         "control (HDM, ATMoE)": {"model": {"fusion": "hdm_atm"}},
         "direct alone": {"model": {"fusion": "none"}},
@@ -129,9 +123,8 @@ def ablation() -> ConfigDict:
         "scores all, mask none": sdtps("all", "none"),
         "ratios 0.7, 0.5": {"model": relaxed},
         "ratios 0.7, 0.5, mask recorded": sdtps("all", "recorded", **relaxed),
-        "direct first": {"reid": direct_first},
-        "direct first, mask recorded": sdtps("all", "recorded")
-        | {"reid": direct_first},
+        "direct first": direct_first,
+        "direct first, mask recorded": sdtps("all", "recorded") | direct_first,
         "scores all, no Gumbel": sdtps("all", "recorded", **no_gumbel),
         "scores self, no Gumbel": sdtps("self", "recorded", **no_gumbel),
         "scores none, no Gumbel": sdtps("none", "recorded", **no_gumbel),
@@ -140,21 +133,45 @@ def ablation() -> ConfigDict:
         "bf16 all, recorded": sdtps("all", "recorded", **half),
         "bf16 none, recorded": sdtps("none", "recorded", **half),
     }
+    gradients = "gradient_backbone", "gradient_fusion", "gradient_heads"
+    return vary(variants, "mAP", "rank1", "mAP_direct", "mAP_fused", *gradients)
+
+
+def fused() -> ConfigDict:
+    """What it takes for SDTPS's feature to be worth its loss, beside direct alone.
+
+    Its base is that of `ablation`, and so are its first 300 steps:
+    --config.steps=1200 asks what is left of it later.
+    """
+    no_triplet = {"fused_triplet_weight": 0.0}
+    layer = {"sdtps_join": "reduced_tokens"}
+    variants = {
+        "direct alone": {"model": {"fusion": "none"}},
+        "fused weight 0.05": {"reid": {"fused_weight": 0.05}},
+        "layer": {"model": layer},
+        "no fused triplet": {"reid": no_triplet},
+        "no fused triplet, layer": {"reid": no_triplet, "model": layer},
+    }
+    return vary(variants, "mAP_fused", "mAP_direct", "mAP", "gradient_backbone")
+
+
+def vary(variants: dict[str, Any], *columns: str) -> ConfigDict:
+    """Vary 300 steps of `synthetic` at a high learning rate; columns of the table."""
+    config = synthetic()
+    config.epochs = 0.0
+    config.steps = 300
+    config.optimizer.learning_rate = config.reid.backbone_learning_rate = 1e-3
+    config.schedule.update(warmup_epochs=4.0)
+    config.data.validation_identities = 0
+    config.evaluate_every_epochs = config.checkpoint.every_epochs = 20.0
+    config.log_every_steps = 5
+    config.reid.missing_modalities = False
     config.ablation = ConfigDict(
         {
             "grid": "named",
             "variants": ConfigDict(variants, allow_dotted_keys=True),
             "seeds": (0, 1, 2),
-            "columns": (
-                "mAP",
-                "rank1",
-                "mAP_direct",
-                "mAP_fused",
-                "gradient_backbone",
-                "gradient_fusion",
-                "gradient_heads",
-                "minutes",
-            ),
+            "columns": (*columns, "minutes"),
             "latency_batch_size": 0,
         }
     )
