@@ -64,6 +64,6 @@ def _scale(axes: Axes) -> None:
     """Begin both axes at 0, whatever the run's length; shares in percent."""
     axes.set_xlim(0, 1.04 * axes.dataLim.x1)
     top = max(1.08 * axes.dataLim.y1, 0.01)
-    axes.set_ylim(0, top)
+    axes.set_ylim(-0.02 * top, top)  # with room for what lies on 0
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))

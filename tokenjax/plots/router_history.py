@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from tokenjax.plots import figure_files as files
 from tokenjax.plots.training import (
@@ -17,6 +17,7 @@ from tokenjax.plots.training import (
     series,
     smooth,
     smoothed_curve,
+    step_axis,
 )
 
 THRESHOLD, SCORES = files.PURPLE, files.GREEN
@@ -73,8 +74,8 @@ def routing_curves(
             axes.axhline(target, color=files.GREY, linestyle=":", label=label)
         if draw is not _threshold:
             _share_axis(axes)
-        axes.set(title=title, xlabel="step")
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.set_title(title)
+        step_axis(axes)
         files.light_grid(axes)
         axes.legend(loc="best")
     return files.save(figure, path)

@@ -57,8 +57,8 @@ def training_curves(
             _draw(axes, train, validation, best_is_high=title == "Accuracy")
         if title == "Accuracy":
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-        axes.set(title=title, xlabel="step", ylabel=label)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.set(title=title, ylabel=label)
+        step_axis(axes)
         files.light_grid(axes)
     return files.save(figure, path)
 
@@ -93,6 +93,13 @@ def smoothed_curve(axes: Axes, points: np.ndarray, colour: str, label: str) -> N
         marker=few_marker(points),
         label=label,
     )
+
+
+def step_axis(axes: Axes) -> None:
+    """Scale steps from 0 on: those of a run of one row would be 7.6, 7.8, 8."""
+    axes.set_xlabel("step")
+    axes.set_xlim(0, 1.04 * max(axes.dataLim.x1, 1))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def plain_curve(axes: Axes, points: np.ndarray, **style: Any) -> None:
