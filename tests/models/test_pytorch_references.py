@@ -40,13 +40,14 @@ CONVERTED = {
     "vit": functools.partial(small, "vit"),
     "dynamic_vit": functools.partial(small, "dynamic_vit", depth=3),
     "demo": small_demo,
+    "demo_join": functools.partial(
+        small_demo, sdtps_class_token=True, sdtps_join="reduced_tokens"
+    ),
 }
 TRAINED = CONVERTED | {
     "vdpa_dropout": functools.partial(small, "vdpa_dropout"),
     "dynamic_vit_linear": functools.partial(small, "dynamic_vit_linear"),
-    "demo_gumbel_class": functools.partial(
-        small_demo, sdtps_use_gumbel=True, sdtps_class_token=True
-    ),
+    "demo_gumbel": functools.partial(small_demo, sdtps_use_gumbel=True),
     "demo_hdm_atm": functools.partial(small_demo, fusion="hdm_atm", direct=False),
     "demo_baseline": functools.partial(small_demo, fusion="none"),
 }

@@ -74,12 +74,13 @@ def columns_of_the_original(rows: Sequence[Row]) -> list[Column[Row]]:
     """Return the CSV's last columns, named as those of VDPA's own benchmark.
 
     A row has the latency at its own precision, and that of the same model and batch in
-    bfloat16, if measured. FLOPs are ours: 2 per multiply-add.
+    float16, else bfloat16, if measured. FLOPs are ours: 2 per multiply-add.
     """
     half = {
         (row.model, row.batch_size, row.mode): row
+        for dtype in ("bfloat16", "float16")  # the original's own is the last
         for row in rows
-        if row.dtype == "bfloat16"
+        if row.dtype == dtype
     }
 
     def single(name: str) -> Callable[[Row], float | None]:

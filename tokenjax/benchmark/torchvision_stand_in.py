@@ -1,4 +1,4 @@
-"""A torchvision of nothing, for timm where torchvision is missing or of another torch."""
+"""A torchvision of nothing, for timm where there is none, or one of another torch."""
 
 import importlib
 import importlib.machinery

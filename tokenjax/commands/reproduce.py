@@ -3,7 +3,7 @@
     tokenjax reproduce cifar_vit --data fashion_mnist --budget 60
     tokenjax reproduce cifar_vit --data cifar10 --budget 600 --seeds 0,1,2
     tokenjax reproduce cifar_vit --data digits --budget 5 --seeds 0 --output report.md
-    tokenjax reproduce cifar_vit --data fashion_mnist --workdir runs/mine --jobs 1
+    tokenjax reproduce cifar_vit --data fashion_mnist --workdir runs/mine --jobs 2
 
 Trains the four models of CIFAR-ViT's table, balanced and imbalanced with every answer,
 measures what they cost, and writes docs/experiment_report.md with its figures, whole
@@ -35,8 +35,8 @@ def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
     path_flags.define("workdir", "", text, values)
     text = "the report; its figures go into the folder figures beside it"
     path_flags.define("output", REPORT, text, values)
-    text = "runs at a time, each on its share of the cores; default: 2, 1 on a GPU"
-    flags.DEFINE_integer("jobs", None, text, flag_values=values, lower_bound=1)
+    text = "runs at a time, each on its share of the cores; 1 on an accelerator"
+    flags.DEFINE_integer("jobs", 1, text, flag_values=values, lower_bound=1)
     text = "one job alone, by name (what --jobs start)"
     flags.DEFINE_string("run", "", text, flag_values=values)
 

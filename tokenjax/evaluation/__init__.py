@@ -1,6 +1,6 @@
 """Metrics as plain functions on arrays: nothing here knows a model or a data set."""
 
-from tokenjax.evaluation.chance import chance_of_retrieval
+from tokenjax.evaluation.chance import chance_by_rank, chance_of_retrieval
 from tokenjax.evaluation.classification import TOP, finite, summarize, top_accuracies
 from tokenjax.evaluation.reranking import rerank_distances
 from tokenjax.evaluation.retrieval import (
@@ -18,6 +18,7 @@ __all__ = [
     "TOP",
     "Retrieval",
     "accuracy_by_shots",
+    "chance_by_rank",
     "chance_of_retrieval",
     "count_matches",
     "evaluate_distances",

@@ -48,6 +48,7 @@ _FILES = {  # a function -> the file of this folder that holds it
     "predictions": "classification",
     "rank_lists": "retrieval",
     "recall_per_class": "per_class",
+    "retrieval_curves": "retrieval_history",
     "routed_patches": "routing",
     "routing_cost": "routed_time",
     "routing_curves": "router_history",

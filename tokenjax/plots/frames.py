@@ -9,10 +9,10 @@ from PIL import Image, ImageDraw
 from tokenjax import storage
 from tokenjax.plots.small_pictures import Row, font
 
-LABELS = 96  # pixels, of the labels on the left
+LABELS = 104  # pixels, of the labels on the left
 GAP = 6  # pixels between pictures
 HEADING, CAPTION = 24, 16  # pixels
-SIZE = 12  # of letters, pixels
+SIZE = 11  # of letters, pixels
 INK, RIGHT, WRONG = (32, 33, 36), (0, 128, 96), (193, 80, 0)
 PLAYED_MS, LEAST_MS, MOST_MS, LAST_MS = 10_000, 80, 700, 2000
 COLOURS = 255  # of a GIF, with one to spare for what has not changed

@@ -17,7 +17,6 @@ Looks = Mapping[str, np.ndarray]
 MOST_BLOCKS = 2  # of attention; of pruning's stages one more
 MOST_STAGES = 3
 HIGHEST_RATIO = 16.0
-SHORT = 64  # pixels of a picture's longer side where modalities stand side by side
 
 
 def image_rows(images: np.ndarray, looks: Looks) -> list[Row]:
@@ -114,7 +113,7 @@ def selection_rows(
       scores, masks: by modality (n, rows * columns).
       grid: rows and columns.
     """
-    pictures = {name: small.enlarge(of, SHORT) for name, of in images.items()}
+    pictures = {name: small.enlarge(of) for name, of in images.items()}
     every = np.stack([scores[name] for name in images])
     low, high = float(every.min()), float(every.max())
     share = np.mean([masks[name].mean() for name in images])
@@ -140,7 +139,7 @@ def gradient_rows_by_modality(
 
     `maps`: by modality (n, rows, columns); the strongest of a sample is the brightest.
     """
-    pictures = {name: small.enlarge(of, SHORT) for name, of in images.items()}
+    pictures = {name: small.enlarge(of) for name, of in images.items()}
     most = np.max([maps[name].max(axis=(1, 2)) for name in images], axis=0)
     most = np.maximum(most, np.finfo(np.float32).tiny)[:, None, None]
     hot = [

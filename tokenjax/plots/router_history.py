@@ -13,6 +13,7 @@ from tokenjax.plots.training import (
     TRAIN,
     VALIDATION,
     marked_curve,
+    plain_curve,
     series,
     smooth,
     smoothed_curve,
@@ -82,7 +83,8 @@ def routing_curves(
 def _ratio(axes: Axes, curves: Curves) -> None:
     aim = curves["train/target_ratio"]
     if len(aim):
-        axes.plot(*aim.T, color=files.GREY, linestyle="--", label="target in training")
+        style: files.Style = {"linewidth": 1.5, "linestyle": "--", "color": files.GREY}
+        plain_curve(axes, aim, label="target in training", **style)
     train, validation = (
         curves["train/routing_ratio"],
         curves["validation/routing_ratio"],
@@ -111,7 +113,7 @@ def _threshold(axes: Axes, curves: Curves) -> None:
             axes.fill_between(steps, low, high, label="± standard deviation", **style)
     threshold = curves["train/threshold"]
     if len(threshold):  # a setting, not a noisy measurement: as it is
-        axes.plot(*threshold.T, color=THRESHOLD, linewidth=2, label="threshold")
+        plain_curve(axes, threshold, color=THRESHOLD, label="threshold")
     axes.set_ylabel("score")
 
 

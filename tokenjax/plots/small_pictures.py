@@ -4,7 +4,10 @@ Without matplotlib, so that drawing them costs an evaluation next to nothing. Pi
 are (n, h, w, 3) uint8; maps and masks are (n, rows, columns), of the patches.
 """
 
+import contextlib
 import functools
+import importlib.util
+import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -25,6 +28,7 @@ HEAT_SHARE = 0.75  # of a pixel; the rest is the image, half its contrast, in gr
 BRIGHT = 0.66  # of the scale: text on what is hotter is black
 ROUTED, BOX = (86, 180, 233), (213, 94, 0)  # outlines: of chosen patches, of a target
 LEAST_PATCH = 14  # pixels of a patch that a number is written into
+FONT = "mpl-data/fonts/ttf/DejaVuSans.ttf"
 Colour = tuple[int, int, int]
 
 
@@ -126,7 +130,7 @@ def write_numbers(
     height, width = pictures.shape[1] / rows, pictures.shape[2] / columns
     if min(height, width) < LEAST_PATCH:
         return None
-    letters = font(int(np.clip(width / 2.4, 8, 11)))
+    letters = font(int(np.clip(width / 2.8, 8, 10)))
     digits = 2 if width >= 2 * LEAST_PATCH else 0
     drawn = []
     for picture, values, places in zip(
@@ -186,7 +190,15 @@ def side_by_side(pictures: Sequence[np.ndarray], gap: int = 2) -> np.ndarray:
 
 @functools.cache
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return the font that Pillow brings, of `size` pixels."""
+    """Return matplotlib's own font, of `size` pixels, without importing matplotlib.
+
+    Pillow's has no letter that English lacks; it stands in where there is no other.
+    """
+    package = importlib.util.find_spec("matplotlib")
+    if package is not None and package.origin:
+        path = pathlib.Path(package.origin).parent / FONT
+        with contextlib.suppress(OSError):
+            return ImageFont.truetype(path, size)
     return ImageFont.load_default(size)
 
 

@@ -246,5 +246,5 @@ def _limits(
 
 def _text(point: files.Point) -> str:
     parameters = _known(point, "parameters")
-    name = files.short(str(point["name"]), 28)
+    name = files.in_lines(str(point["name"]), 28)
     return f"{name}\n{parameters / 1e6:.3g} M" if parameters else name

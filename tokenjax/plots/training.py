@@ -3,6 +3,7 @@
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -49,7 +50,7 @@ def training_curves(
     figure, grid = files.new_figure(4.6 * len(drawn), 3.7, columns=len(drawn))
     for axes, (title, label, train, validation) in zip(grid[0], drawn, strict=True):
         if title == "Learning rate":
-            axes.plot(train[:, 0], train[:, 1], color=files.GREEN, linewidth=2)
+            plain_curve(axes, train, color=files.GREEN)
             axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
             axes.set_ylim(bottom=0)
         else:
@@ -89,9 +90,19 @@ def smoothed_curve(axes: Axes, points: np.ndarray, colour: str, label: str) -> N
         smooth(values, len(values) // 20),
         color=colour,
         linewidth=2,
-        marker="o" if len(values) < 3 else None,
+        marker=few_marker(points),
         label=label,
     )
+
+
+def plain_curve(axes: Axes, points: np.ndarray, **style: Any) -> None:
+    """Draw points (n, 2) of a setting, which nobody measured, as they are."""
+    axes.plot(*points.T, marker=few_marker(points), **{"linewidth": 2, **style})
+
+
+def few_marker(points: np.ndarray) -> str | None:
+    """Return the marker of a curve: one of a point or two would not be seen without."""
+    return "o" if len(points) < 3 else None
 
 
 def marked_curve(axes: Axes, points: np.ndarray, colour: str, label: str) -> None:

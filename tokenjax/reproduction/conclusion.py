@@ -66,10 +66,7 @@ def _table(found: Sequence[Verdict]) -> str:
 def of_readme(material: Material) -> list[Verdict]:
     """Return the README's claims with their verdicts."""
     return [
-        cost_verdicts.parameters(material),
-        cost_verdicts.fewer(material),
-        cost_verdicts.flops(material),
-        cost_verdicts.time(material),
+        *cost_verdicts.all_costs(material),
         *accuracy_verdicts.orders(material),
     ]
 

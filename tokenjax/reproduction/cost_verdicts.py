@@ -5,6 +5,12 @@ from tokenjax.reproduction.material import Material, joined
 from tokenjax.reproduction.verdicts import FAILS, HOLDS, IN_PART, Verdict
 
 
+def all_costs(material: Material) -> list[Verdict]:
+    """Judge the claims on what the networks cost."""
+    judges = (parameters, fewer, flops, time)
+    return [judge(material) for judge in judges]
+
+
 def parameters(material: Material) -> Verdict:
     """Judge the parameters of the four networks."""
     counted = material.costs["original"]

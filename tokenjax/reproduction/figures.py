@@ -68,14 +68,14 @@ def draw_all(
 
 def _bars(findings: Findings) -> list[dict]:
     rows = []
-    for condition in CONDITIONS:
-        for name, claim in CLAIMS.items():
+    for name, claim in CLAIMS.items():
+        for condition in CONDITIONS:
             values = findings.values(condition, name, "top1")
             spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
             rows.append(
                 {
-                    "dataset": condition.replace("_", " "),
-                    "variant": claim.title,
+                    "dataset": claim.title,
+                    "variant": condition.replace("_", " "),
                     "mean": float(np.mean(values)),
                     "std": spread,
                 }
@@ -100,7 +100,9 @@ def draw_attention(
     study: ConfigDict, runs: Sequence[StudyRun], root: pathlib.Path, path: pathlib.Path
 ) -> pathlib.Path:
     """Draw what the class tokens of the first seed's balanced networks attend to."""
-    maps, images, titles = {}, np.zeros(0), []
+    maps: dict[str, np.ndarray] = {}
+    titles: list[str] = []
+    images = np.zeros(0)
     known: Dataset | None = None
     chosen = np.zeros(0, np.int64)
     for run in runs:

@@ -59,15 +59,19 @@ def joined(words: Sequence[str]) -> str:
 
 def prose(*sentences: str) -> str:
     """Return a paragraph, its lines broken anew; empty sentences are left out."""
-    return textwrap.fill(" ".join(" ".join(sentences).split()), WIDTH, **_WHOLE_WORDS)
+    text = " ".join(" ".join(sentences).split())
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def listed(sentences: Sequence[str]) -> str:
     """Return a list in Markdown, its lines broken."""
     return "\n".join(
-        textwrap.fill(f"- {sentence}", WIDTH, subsequent_indent="  ", **_WHOLE_WORDS)
+        textwrap.fill(
+            f"- {sentence}",
+            WIDTH,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
         for sentence in sentences
     )
-
-
-_WHOLE_WORDS = {"break_long_words": False, "break_on_hyphens": False}

@@ -82,13 +82,7 @@ def one_table(material: Material) -> str:
         "and of attention are counted, softmax and norms are not. Time on",
         f"{where['device']}, median of five rounds, the networks in turns. {data}",
     )
-    judges = (
-        cost_verdicts.parameters,
-        cost_verdicts.fewer,
-        cost_verdicts.flops,
-        cost_verdicts.time,
-    )
-    lines = listed([judge(material).sentence for judge in judges])
+    lines = listed([each.sentence for each in cost_verdicts.all_costs(material)])
     parts = ["### 4.1 One table", table(headings, rows), explained, lines]
     return "\n\n".join(parts)
 
@@ -102,19 +96,20 @@ def accuracy(material: Material) -> str:
         np.fill_diagonal(shares, 0)
         true, called = np.unravel_index(int(shares.argmax()), shares.shape)
         names = material.plan.class_names
-        confused.append((claim.title, names[true], names[called], shares[true, called]))
-    same = {(true, called) for _, true, called, _ in confused}
+        share = float(shares[true, called])
+        confused.append((claim.title, names[true], names[called], share))
+    same = {(own, other) for _, own, other, _ in confused}
     if len(same) == 1:
-        _, true, called, _ = confused[0]
-        shares = joined([f"{100 * share:.0f} %" for *_, share in confused])
+        _, own, other, _ = confused[0]
+        often = joined([f"{100 * share:.0f} %" for *_, share in confused])
         told = (
-            f"All four make the same mistake most often: {true} called {called} "
-            f"({shares} of its images)."
+            f"All four make the same mistake most often: {own} called {other} "
+            f"({often} of its images)."
         )
     else:
         each = [
-            f"{title} calls {true} {called} ({100 * share:.0f} %)"
-            for title, true, called, share in confused
+            f"{title} calls {own} {other} ({100 * share:.0f} %)"
+            for title, own, other, share in confused
         ]
         told = f"The most frequent mistakes differ: {joined(each)}."
     return "\n\n".join(
@@ -149,8 +144,10 @@ def imbalance(material: Material) -> str:
                     f"{100 * rarest:.1f}",
                 ]
             )
-    headings = ("network", "condition", "accuracy, %", "macro F1, %")
-    headings += (f"recall of the {_rare_count(material)} rarest classes, %",)
+    headings = [
+        *("network", "condition", "accuracy, %", "macro F1, %"),
+        f"recall of the {_rare_count(material)} rarest classes, %",
+    ]
     judged = [answer_verdicts.cost_of_imbalance(material)]
     judged += [answer_verdicts.answer(material, name) for name in ANSWERS]
     return "\n\n".join(
@@ -200,8 +197,10 @@ def pruning(material: Material) -> str:
                 f"{many['latency_ms'] / 64:.3f}",
             ]
         )
-    headings = ("DynamicViT", "accuracy, %", "parameters", "MFLOPs per image")
-    headings += ("ms, one image", "ms an image, 64 at a time")
+    headings = [
+        *("DynamicViT", "accuracy, %", "parameters", "MFLOPs per image"),
+        *("ms, one image", "ms an image, 64 at a time"),
+    ]
     lines = listed([each.sentence for each in accuracy_verdicts.pruning(material)])
     title = "### 4.4 DynamicViT: pruned or not"
     return "\n\n".join([title, table(headings, rows), lines])

@@ -109,8 +109,10 @@ def architectures(material: Material) -> str:
             ]
         )
     sizes = "width / depth / heads / MLP ratio"
-    headings = ("network", f"original: {sizes}", "parameters")
-    headings += (f"trained here: {sizes}", "parameters")
+    headings = [
+        *("network", f"original: {sizes}", "parameters"),
+        *(f"trained here: {sizes}", "parameters"),
+    ]
     patch = material.study.datasets[BALANCED].model.patch_size
     scaled = "The networks trained here are the original's own."
     if not material.on_cifar:
@@ -164,8 +166,8 @@ def settings(material: Material) -> str:
     length = prose(
         f"Every run learns from {plan.images:,} images, whatever its condition: as",
         f"many as the budget of {plan.budget:g} minutes for all runs bought on this",
-        f"machine, where seconds per step were measured first. {PRUNED} goes on from its",
-        f"teacher, the unpruned network, with {100 * PRUNING_SHARE:.0f} % as many. The",
+        f"machine, where seconds per step were measured first. {PRUNED} goes on from",
+        f"the unpruned network, with {100 * PRUNING_SHARE:.0f} % as many. The",
         "seed decides the initial weights and the order of the images; what",
         f"*{IMBALANCED}* leaves out is the same for all.",
     )

@@ -1,4 +1,4 @@
-"""What of a claim holds: "holds", "holds in part", "does not hold", "not told apart"."""
+"""What of a claim holds, with the sentence that says why."""
 
 from typing import NamedTuple
 

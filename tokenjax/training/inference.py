@@ -27,7 +27,7 @@ Inferred: TypeAlias = tuple[jax.Array, dict[str, jax.Array]]
 Arguments = ParamSpec("Arguments")
 Made = TypeVar("Made")  # a tree of arrays
 Inputs = TypeVar("Inputs")  # likewise, of images
-MOST_PLACES = 32  # along an image's longer side
+MOST_PLACES = 16  # along an image's longer side
 
 
 def infer(

@@ -90,6 +90,7 @@ def test_the_class_token_is_the_41st_of_196_patches():
     variables, inputs = drawn(model)
     enhanced, _ = model.apply(variables, *inputs)
     without, _ = small(num_patches=196).apply(variables, *inputs)
+    assert model.made == 41
     for name in MODALITIES:
         assert enhanced[name].shape == (2, 41, 16)
         np.testing.assert_array_equal(enhanced[name][:, :40], without[name])

@@ -250,6 +250,11 @@ class MultiModalSDTPS(CheckedModule):
         """Return n_c, without the extra token; 0 for very few patches, as recorded."""
         return int(self.num_patches * self.aggr_ratio * self.sparse_ratio)
 
+    @property
+    def made(self) -> int:
+        """Return how many tokens come out: n_c, the extra one, and the class's."""
+        return self.aggregated + (2 if self.class_token else 1)
+
     def example_inputs(self, batch_size: int) -> tuple[dict, dict]:
         """Return zeros of the shapes that the module takes."""
         tokens = jnp.zeros((batch_size, self.num_patches, self.embed_dim), jnp.float32)

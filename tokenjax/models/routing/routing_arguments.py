@@ -118,11 +118,13 @@ class RoutingArguments(CheckedModule):
 
     def problems(self) -> list[tuple[bool, str]]:
         """Return what does not fit together, as (wrong, sentence)."""
+        beyond = self.img_size % self.patch_grid
         return [
             (
-                self.img_size % self.patch_grid != 0,
+                beyond != 0,
                 f"patch_grid {self.patch_grid} does not divide img_size "
-                f"{self.img_size}",
+                f"{self.img_size} ({self.img_size - beyond + self.patch_grid} pixels "
+                "would do)",
             ),
             (
                 self.encoder_side() == 0,

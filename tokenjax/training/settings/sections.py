@@ -218,6 +218,9 @@ class Reid:
     fused_weight: Annotated[
         Weight, "of the fused pair in the loss; every other has a weight of 1"
     ] = 1.0
+    fused_triplet_weight: Annotated[
+        Weight, "times triplet_weight, of the fused feature's triplet loss"
+    ] = 1.0
     direct_only_epochs: Annotated[
         Epochs, "at first so long nothing but the direct branch learns"
     ] = 0.0

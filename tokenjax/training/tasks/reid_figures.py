@@ -111,7 +111,8 @@ def draw_retrieval(
 ) -> None:
     """Draw the matches by rank, and a map of the feature that retrieval goes by."""
     curves = {name: np.array(s["cmc"]) for name, s in summary["features"].items()}
-    plots.cmc_curve(curves, directory / "cmc.png", summary["chance"]["rank1"])
+    chance = np.array(summary["chance"]["cmc"])
+    plots.cmc_curve(curves, directory / "cmc.png", chance)
     shown = np.ones(len(outputs["label"]), bool)
     if "query" in outputs:  # of a split with raw identities
         shown = outputs["label"] != DISTRACTOR  # as many persons as images
