@@ -21,6 +21,9 @@ ARGUMENTS = [
     "--config.ema_decay=0.9",
     f"--config.steps={STEPS}",
     "--config.log_every_steps=1",
+    "--config.schedule.name=plateau",  # each learns of the evaluations
+    "--config.schedule.patience=0",
+    "--config.schedule.warmup_epochs=0.0",
 ]
 
 

@@ -81,10 +81,8 @@ def _make_persons(values: flags.FlagValues) -> None:
 
     if not values.output:
         raise UserError("--output must be given")
-    synthetic_reid.generate(
-        pathlib.Path(values.output),
-        **{name: values[name].value for name in OF_PERSONS},
-    )
+    sizes: dict[str, Any] = {name: values[name].value for name in OF_PERSONS}
+    synthetic_reid.generate(pathlib.Path(values.output), **sizes)
     print(f"{values.output}: {values.identities} identities, {values.cameras} cameras")
 
 

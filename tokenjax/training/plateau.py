@@ -77,7 +77,8 @@ def advance(
     def after(leaf: Any) -> Any:
         if not isinstance(leaf, PlateauState):
             return leaf
-        new = _after(PlateauState(*jax.device_get(leaf)), value, schedule, top)
+        scale, best, waited = (number.item() for number in jax.device_get(leaf))
+        new = _after(scale, best, waited, value, schedule, top)
         return PlateauState(
             *(
                 jax.device_put(number, old.sharding)
@@ -89,10 +90,9 @@ def advance(
 
 
 def _after(
-    state: PlateauState, value: float, schedule: Schedule, top: float
-) -> PlateauState:
-    """Return the next state; of numpy numbers, on the host and in double precision."""
-    scale, best, waited = (number.item() for number in state)
+    scale: float, best: float, waited: int, value: float, schedule: Schedule, top: float
+) -> tuple[np.float32, np.float32, np.int32]:
+    """Return what follows on a state; computed in double precision."""
     if value > best * (1 + THRESHOLD):
         best, waited = value, 0
     else:
@@ -104,7 +104,7 @@ def _after(
         )
         if top * scale - rate > SMALLEST_FALL:
             scale = rate / top
-    return PlateauState(np.float32(scale), np.float32(best), np.int32(waited))
+    return np.float32(scale), np.float32(best), np.int32(waited)
 
 
 def _is_state(leaf: Any) -> bool:

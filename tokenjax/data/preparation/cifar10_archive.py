@@ -64,7 +64,7 @@ def prepare(folder: Path, archive: Path | None, read_pickle: ReadPickle) -> Path
         if not archive.is_file():
             raise DatasetError(f"no file {shown(archive)}")
         download.check(archive, MD5)
-    arrays = read_archive(archive or fetched, read_pickle)
+    arrays: dict[str, Any] = {**read_archive(archive or fetched, read_pickle)}
     folder.mkdir(parents=True, exist_ok=True)
     with storage.replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)

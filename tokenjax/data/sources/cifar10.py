@@ -126,7 +126,7 @@ def read_prepared(path: Path) -> dict[str, np.ndarray]:
 
     Raises: DatasetError for a file that is not whole, or holds other things.
     """
-    found = {}
+    found: dict[str, np.ndarray] = {}
     try:
         with zipfile.ZipFile(path):  # np.load takes files of other kinds too
             file = np.load(path, allow_pickle=False)
