@@ -55,7 +55,7 @@ def build(
     dataset = data.load(settings.data)
     if classes is not None:
         dataset = data.match_classes(dataset, classes)
-    dataset, kept = _thin(dataset, settings.imbalance)
+    dataset, kept = thin(dataset, settings.imbalance)
     for name in splits:
         if not len(dataset.split(name)):
             raise UserError(
@@ -64,7 +64,7 @@ def build(
     return Experiment(settings, dataset, make_task(settings, dataset, teacher), kept)
 
 
-def _thin(
+def thin(
     dataset: data.Dataset, thinning: Imbalance
 ) -> tuple[data.Dataset, np.ndarray | None]:
     """Return the data thinned as asked, and the indices of what is kept of training."""

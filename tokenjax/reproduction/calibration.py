@@ -5,7 +5,7 @@ import time
 
 from ml_collections import ConfigDict
 
-from tokenjax import data
+from tokenjax import building, data
 from tokenjax.data import Dataset
 from tokenjax.reproduction import budget, jobs
 from tokenjax.reproduction.plan_file import Plan
@@ -85,9 +85,4 @@ def describe_data(study: ConfigDict, source: str, minutes: float) -> Plan:
 def _load(config: ConfigDict) -> Dataset:
     """Return a condition's data, thinned as its runs will."""
     settings = Settings.from_config(config)
-    dataset, thinning = data.load(settings.data), settings.imbalance
-    if thinning.profile == "none":
-        return dataset
-    return data.make_imbalanced(
-        dataset, thinning.profile, thinning.ratio, thinning.seed
-    )
+    return building.thin(data.load(settings.data), settings.imbalance)[0]

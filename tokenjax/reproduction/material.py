@@ -59,19 +59,14 @@ def joined(words: Sequence[str]) -> str:
 
 def prose(*sentences: str) -> str:
     """Return a paragraph, its lines broken anew; empty sentences are left out."""
-    text = " ".join(" ".join(sentences).split())
-    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+    return _wrapped(" ".join(" ".join(sentences).split()), WIDTH)
 
 
 def listed(sentences: Sequence[str]) -> str:
     """Return a list in Markdown, its lines broken."""
-    return "\n".join(
-        textwrap.fill(
-            f"- {sentence}",
-            WIDTH,
-            subsequent_indent="  ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        for sentence in sentences
-    )
+    wrapped = [_wrapped(sentence, WIDTH - 2) for sentence in sentences]
+    return "\n".join("- " + text.replace("\n", "\n  ") for text in wrapped)
+
+
+def _wrapped(text: str, width: int) -> str:
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)

@@ -195,21 +195,23 @@ def _training(material: Material) -> str:
         rule = (
             f"{own.optimizer.name}, rate {own.optimizer.learning_rate:g}, weight decay "
             f"{own.optimizer.weight_decay:g}, label smoothing {own.label_smoothing:g}, "
-            f"batches of {own.batch_size}"
+            f"batches of {own.batch_size}; {_augmentation(own)}"
         )
         title = CLAIMS[name].title if name in CLAIMS else PRUNED
         rules.setdefault(rule, []).append(title)
-    recipe = "; ".join(f"{joined(of)}: {rule}" for rule, of in rules.items())
+    recipe = listed([f"{joined(of)}: {rule}" for rule, of in rules.items()])
+    test = "The last network, not the best on validation, is tested."
+    if config.checkpoint.evaluate == "best":
+        test = "The best network on validation is tested, as in the original."
+    return f"{recipe}\n\n{prose(f'Schedule: {config.schedule.name}. {test}')}"
+
+
+def _augmentation(config: ConfigDict) -> str:
+    """Say how a recipe alters images, by its settings."""
     usual = default_config().augmentation
-    augmented = [
+    altered = [
         key if value is True else f"{key} {value}"
         for key, value in sorted(config.augmentation.items())
         if value != usual[key]
     ]
-    test = "The last network, not the best on validation, is tested."
-    if config.checkpoint.evaluate == "best":
-        test = "The best network on validation is tested, as in the original."
-    return prose(
-        f"{recipe}. Schedule: {config.schedule.name}. Augmentation:",
-        f"{joined(augmented) or 'none'}. {test}",
-    )
+    return f"images altered by {joined(altered)}" if altered else "images as they are"
