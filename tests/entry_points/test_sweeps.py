@@ -92,6 +92,7 @@ def test_a_learned_threshold_is_swept_by_one_program(routed, monkeypatch):
     assert (rows[0]["routing_ratio"], rows[-1]["routing_ratio"]) == (1, 0)
     assert rows[0]["mflops"] > rows[-1]["mflops"] > 0
     assert all(row["latency_ms"] > 0 and row["examples"] == 24 for row in rows)
+    assert trained["time_ratio"] == 1
     assert report["batch_size"] == 4
     assert "in place of the learned" in report["how"]
     assert (routed / "figures" / "sweep-threshold.png").stat().st_size > 5_000

@@ -63,7 +63,8 @@ def sweep_panels(
             axes.set_xticks(places, [files.short(str(value), 18) for value in values])
             axes.set_xlim(-0.5, len(values) - 0.5)
         files.light_grid(axes)
-    grid[0, 0].legend(loc="best")
+    if any(point["trained"] for point in points):
+        grid[0, 0].legend(loc="best")
     return files.save(figure, path)
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
+import numpy as np
 from flax.typing import VariableDict
 from tqdm import tqdm
 
@@ -190,8 +191,11 @@ def _time(
     with _bar(None, "latencies", "round") as bar:
         timing = Timing(WARM_UP, ROUNDS, MAX_SECONDS, bar.update)
         seconds = turns.time_in_turns(contestants, timing)  # (rounds, points)
+    own = [point.trained for point in points].index(True)
+    ratios = np.median(seconds / seconds[:, own : own + 1], axis=0)
     for index, (row, contestant) in enumerate(zip(rows, contestants, strict=True)):
         row.latency = latency.summarize(seconds[:, index])
+        row.time_ratio = float(ratios[index])
         row.scalars.setdefault("mflops", contestant.flops / 1e6)
 
 

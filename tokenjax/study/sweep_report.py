@@ -21,6 +21,8 @@ class Row:
       examples: of the split.
       scalars: what the task measures of a split: "top1", "loss", "mflops" an image.
       latency: of a batch.
+      time_ratio: median over the rounds of its time over the trained value's: what else
+        the machine does moves it less than the latency.
     """
 
     value: Any
@@ -28,6 +30,7 @@ class Row:
     examples: int
     scalars: dict[str, float]
     latency: Latency | None = None
+    time_ratio: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +61,7 @@ def columns(report: Report) -> list[Column[Row]]:
         Column("target patches routed, %", _percent("target_recall"), ".2f"),
         Column("MFLOPs per image", lambda row: row.scalars.get("mflops"), ".2f"),
         Column(f"latency of {report.batch_size}, ms", _milliseconds, ".2f"),
+        Column("over the trained", lambda row: row.time_ratio, ".2f"),
     ]
     measured = [
         column
@@ -140,6 +144,7 @@ def _latencies(row: Row) -> dict[str, float | int | None]:
         "latency_ms": 1e3 * row.latency.median,
         "latency_low_ms": None if low is None else 1e3 * low,
         "latency_high_ms": None if high is None else 1e3 * high,
+        "time_ratio": row.time_ratio,
         "rounds": row.latency.repeats,
     }
 
