@@ -20,7 +20,7 @@ from absl import flags
 from tqdm import tqdm
 
 from tokenjax import path_flags, tables
-from tokenjax.benchmark import command_line, hardware, latency, measure, turns
+from tokenjax.benchmark import command_line, flops, hardware, latency, measure, turns
 from tokenjax.benchmark import routing_stages as stages
 from tokenjax.benchmark.session import Options
 from tokenjax.errors import UserError
@@ -232,7 +232,7 @@ def describe(costs: Sequence[turns.Cost], dtype: str) -> str:
     rounds = "-".join(map(str, sorted({cost.latency.repeats for cost in costs})))
     lines = [
         f"Hardware: {hardware.describe()}; jax {jax.__version__}; {dtype}.",
-        "MFLOPs: of one image, 2 per multiply-add, products and convolutions only.",
+        f"{flops.CONVENTION}.",
         f"Latency: one batch, {rounds} rounds in turns, compilation excluded. Ratio: "
         "median over the rounds; Ideal: by FLOPs.",
     ]

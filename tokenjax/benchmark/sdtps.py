@@ -13,7 +13,15 @@ import jax
 from tqdm import tqdm
 
 from tokenjax import tables
-from tokenjax.benchmark import latency, measure, memory, sdtps_stages, table, turns
+from tokenjax.benchmark import (
+    flops,
+    latency,
+    measure,
+    memory,
+    sdtps_stages,
+    table,
+    turns,
+)
 from tokenjax.errors import UserError
 from tokenjax.models.demo.demo_model import DeMo
 from tokenjax.tables import Column
@@ -150,7 +158,8 @@ def format_stages(rows: Sequence[StageRow]) -> str:
         "",
         *tables.text_lines(rows, STAGE_COLUMNS),
         "",
-        "One image is one of every modality. Time/backbone: median over the rounds.",
+        f"{flops.CONVENTION}. One image is one of every modality.",
+        "Time/backbone: median over the rounds.",
         "heads: for training; whole, which is for retrieval, is without them.",
         "HDM + ATMoE: what the control has in place of selection + aggregation.",
     ]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import jax
 
 from tokenjax import tables
-from tokenjax.benchmark import hardware
+from tokenjax.benchmark import flops, hardware
 from tokenjax.benchmark.measure import Row
 from tokenjax.tables import Column
 
@@ -134,9 +134,8 @@ def how_found(rows: Sequence[Row], warmup: int, with_memory: bool = True) -> lis
     methods = dict.fromkeys(row.memory.method for row in rows if row.memory)
     peak = any(row.utilization for row in rows)
     return [
-        "FLOPs: 2 per multiply-add, per image, products and convolutions only; "
-        f"latency: one batch, {calls} calls after at most {warmup} to warm up, "
-        "compilation excluded.",
+        f"{flops.CONVENTION}; latency: one batch, {calls} calls after at most {warmup} "
+        "to warm up, compilation excluded.",
         f"Inputs: {'; '.join(sizes)}.",
         *([f"Memory: {'; '.join(methods)}."] if with_memory and methods else []),
         *(["Peak: of the device's dense products, by its data sheet."] if peak else []),

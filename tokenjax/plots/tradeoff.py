@@ -63,7 +63,7 @@ def accuracy_over_latency(
 def accuracy_over_flops(
     points: Sequence[files.Point],
     path: str | os.PathLike[str],
-    label: str = "MFLOPs per image",
+    label: str = "MFLOPs per image (2 per multiply-add)",
 ) -> pathlib.Path:
     """Draw models by FLOPs and accuracy, as `accuracy_over_latency` does by latency.
 
