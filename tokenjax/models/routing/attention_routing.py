@@ -129,7 +129,7 @@ class AttentionRouting(RoutingArguments):
             "mask": routed.mask,
             "routing_ratio": routed.mask.mean(axis=1),
             "routing_probability": routed.probability,
-            "threshold": routed.threshold,
+            "threshold": jnp.asarray(routed.threshold),
             **self.flops(parts, routed, patches.shape[-1], train),
             "losses": {"budget": self.budget_loss(routed.mask, target)},
         }
