@@ -47,9 +47,9 @@ def routing_curves(
       target: the routing ratio aimed at, a share, drawn as a level line.
 
     A panel nobody logged is left out, and so are targets that the loss does not ask for
-    ("train/budget" is 0 where the ratio is another). Training curves but the threshold are smoothed
-    over about a twentieth of the run, the raw curve faint behind; the band is one
-    standard deviation of the scores to either side of their mean.
+    ("train/budget" is 0 where the ratio is another). Training curves but the threshold
+    are smoothed over about a twentieth of the run, the raw curve faint behind; the band
+    is one standard deviation of the scores to either side of their mean.
 
     Raises:
       ValueError: no row has anything to draw, or the target is not finite.
