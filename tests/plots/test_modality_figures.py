@@ -225,6 +225,18 @@ def test_gradients_that_vanish_or_overflow_are_drawn_at_the_ends(path, figures):
     assert_drawn(path, plots.gradient_norms({"one": {"a": 0.0}}, path))
 
 
+def test_ticks_of_gradient_norms_stand_where_there_are_numbers(path, figures):
+    """Not in the strips of what is 0 or not finite, and not on one another."""
+    wide = {"one": {"a": 1e-9, "b": 0.0, "c": 1e10}, "two": {"a": np.inf}}
+    for norms, expected in (
+        ({"one": {"a": 0.1, "b": 0.0}}, ["0.05", "0.1", "0.2"]),
+        (wide, [f"$10^{{{power}}}$" for power in range(-9, 10, 3)]),
+    ):
+        plots.gradient_norms(norms, path)
+        axes = figures[-1].axes[0]
+        assert [text.get_text() for text in axes.get_xticklabels()] == expected
+
+
 def test_gradient_norms_refuse(path):
     for norms in ({}, {"one": {}}, {"one": {f"{part}": 1.0 for part in range(9)}}):
         with pytest.raises(ValueError, match=r"1\.\.8 parts"):

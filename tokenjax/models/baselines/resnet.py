@@ -88,8 +88,7 @@ def max_pool(images: jax.Array) -> jax.Array:
 
     What comes is not negative, so that a border of zeros does. Of equal values the
     first, by rows, has the gradient. First across, then down: on CPU a third of the
-    time of XLA's windows, and of their gradient's (at 112 x 112
-    x 64 0.3 for 0.9 ms, 4.8 for 17).
+    time of XLA's windows (at 112 x 112 x 64 0.3 for 0.9 ms).
     """
     rows, columns = (2 * ((side - 1) // 2) + 1 for side in images.shape[1:3])
     padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
