@@ -1,4 +1,4 @@
-"""Do an original's experiments again, and report what of its README holds.
+"""Repeat an original's experiments; report what of its README holds.
 
     tokenjax reproduce cifar_vit --data fashion_mnist --budget 60
     tokenjax reproduce cifar_vit --data cifar10 --budget 600 --seeds 0,1,2
