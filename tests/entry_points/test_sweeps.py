@@ -2,10 +2,12 @@
 
 import csv
 import json
+import types
 
 import pytest
 from helpers.entry_points import run_in_process
 
+from tokenjax.errors import UserError
 from tokenjax.study import sweep as sweeping
 
 ROUTING = """
@@ -152,6 +154,13 @@ def test_what_cannot_be_swept_is_a_sentence(routed, sweep, sentence):
     assert found.returncode == 2
     assert sentence in found.stderr
     assert found.stderr.count("error: ") == 1
+
+
+def test_a_task_without_classes_is_a_sentence():
+    settings = types.SimpleNamespace(model={"name": "demo"}, task="reid")
+    built = types.SimpleNamespace(task=object(), settings=settings)
+    with pytest.raises(UserError, match="--sweep is of classifiers, not of task reid"):
+        sweeping._points(built, {}, ["ratio=0.1"])
 
 
 @pytest.mark.parametrize("other", ["--eval_all", "--predictions=all.csv"])

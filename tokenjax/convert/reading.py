@@ -49,6 +49,7 @@ SHAPELESS = (
     "router",
     "budget",
     "gumbel_inference",
+    "gumbel_noise",
     "attention_scale",
 )
 HEADS = ("num_heads", "heads")

@@ -76,7 +76,8 @@ def sweep(
             raise UserError("--sweep measures latencies: it runs in one process")
         opened = reevaluation.open_weights(config, source, split_name, changes)
         built = opened.built
-        name, points, how = _points(built, opened.weights.variables, given)
+        variables = jax.device_put(opened.weights.variables)  # once for all values
+        name, points, how = _points(built, variables, given)
         if name in changes:
             raise UserError(f"--changes={name}: --sweep {name} varies it already")
         split = built.dataset.split(split_name)
