@@ -20,12 +20,12 @@ def get_config(variant="default"):
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
-    """A folder without configs/; modules imported meanwhile are dropped."""
-    before = set(sys.modules)
+    """A folder without configs/; modules imported from it are dropped."""
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
+    for name, module in list(sys.modules.items()):
+        if str(tmp_path) in str(getattr(module, "__file__", None)):
+            del sys.modules[name]
 
 
 @pytest.mark.parametrize("name", ["vdpa", "configs/vdpa.py"])

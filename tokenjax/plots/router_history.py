@@ -90,7 +90,9 @@ def _is_asked_for(history: Sequence[files.Point]) -> bool:
     names = ("train/budget", "train/routing_ratio", "train/target_ratio")
     for row in history:
         budget, ratio, target = (row.get(name) for name in names)
-        if budget == 0 and None not in (ratio, target) and abs(ratio - target) > MISSED:
+        if budget != 0 or ratio is None or target is None:
+            continue
+        if abs(ratio - target) > MISSED:
             return False
     return True
 

@@ -195,7 +195,9 @@ class DeMo(CheckedModule):
         elif self.sie_camera and self.camera_num > 1:  # `CameraViT` has none for one
             groups[contract.CAMERAS] = ("backbone/sie_embed",)
         if self.fusion != "none":
-            fusion = ("sdtps/**",) if self.fusion == "sdtps" else ("fusion/**",)
+            fusion: tuple[str, ...] = ("fusion/**",)
+            if self.fusion == "sdtps":
+                fusion = ("sdtps/**",)
             if self.joins_by_layers():
                 fusion += ("*_join/**", "*_join_norm/**")
             groups[contract.FUSION] = fusion
