@@ -22,10 +22,7 @@ def make_material(tmp_path):
             reproduced_runs.make_plan(list(seeds), data),
             Findings(study, runs, tmp_path),
             reproduced_runs.make_costs(),
-            dict.fromkeys(FIGURES, "figures/x.png"),
+            dict.fromkeys(reproduced_runs.FIGURES, "figures/x.png"),
         )
 
     return make
-
-
-FIGURES = ("classes", "accuracy", "curves", "confusion", "answers", "attention")

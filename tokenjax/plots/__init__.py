@@ -28,7 +28,7 @@ _FILES = {  # a function -> the file of this folder that holds it
     "accuracy_over_latency": "tradeoff",
     "aggregation_weights": "modalities",
     "alpha_per_block": "vdpa",
-    "attention_by_model": "attention_by_model",
+    "attention_by_model": "model_attention",
     "attention_scores": "routing",
     "class_attention": "tokens",
     "class_counts": "class_bars",

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.05
+ROUNDING = 1e-9  # a spread of accuracies that is none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +51,8 @@ def apart(one: np.ndarray, other: np.ndarray) -> Difference:
     mean = float(np.mean(one) - np.mean(other))
     if min(len(one), len(other)) < 2:
         return Difference(mean, None)
-    if np.ptp(one) == 0 and np.ptp(other) == 0:
-        return Difference(mean, 1.0 if mean == 0 else 0.0)
+    if max(np.ptp(one), np.ptp(other)) < ROUNDING:
+        return Difference(mean, _without_spread(mean))
     return Difference(mean, float(stats.ttest_ind(one, other, equal_var=False).pvalue))
 
 
@@ -60,6 +61,11 @@ def paired(differences: np.ndarray) -> Difference:
     mean = float(np.mean(differences))
     if len(differences) < 2:
         return Difference(mean, None)
-    if np.ptp(differences) == 0:
-        return Difference(mean, 1.0 if mean == 0 else 0.0)
+    if np.ptp(differences) < ROUNDING:
+        return Difference(mean, _without_spread(mean))
     return Difference(mean, float(stats.ttest_1samp(differences, 0.0).pvalue))
+
+
+def _without_spread(mean: float) -> float:
+    """Return the p of a difference that every seed has alike."""
+    return 1.0 if abs(mean) < ROUNDING else 0.0

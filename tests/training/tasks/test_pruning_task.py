@@ -99,6 +99,28 @@ def test_a_step_moves_the_student_and_not_the_teacher(tmp_path, batch):
     assert all(np.isfinite(value) for value in scalars.values())
 
 
+def test_a_teacher_may_have_other_predictors(tmp_path):
+    """Of one that prunes by another rule, unpruned, what is shared is taken."""
+    other = models.create("dynamic_vit", **SMALL, predictor="linear", pruning="none")
+    trained = jax.jit(other.init)(jax.random.key(7), *other.example_inputs(1))
+    assert any("predictors" in key for key in trained["params"])
+    storage.save_variables(tmp_path / "teacher", trained, {})
+    settings = Settings.from_config({"task": "pruning", "steps": 3})
+    learner = task(settings, tmp_path / "teacher")
+    optimizer = make_optimizer(settings, make_schedule(settings, 6), {})
+    state = jax.jit(make_init(learner, optimizer, settings))(jax.random.key(0))
+    own = state.params["predictors_0"]
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    state = learner.start(state, device)
+    assert not any("predictors" in key for key in state.frozen)
+    shared = [key for key in trained["params"] if "predictors" not in key]
+    assert sorted(state.frozen) == sorted(shared)
+    for key in shared:
+        expected = trained["params"][key]
+        jax.tree.map(np.testing.assert_array_equal, state.params[key], expected)
+    jax.tree.map(np.testing.assert_array_equal, state.params["predictors_0"], own)
+
+
 def test_weights_of_the_losses(tmp_path, batch):
     """The loss is linear in the two weights, with the scalars as coefficients."""
     variables = None

@@ -1,0 +1,134 @@
+"""What the report says follows from the numbers, whichever way they fall."""
+
+import pytest
+
+from tokenjax.reproduction import (
+    accuracy_verdicts,
+    answer_verdicts,
+    conclusion,
+    cost_verdicts,
+    results,
+    verdicts,
+)
+
+FLAT = {
+    "vit_base": 0.85,
+    "dynamic_vit": 0.85,
+    "vit_small": 0.85,
+    "linear_vit": 0.85,
+    "dynamic_vit_pruned": 0.85,
+    "dynamic_vit_random": 0.85,
+}
+
+
+def accuracies(spread=0.004, answers=None, **models):
+    """A run's accuracy: its model's, its condition's on top, a step a seed."""
+    by_model = {**FLAT, **models}
+    on_top = {"balanced": 0.0, **(answers or {})}
+
+    def accuracy(run):
+        jitter = spread * ((run.seed * 7 + len(run.variant)) % 3 - 1)
+        return by_model[run.variant] + on_top.get(run.dataset, -0.1) + jitter
+
+    return accuracy
+
+
+def orders(material):
+    return {each.claim: each for each in accuracy_verdicts.orders(material)}
+
+
+def test_an_order_that_is_as_claimed(make_material):
+    models = {"vit_base": 0.9, "dynamic_vit": 0.8, "vit_small": 0.7, "linear_vit": 0.6}
+    found = orders(make_material(accuracies(**models)))
+    assert {each.verdict for each in found.values()} == {verdicts.HOLDS}
+    first = found["vit_base above DynamicViT (by 1 point)"]
+    assert "+10.00 points (claimed +1), beyond the seeds' spread" in first.sentence
+    assert first.sentence.endswith(", as claimed.")
+
+
+def test_an_order_that_is_the_other_way_round(make_material):
+    models = {"vit_base": 0.6, "dynamic_vit": 0.7, "vit_small": 0.8, "linear_vit": 0.9}
+    found = orders(make_material(accuracies(**models)))
+    assert {each.verdict for each in found.values()} == {verdicts.FAILS}
+    last = found["vit_base above LightweightViT (by 3 points)"]
+    assert last.sentence.endswith(", the other way round.")
+
+
+def test_an_order_that_seeds_hide(make_material):
+    found = orders(make_material(accuracies(spread=0.03, vit_base=0.86)))
+    assert {each.verdict for each in found.values()} == {verdicts.UNKNOWN}
+    assert all("within the seeds' spread" in each.sentence for each in found.values())
+
+
+def test_of_one_seed_no_order_is_known(make_material):
+    found = orders(make_material(accuracies(vit_base=0.99), seeds=(0,)))
+    assert {each.verdict for each in found.values()} == {verdicts.UNKNOWN}
+
+
+def test_heights_are_judged_on_the_claimed_data_alone(make_material):
+    material = make_material(accuracies(vit_small=0.5), data="cifar10")
+    found = orders(material)
+    assert found["vit_base: ~85 %"].verdict == verdicts.HOLDS
+    small = found["vit_small: ~83 %"]
+    assert small.verdict == verdicts.FAILS
+    assert "below the claimed 83 % (-33" in small.sentence
+    assert "data of the claim" in results.one_table(material)
+
+
+@pytest.mark.parametrize(
+    ("gain", "verdict", "told"),
+    [
+        (0.05, verdicts.HOLDS, "+5.00 points"),
+        (-0.05, verdicts.FAILS, "-5.00 points"),
+        (0.0, verdicts.UNKNOWN, "+0.00 points"),
+    ],
+)
+def test_an_answer_to_imbalance(make_material, gain, verdict, told):
+    answers = {"logit_adjustment": gain - 0.1}
+    material = make_material(accuracies(answers=answers))
+    found = answer_verdicts.answer(material, "logit_adjustment")
+    assert found.verdict == verdict
+    assert told in found.sentence
+    assert answer_verdicts.cost_of_imbalance(material).verdict == verdicts.HOLDS
+    best = answer_verdicts.best_answer(material)
+    assert ("*logit adjustment*" in best.partition("before")[0]) == (gain > 0)
+
+
+def test_pruning(make_material):
+    material = make_material(accuracies(dynamic_vit_random=0.3))
+    own, random, learned = accuracy_verdicts.pruning(material)
+    assert (random.verdict, learned.verdict) == (verdicts.FAILS, verdicts.UNKNOWN)
+    assert "-55.00 points" in random.sentence
+    assert "would save 0 % of the FLOPs" in own.sentence
+
+
+def test_costs(make_material):
+    material = make_material(accuracies())
+    original = material.costs["original"]
+    claimed = {"vit_base": 8.5e6, "vit_small": 6.3e6, "dynamic_vit": 5.2e6}
+    for name, count in claimed.items():
+        original[name]["parameters"] = count
+    original["linear_vit"]["parameters"] = 9.6e6  # twice
+    for name, flops in (("vit_base", 2.4e9), ("vit_small", 1.6e9)):
+        original[name]["flops"] = flops
+    parameters, fewer, flops, time = cost_verdicts.all_costs(material)
+    assert parameters.verdict == verdicts.IN_PART
+    assert "for vit_base, vit_small and DynamicViT" in parameters.sentence
+    assert "LightweightViT 2.0" in parameters.sentence
+    assert fewer.verdict == verdicts.FAILS
+    assert flops.verdict == verdicts.IN_PART
+    assert "multiply-adds: within 10 % for vit_base and vit_small" in flops.sentence
+    assert time.verdict == verdicts.IN_PART  # in order, all alike
+    original["linear_vit"]["parameters"] = 4.8e6
+    original["linear_vit"]["milliseconds"] = 20.0 * 8 / 15
+    assert cost_verdicts.parameters(material).verdict == verdicts.HOLDS
+    assert cost_verdicts.time(material).verdict == verdicts.HOLDS
+    original["linear_vit"]["milliseconds"] = 90.0
+    assert cost_verdicts.time(material).verdict == verdicts.FAILS
+
+
+def test_the_conclusion_counts_its_claims(make_material):
+    text = conclusion.conclude(make_material(accuracies()))
+    assert text.count("| **") == 8 + 7
+    assert "Of 8 claims of the README," in text
+    assert "`--data cifar10` trains the original's own" in text
