@@ -27,7 +27,11 @@ from tokenjax.models.argument_types import (
     Width,
 )
 from tokenjax.models.checked_module import CheckedModule
-from tokenjax.models.routing.routers import ROUTERS, GumbelInference
+from tokenjax.models.routing.routers import (
+    ROUTERS,
+    GumbelInference,
+    GumbelThreshold,
+)
 from tokenjax.models.routing.routing_parts import (
     STEM,
     AggregatorKind,
@@ -76,6 +80,9 @@ class RoutingArguments(CheckedModule):
         NOT_NEGATIVE,
         "scale of the gumbel router's noise in training; 1: as specified, 0: none",
     ] = 1.0
+    gumbel_threshold: Annotated[
+        GumbelThreshold, "of the gumbel router: 1/2 as specified, or learned"
+    ] = "half"
     big_hidden_dim: Annotated[Width, "hidden channels of the big network"] = 512
     big_layers: Annotated[int, COUNT, "hidden layers of the big network"] = 3
     small_hidden_dim: Annotated[Width, "hidden channels of the small network"] = 64
@@ -119,6 +126,11 @@ class RoutingArguments(CheckedModule):
                 self.encoder_side() == 0,
                 f"{self.encoder_layers} encoder_layers leave nothing of "
                 f"{self.img_size} pixels",
+            ),
+            (
+                self.gumbel_threshold == "learned" and not 0 < self.threshold < 1,
+                'gumbel_threshold "learned" starts at threshold, which must then be '
+                f"between 0 and 1, got {self.threshold}",
             ),
         ]
 
