@@ -9,6 +9,12 @@ python eval.py --config configs/routing.py --eval_all          # a table of all 
 python -m tokenjax.study --config configs/routing.py --jobs 2  # its ablation
 python -m tokenjax.study --config configs/routing.py:questions --jobs 2  # three seeds
 
+python train.py --config configs/routing.py:cifar10 --config.data.image_size=64 \
+    --config.augmentation.crop_padding=8                       # enlarged to 64 pixels
+
+Any resolution that the grid of patches divides will do (`data.image_size`; of the
+default data it is `data.canvas`); `crop_padding` is in pixels.
+
 Variants: DATA, MODEL or DATA-MODEL. `budget_weight`, `target_ratio` and the section
 `routing` say how many patches go to the big network; with budget_weight 0 nothing asks
 for a ratio, as in the original.

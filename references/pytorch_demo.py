@@ -118,16 +118,19 @@ class DeMo(nn.Module):
         super().__init__()
         self.names, self.direct = model.modalities, model.direct
         self.fusion, self.global_local = model.fusion, model.global_local
+        self.join = model.sdtps_join
         dim = model.sizes().feat_dim
         heads = {"direct": ""} if model.direct else {n: f"_{n[0]}" for n in self.names}
         self.BACKBONE = Backbone(model)
         if model.global_local:
-            for name in self.names:
-                layers = nn.LayerNorm(2 * dim), nn.Linear(2 * dim, dim), QuickGELU()
-                self.add_module(f"{name}_reduce", nn.Sequential(*layers))
+            self.add_layers("reduce", 2 * dim, dim)
         sizes = dict.fromkeys(self.names, dim) | {"direct": dim * len(self.names)}
         if model.fusion == "sdtps":
             self.sdtps = MultiModalSDTPS(model.make_sdtps())
+            if self.join == "reduced_mean":
+                self.add_layers("join", dim, dim)
+            elif self.join == "reduced_tokens":
+                self.add_layers("join", model.make_sdtps().made * dim, dim)
             heads, sizes["fused"] = {"fused": "_sdtps"} | heads, sizes["direct"]
         elif model.fusion != "none":
             self.generalFusion = GeneralFusion(model.make_fusion())
@@ -142,6 +145,12 @@ class DeMo(nn.Module):
             nn.init.normal_(classifier.weight, std=0.001)
             self.add_module(f"bottleneck{suffix}", neck)
             self.add_module(f"classifier{suffix}", classifier)
+
+    def add_layers(self, suffix: str, inputs: int, dim: int) -> None:
+        """One of each modality, as PIFE's."""
+        for name in self.names:
+            layers = nn.LayerNorm(inputs), nn.Linear(inputs, dim), QuickGELU()
+            self.add_module(f"{name}_{suffix}", nn.Sequential(*layers))
 
     def forward(
         self,
@@ -180,8 +189,18 @@ class DeMo(nn.Module):
         """(b, m c) of SDTPS for m modalities, or HDM's and ATMoE's (b, j c)."""
         if self.fusion == "sdtps":
             enhanced, _ = self.sdtps(patches, globals_, uniforms)
-            means = [enhanced[name].mean(dim=1) for name in self.names]
-            return torch.cat(means, dim=-1)
+            joined = [
+                enhanced[name].flatten(1)
+                if self.join == "reduced_tokens"
+                else enhanced[name].mean(dim=1)
+                for name in self.names
+            ]
+            if self.join != "mean":
+                joined = [
+                    getattr(self, f"{name}_join")(vector)
+                    for name, vector in zip(self.names, joined, strict=True)
+                ]
+            return torch.cat(joined, dim=-1)
         sequences = {
             name: torch.cat([globals_[name].unsqueeze(1), patches[name]], dim=1)
             for name in self.names

@@ -1,50 +1,69 @@
 """Attention-guided routing in plain PyTorch, written from its specification alone.
 
 Images are (b, channels, h, w). In training both networks see every patch, as a gradient
-to the mask needs; in inference each sees its own. Dropout is left out. Names of the
-modules follow ours, so that a test can copy weights.
+to the mask needs; in inference each sees its own. Names of the modules, and so the keys
+of a state_dict, are those of the framework's published model files; the baselines have
+no scoring head, as there.
 """
 
 import math
-import re
 
-import jax
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 
 class Encoder(nn.Module):
-    """[convolution -> BatchNorm -> ReLU -> 2x2 max pool] x layers."""
+    """[convolution -> BatchNorm -> ReLU -> 2x2 max pool] x layers.
 
-    def __init__(self, in_channels: int, channels: int, layers: int):
+    The lean one, ours, begins with 4x4 pixels taken together, and pools nowhere.
+    """
+
+    def __init__(self, in_channels: int, channels: int, layers: int, lean: bool):
         super().__init__()
-        widths = [in_channels] + [channels] * layers
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(widths[i], widths[i + 1], 3, padding=1) for i in range(layers)
-        )
-        self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(layers))
+        parts: list[nn.Module] = []
+        for index in range(layers):
+            width = channels if index else in_channels
+            if lean and index == 0:
+                parts.append(nn.Conv2d(width, channels, 4, stride=4))
+            else:
+                parts.append(nn.Conv2d(width, channels, 3, padding=1))
+            parts += [nn.BatchNorm2d(channels), nn.ReLU()]
+            if not lean:
+                parts.append(nn.MaxPool2d(2))
+        self.encoder = nn.Sequential(*parts)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            features = F.max_pool2d(F.relu(norm(convolution(features))), 2)
-        return features
+        return self.encoder(features)
 
 
-class LinearStack(nn.Module):
+class AttentionHead(nn.Module):
     """linear -> ReLU -> ... -> linear."""
 
     def __init__(self, *widths: int):
         super().__init__()
-        self.layers = nn.ModuleList(
-            nn.Linear(widths[i], widths[i + 1]) for i in range(len(widths) - 1)
-        )
+        parts: list[nn.Module] = []
+        for index in range(len(widths) - 1):
+            parts += [nn.Linear(widths[index], widths[index + 1]), nn.ReLU()]
+        self.attention_net = nn.Sequential(*parts[:-1])
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        for linear in self.layers[:-1]:
-            rows = F.relu(linear(rows))
-        return self.layers[-1](rows)
+        return self.attention_net(rows)
+
+
+class PatchMLP(nn.Module):
+    """[linear -> ReLU -> dropout] -> ... -> linear."""
+
+    def __init__(self, *widths: int, dropout: float):
+        super().__init__()
+        parts: list[nn.Module] = []
+        for index in range(len(widths) - 1):
+            parts += [nn.Linear(widths[index], widths[index + 1])]
+            parts += [nn.ReLU(), nn.Dropout(dropout)]
+        self.mlp = nn.Sequential(*parts[:-2])
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.mlp(rows)
 
 
 class Router(nn.Module):
@@ -77,61 +96,58 @@ class Router(nn.Module):
 class Aggregator(nn.Module):
     """Embeddings (b, n, d), scores (b, n) -> (b, features)."""
 
-    def __init__(self, kind: str, num_patches: int, dim: int, features: int):
+    def __init__(self, model, cells: int):
         super().__init__()
-        self.kind = kind
-        self.linear = nn.Linear(
-            num_patches * dim if kind == "concat" else dim, features
-        )
+        self.kind, self.scale = model.aggregator, model.attention_scale
+        inputs = model.embed_dim * (cells if self.kind == "concat" else 1)
+        self.proj = nn.Linear(inputs, model.aggregator_dim)
 
-    def forward(self, embeddings: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, embeddings: torch.Tensor, scores: torch.Tensor | None
+    ) -> torch.Tensor:
         if self.kind == "concat":
-            return self.linear(embeddings.flatten(1))
+            return self.proj(embeddings.flatten(1))
         if self.kind == "mean":
-            return self.linear(embeddings.mean(1))
-        weights = torch.softmax(scores, dim=1)
-        return self.linear((weights[..., None] * embeddings).sum(1))
+            return self.proj(embeddings.mean(1))
+        weights = torch.softmax(self.scale * scores, dim=1)
+        return self.proj((weights[..., None] * embeddings).sum(1))
 
 
-class AttentionRouting(nn.Module):
-    """Arguments as those of `tokenjax.models.routing.AttentionRouting`."""
+class TaskHead(nn.Module):
+    """linear -> ReLU -> dropout -> linear."""
 
     def __init__(self, model):
         super().__init__()
-        self.grid, self.attention = model.patch_grid, model.attention
-        self.embed_dim = model.embed_dim
-        cells, side = self.grid**2, model.img_size // self.grid
-        self.encoder = Encoder(
-            model.in_channels, model.encoder_channels, model.encoder_layers
-        )
-        hidden = [model.attention_hidden_dim] * (model.attention_layers - 1)
-        outputs = 1 if self.attention == "spatial" else cells
-        self.attention_head = LinearStack(model.encoder_channels, *hidden, outputs)
-        self.router = Router(
-            model.router, model.threshold, model.temperature, model.budget
-        )
-        pixels = model.in_channels * side * side
-        big = [model.big_hidden_dim] * model.big_layers
-        small = [model.small_hidden_dim] * model.small_layers
-        self.big = LinearStack(pixels, *big, model.embed_dim)
-        self.small = LinearStack(pixels, *small, model.embed_dim)
-        self.aggregator = Aggregator(
-            model.aggregator, cells, model.embed_dim, model.aggregator_dim
-        )
-        self.task_head = nn.ModuleDict(
-            {
-                "hidden": nn.Linear(model.aggregator_dim, model.head_hidden_dim),
-                "classifier": nn.Linear(model.head_hidden_dim, model.num_classes),
-            }
+        self.classifier = nn.Sequential(
+            nn.Linear(model.aggregator_dim, model.head_hidden_dim),
+            nn.ReLU(),
+            nn.Dropout(model.dropout),
+            nn.Linear(model.head_hidden_dim, model.num_classes),
         )
 
-    def scores(self, images: torch.Tensor) -> torch.Tensor:
-        features = self.encoder(images)  # (b, channels, h, w)
-        if self.attention == "global":
-            return torch.sigmoid(self.attention_head(features.mean((2, 3))))
-        pooled = F.adaptive_avg_pool2d(features, self.grid)  # (b, channels, g, g)
-        logits = self.attention_head(pooled.permute(0, 2, 3, 1))  # (b, g, g, 1)
-        return torch.sigmoid(logits.flatten(1))
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        return self.classifier(pooled)
+
+
+class Routing(nn.Module):
+    """What all share; arguments as those of `tokenjax.models.routing`."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.grid, self.embed_dim = model.patch_grid, model.embed_dim
+        self.backbone = Encoder(
+            model.in_channels,
+            model.encoder_channels,
+            model.encoder_layers,
+            model.encoder == "lean",
+        )
+        self.aggregator = Aggregator(model, self.grid**2)
+        self.task_head = TaskHead(model)
+
+    def make_mlp(self, model, hidden_dim: int, layers: int) -> PatchMLP:
+        pixels = model.in_channels * (model.img_size // self.grid) ** 2
+        widths = (pixels, *[hidden_dim] * layers, self.embed_dim)
+        return PatchMLP(*widths, dropout=model.dropout)
 
     def patches(self, images: torch.Tensor) -> torch.Tensor:
         """(b, n, channels * height * width), channels first."""
@@ -143,6 +159,31 @@ class AttentionRouting(nn.Module):
         ]
         return torch.stack([patch.flatten(1) for patch in found], dim=1)
 
+
+class AttentionRouting(Routing):
+    """Some patches to the big network, the others to the small one."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.kind = model.attention
+        hidden = [model.attention_hidden_dim] * (model.attention_layers - 1)
+        outputs = 1 if self.kind == "spatial" else self.grid**2
+        self.attention = AttentionHead(model.encoder_channels, *hidden, outputs)
+        self.router = Router(
+            model.router, model.threshold, model.temperature, model.budget
+        )
+        self.mlp_big = self.make_mlp(model, model.big_hidden_dim, model.big_layers)
+        small = model.small_hidden_dim, model.small_layers
+        self.mlp_small = self.make_mlp(model, *small)
+
+    def scores(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.backbone(images)  # (b, channels, h, w)
+        if self.kind == "global":
+            return torch.sigmoid(self.attention(features.mean((2, 3))))
+        pooled = F.adaptive_avg_pool2d(features, self.grid)  # (b, channels, g, g)
+        logits = self.attention(pooled.permute(0, 2, 3, 1))  # (b, g, g, 1)
+        return torch.sigmoid(logits.flatten(1))
+
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Returns: logits (b, classes), mask and scores (b, n)."""
         scores = self.scores(images)
@@ -150,43 +191,37 @@ class AttentionRouting(nn.Module):
         patches = self.patches(images)
         if self.training:
             share = mask[..., None]
-            embeddings = share * self.big(patches) + (1 - share) * self.small(patches)
+            big, small = self.mlp_big(patches), self.mlp_small(patches)
+            embeddings = share * big + (1 - share) * small
         else:
             chosen = mask > 0.5
             embeddings = patches.new_empty(*mask.shape, self.embed_dim)
-            embeddings[chosen] = self.big(patches[chosen]).to(embeddings.dtype)
-            embeddings[~chosen] = self.small(patches[~chosen]).to(embeddings.dtype)
-        pooled = self.aggregator(embeddings, scores)
-        hidden = F.relu(self.task_head["hidden"](pooled))
-        return self.task_head["classifier"](hidden), mask, scores
+            big, small = self.mlp_big(patches[chosen]), self.mlp_small(patches[~chosen])
+            embeddings[chosen] = big.to(embeddings.dtype)
+            embeddings[~chosen] = small.to(embeddings.dtype)
+        return self.task_head(self.aggregator(embeddings, scores)), mask, scores
 
 
-def torch_layout(model, variables):
-    """Return our variables, or gradients, by PyTorch's names and in its layouts."""
-    side, channels = model.img_size // model.patch_grid, model.in_channels
-    names = {"kernel": "weight", "scale": "weight"}
-    names |= {"mean": "running_mean", "var": "running_var"}
-    found = {}
-    for collection in variables.values():
-        for path, leaf in jax.tree.leaves_with_path(collection):
-            *modules, last = (key.key for key in path)
-            leaf = np.asarray(leaf)
-            if leaf.ndim == 4:  # (height, width, in, out)
-                leaf = leaf.transpose(3, 2, 0, 1)
-            elif leaf.ndim == 2:
-                if modules in (["big", "layers_0"], ["small", "layers_0"]):
-                    # rows of a kernel are (row, column, channel), there channel first
-                    leaf = leaf.reshape(side, side, channels, -1).transpose(2, 0, 1, 3)
-                leaf = leaf.reshape(-1, leaf.shape[-1]).T
-            key = re.sub(r"_(\d+)\.", r".\1.", ".".join([*modules, ""]))
-            found[key + names.get(last, last)] = leaf
-    return found
+class NoRouting(Routing):
+    """Every patch to the small network; the encoder is there and nothing reads it."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.mlp = self.make_mlp(model, model.small_hidden_dim, model.small_layers)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Returns: logits (b, classes)."""
+        embeddings = self.mlp(self.patches(images))
+        return self.task_head(self.aggregator(embeddings, None))
 
 
-def state_from_flax(model, variables):
-    """Return a state_dict for `AttentionRouting(model)` from our variables."""
-    state = torch_layout(model, variables)
-    copied = {key: torch.from_numpy(leaf.copy()) for key, leaf in state.items()}
-    norms = [key for key in copied if key.endswith(".running_mean")]
-    counters = [key.replace("running_mean", "num_batches_tracked") for key in norms]
-    return copied | {key: torch.tensor(0) for key in counters}
+class CheapCompute(NoRouting):
+    """The same, as ours is but for a scoring head that nothing reads."""
+
+
+class FullCompute(NoRouting):
+    """Every patch to the big network."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.mlp = self.make_mlp(model, model.big_hidden_dim, model.big_layers)

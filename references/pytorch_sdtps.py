@@ -102,6 +102,7 @@ class MultiModalSDTPS(nn.Module):
                 "score_gradient 'all', or 'none' before that"
             )
         self.names, self.beta = model.modalities, model.beta
+        self.class_token = model.class_token
         self.with_gradient = model.score_gradient == "all"
         sizes = model.embed_dim, model.aggregated, model.dim_ratio
         for name in self.names:
@@ -114,7 +115,7 @@ class MultiModalSDTPS(nn.Module):
         globals_: Modalities,
         uniforms: Modalities | None = None,
     ) -> tuple[Modalities, Modalities]:
-        """Enhanced tokens (b, a + 1, c) and masks (b, n)."""
+        """Enhanced tokens (b, a + 1, c), with class_token one more, masks (b, n)."""
         rows, columns = (
             {name: self.directions(given[name]) for name in self.names}
             for given in (tokens, globals_)
@@ -134,7 +135,10 @@ class MultiModalSDTPS(nn.Module):
                 uniforms=None if uniforms is None else uniforms[name],
             )
             aggregated = getattr(self, f"{name}_aggr")(kept, selected)
-            enhanced[name] = torch.cat([aggregated, extra], dim=1)
+            made = [aggregated, extra]
+            if self.class_token:
+                made.append(globals_[name].unsqueeze(1))
+            enhanced[name] = torch.cat(made, dim=1)
         return enhanced, masks
 
     def directions(self, vectors: torch.Tensor) -> torch.Tensor:

@@ -20,12 +20,12 @@ def get_config(variant="default"):
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
-    """A folder without configs/; modules imported meanwhile are dropped."""
-    before = set(sys.modules)
+    """A folder without configs/; modules imported from it are dropped."""
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
+    for name, module in list(sys.modules.items()):
+        if str(tmp_path) in str(getattr(module, "__file__", None)):
+            del sys.modules[name]
 
 
 @pytest.mark.parametrize("name", ["vdpa", "configs/vdpa.py"])
@@ -39,6 +39,18 @@ def test_ours_are_found_anywhere(name):
 def test_all_of_ours_import_what_lies_beside_them():
     for name in ("linear_vit", "imbalanced:cifar10"):
         assert "vit" in config_files.load_config(name).model.name
+
+
+def test_the_originals_own_file_of_sdtps_with_its_noise_and_without():
+    found = [
+        config_files.load_config(f"sdtps:rgbnt201_{name}")
+        for name in ("recorded", "no_gumbel")
+    ]
+    for config in found:
+        batch = config.batch_size, config.reid.instances, config.schedule.warmup_epochs
+        assert batch == (8, 4, 3)
+        assert config.model.mask_aggregation == config.reid.warmup_start == "recorded"
+    assert [config.model.sdtps_use_gumbel for config in found] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ says what it takes in its annotation:
     name: Annotated[str, OneOf(SCHEDULES), "how the rate goes on"] = "cosine"
 
 that is its type, a `Range` for its numbers, a `OneOf` for names that may be registered,
-what it means, `FromData` if its value follows from the data unless it is given; and
-whether a resumed run may have another value: `FREE`, `READ_AT_START`, `Unread`.
+what it means, `FromData` if its value follows from the data unless it is given; whether
+weights may be used with another value: `NOT_OF_WEIGHTS`, `AT_INFERENCE`; and whether a
+resumed run may have one: `FREE`, `READ_AT_START`, `Unread`.
 """
 
 import dataclasses
@@ -139,6 +140,9 @@ class _Mark:
 FREE = _Mark("FREE")  # a resumed run may have another value
 # Weights mean the same whatever it is: what acts in training alone, a precision.
 NOT_OF_WEIGHTS = _Mark("NOT_OF_WEIGHTS")
+# It acts at inference, and other values than the trained one make sense there: what
+# `eval.py --sweep` varies.
+AT_INFERENCE = _Mark("AT_INFERENCE")
 READ_AT_START = _Mark("READ_AT_START")  # likewise, for it is not read again
 FLOATING = _Mark("FLOATING")  # the name of a floating type, or the type
 
@@ -164,6 +168,7 @@ class Argument:
       from_data: see `FromData`; "" if it does not follow from the data.
       floating: whether it is the type of an array's numbers.
       of_weights: whether weights mean something else with another value.
+      at_inference: whether other values make sense at inference, on the same weights.
     """
 
     name: str
@@ -178,6 +183,7 @@ class Argument:
     from_data: str = ""
     floating: bool = False
     of_weights: bool = True
+    at_inference: bool = False
 
     @property
     def is_section(self) -> bool:
@@ -309,6 +315,8 @@ def _argument(name: str, hint: Any, default: Any) -> Argument:
             found["free"] = True
         elif mark is NOT_OF_WEIGHTS:
             found["of_weights"] = False
+        elif mark is AT_INFERENCE:
+            found["at_inference"] = True
         elif mark is READ_AT_START:
             found["read_at_start"] = True
         elif mark is FLOATING:

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
+import numpy as np
 
-from tokenjax import data, models
+from tokenjax import data, models, paths
 from tokenjax.errors import UserError
 from tokenjax.provenance import SPLITS
 from tokenjax.training.distribution import cluster, devices
-from tokenjax.training.settings import Settings
+from tokenjax.training.settings import Imbalance, Settings
 from tokenjax.training.settings.choices import TASKS
 from tokenjax.training.tasks.task import Task
 
@@ -27,6 +28,7 @@ class Experiment:
     settings: Settings
     dataset: data.Dataset
     task: Task
+    kept: np.ndarray | None = None  # training examples, where they were thinned
 
 
 def build(
@@ -53,17 +55,37 @@ def build(
     dataset = data.load(settings.data)
     if classes is not None:
         dataset = data.match_classes(dataset, classes)
+    dataset, kept = thin(dataset, settings.imbalance)
     for name in splits:
         if not len(dataset.split(name)):
             raise UserError(
                 f"the {name} split of {dataset.info.name} holds no examples"
             )
-    thinning = settings.imbalance
-    if thinning.profile != "none" and len(dataset.train):
-        dataset = data.make_imbalanced(
-            dataset, thinning.profile, thinning.ratio, thinning.seed
-        )
-    return Experiment(settings, dataset, make_task(settings, dataset, teacher))
+    return Experiment(settings, dataset, make_task(settings, dataset, teacher), kept)
+
+
+def thin(
+    dataset: data.Dataset, thinning: Imbalance
+) -> tuple[data.Dataset, np.ndarray | None]:
+    """Return the data thinned as asked, and the indices of what is kept of training."""
+    if not len(dataset.train):
+        return dataset, None
+    indices = None
+    if thinning.indices:
+        path = paths.resolve(thinning.indices, "config: imbalance.indices")
+        indices = data.read_indices(path)
+    elif thinning.profile == "none":
+        return dataset, None
+    thinned = data.make_imbalanced(
+        dataset,
+        thinning.profile,
+        thinning.ratio,
+        thinning.seed,
+        indices,
+        thinning.validation,
+    )
+    train = thinned.train
+    return thinned, train.indices if isinstance(train, data.Subset) else None
 
 
 def make_task(

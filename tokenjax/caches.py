@@ -33,7 +33,7 @@ def find_compilation_cache(given: str | None) -> str | None:
     """
     if given and "://" in given:
         return given
-    cache = pathlib.Path(given) if given else _own_place()
+    cache = pathlib.Path(given) if given else find_own("jax")
     if cache is None:
         return None
     reason = _why_unusable(cache)
@@ -47,8 +47,8 @@ def find_compilation_cache(given: str | None) -> str | None:
     return None
 
 
-def _own_place() -> pathlib.Path | None:
-    """Return where compiled programs are kept; None for a user without a home."""
+def find_own(*parts: str) -> pathlib.Path | None:
+    """Return a place of ours in XDG_CACHE_HOME or ~/.cache; None without a home."""
     base = os.environ.get("XDG_CACHE_HOME")
     if not base:
         try:
@@ -58,7 +58,7 @@ def _own_place() -> pathlib.Path | None:
         if not home.is_dir():
             return None
         base = str(home / ".cache")
-    return pathlib.Path(base, "tokenjax", "jax")
+    return pathlib.Path(base, "tokenjax", *parts)
 
 
 def _why_unusable(directory: pathlib.Path) -> str | None:

@@ -40,7 +40,9 @@ class BadFlagError(Exception):
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
     """Return the sentence for a name that is not there, with the nearest that is."""
     options = sorted(valid)
-    nearest = difflib.get_close_matches(name, options, n=1)
+    small = {option.lower(): option for option in options}
+    found = difflib.get_close_matches(name.lower(), small, n=1)
+    nearest = [small[each] for each in found]
     hint = f", did you mean {nearest[0]!r}?" if nearest else "."
     return f"unknown {kind} {name!r}{hint} Valid: {', '.join(options)}"
 

@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 from flax.typing import VariableDict
 
 from tokenjax import card as cards
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 TEACHER = "teacher"  # below the workdir of a pruning run
+KEPT = "train_indices.txt"  # in the workdir of a run on a thinned training split
 
 
 def headline(config: Any, summary: Summary) -> list[str]:
@@ -95,6 +97,7 @@ def _train_alone(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
     def claim(step: int) -> None:
         _check_going_on(built, earlier, hyperparameters, step)
         claim_workdir(workdir, hyperparameters, card)
+        _write_kept(built, workdir)
 
     if built.task.takes_teacher and not given and not begun:
         if not (teacher / "evaluation.json").exists():
@@ -119,6 +122,19 @@ def _train_alone(config: Any, workdir: pathlib.Path) -> dict[str, Any] | None:
     if summary is not None and built.task.takes_teacher and measured.exists():
         return {**summary, "teacher_top1": storage.read_json(measured)["top1"]}
     return summary
+
+
+def _write_kept(built: Experiment, workdir: pathlib.Path) -> None:
+    """List in the workdir which training examples of the source a thinned run has."""
+    if built.kept is None or jax.process_index() > 0:
+        return
+    info, thinning = built.dataset.info, built.settings.imbalance
+    origin = thinning.indices or f"{thinning.profile}, seed {thinning.seed}"
+    remarks = (
+        f"{info.name}: training examples kept, by number in the source ({origin})",
+        f"of each class {', '.join(map(str, info.counts['train'].tolist()))}",
+    )
+    data.write_indices(workdir / KEPT, built.kept, remarks)
 
 
 def _takes_weights(settings: Settings) -> bool:

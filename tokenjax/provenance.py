@@ -21,6 +21,7 @@ from tokenjax.models import contract
 SPLITS = ("train", "validation", "test")
 OPEN = ("mean", "std", "crop", "interpolation")  # of data: None is the weights' own
 DIVISION = (  # arguments of sources that say which examples are training
+    "division",
     "split_seed",
     "validation_fraction",
     "test_fraction",

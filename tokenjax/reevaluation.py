@@ -5,17 +5,19 @@ checkpoint, at any later time.
 """
 
 import pathlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
+from flax.typing import VariableDict
 
-from tokenjax import models, paths, provenance
+from tokenjax import at_inference, models, paths, provenance
 from tokenjax.building import Experiment, build
 from tokenjax.card import Card
 from tokenjax.errors import UserError
 from tokenjax.evaluation.predictions import check_format
-from tokenjax.training.checkpoints import load_weights
+from tokenjax.models import contract
+from tokenjax.training.checkpoints import Weights, load_weights
 from tokenjax.training.distribution import cluster, devices
 from tokenjax.training.evaluate import final_evaluation
 from tokenjax.training.initialize import check_variables
@@ -65,8 +67,47 @@ def _evaluate(
 ) -> dict[str, Any]:
     if predictions is not None:
         _check_predictions(predictions, config.task)
-    which = config.checkpoint.evaluate
-    weights = load_weights(source, which)
+    opened = open_weights(config, source, split_name, changes)
+    settings, task = opened.built.settings, opened.built.task
+    mesh = devices.make_mesh(settings)
+    variables = jax.device_put(opened.weights.variables, devices.replicated(mesh))
+    output.mkdir(parents=True, exist_ok=True)
+    return final_evaluation(
+        task,
+        variables,
+        split_name,
+        opened.built.dataset.split(split_name),
+        settings.batch_size,
+        mesh,
+        output,
+        settings.figures,
+        of=opened.of,
+        predictions=predictions,
+        step=opened.weights.step,
+        checkpoint=settings.checkpoint.evaluate,
+    )
+
+
+class Opened(NamedTuple):
+    """Weights, and the experiment that they are evaluated by.
+
+    `of` names what differs from the run's own evaluation, "" if nothing does: other
+    data, changed arguments.
+    """
+
+    weights: Weights
+    built: Experiment
+    of: str
+
+
+def open_weights(
+    config: Any, source: pathlib.Path, split_name: str, changes: Sequence[str] = ()
+) -> Opened:
+    """Read weights and build what evaluates them; arguments as those of `evaluate`.
+
+    Raises: UserError, with what differs.
+    """
+    weights = load_weights(source, config.checkpoint.evaluate)
     card, classes = weights.card, None
     names: list[str] = []  # of the report's files
     if card is None:
@@ -79,7 +120,7 @@ def _evaluate(
         config, classes = provenance.adopt(config, card), card.classes
     built = build(config, classes=classes, splits=(split_name,))
     if card is not None:
-        names = _refuse_other_use(source, card, built, changes)
+        names = _refuse_other_use(source, card, weights.variables, built, changes)
         if not provenance.is_own_split(card, built.dataset, split_name):
             name = built.dataset.info.name
             names.append(name)
@@ -87,27 +128,9 @@ def _evaluate(
                 f"the {split_name} images of {name} are not those that {source} keeps "
                 "for this: some may be among those that it was trained on"
             )
-    settings = built.settings
-    split = built.dataset.split(split_name)
-    mesh = devices.make_mesh(settings)
     expected = jax.eval_shape(built.task.init, jax.random.key(0))
     check_variables(expected, weights.variables)
-    variables = jax.device_put(weights.variables, devices.replicated(mesh))
-    output.mkdir(parents=True, exist_ok=True)
-    return final_evaluation(
-        built.task,
-        variables,
-        split_name,
-        split,
-        settings.batch_size,
-        mesh,
-        output,
-        settings.figures,
-        of="-".join(names),
-        predictions=predictions,
-        step=weights.step,
-        checkpoint=which,
-    )
+    return Opened(weights, built, "-".join(names))
 
 
 def _check_predictions(path: pathlib.Path, task: str) -> None:
@@ -119,7 +142,11 @@ def _check_predictions(path: pathlib.Path, task: str) -> None:
 
 
 def _refuse_other_use(
-    source: pathlib.Path, card: Card, built: Experiment, changes: Sequence[str]
+    source: pathlib.Path,
+    card: Card,
+    variables: VariableDict,
+    built: Experiment,
+    changes: Sequence[str],
 ) -> list[str]:
     """Return the changes that are meant: "pruning=none".
 
@@ -128,11 +155,17 @@ def _refuse_other_use(
     """
     settings, model = built.settings, built.task.model
     differing = provenance.model_differences(card, model)
+    learned = _learned_differences(differing, variables, card, model)
     unchanged = [key for key in changes if key not in differing]
-    meant = [key for key in changes if key in differing]
-    differences = [each for key, each in differing.items() if key not in meant]
+    meant = [key for key in changes if key in differing and key not in learned]
+    differences = [
+        each
+        for key, each in differing.items()
+        if key not in meant and key not in learned
+    ]
     if differences:
         differences[-1] += " (--changes=ARGUMENT, if that is meant)"
+    differences += learned.values()
     if card.task is not None and card.task != settings.task:
         differences.append(f"task {card.task!r}, not {settings.task!r}")
     differences += provenance.image_differences(
@@ -149,5 +182,48 @@ def _refuse_other_use(
             f"--changes={','.join(unchanged)}: as the weights have it; give another "
             f"value with --config.model.{unchanged[0]}=VALUE"
         )
+    if meant:
+        _say_idle(card, model, variables, meant)
     values = models.values(model)
     return [f"{key}={values[key]}" for key in meant]
+
+
+def _learned_differences(
+    differing: Mapping[str, str],
+    variables: VariableDict,
+    card: Card,
+    model: contract.Model,
+) -> dict[str, str]:
+    """Return what is to be said where trained parameters stand for what is given.
+
+    By the argument's name; whether the change is meant makes no difference.
+    """
+    values = models.values(model)
+    learned = at_inference.learned_arguments(provenance.create_model(card))
+    return {
+        key: f"{differing[key]}, would change nothing: it is where training started, "
+        f"and what was learned is {float(each.value(variables)):.4g} "
+        f"(--sweep {key}={values[key]} puts another in its place)"
+        for key, each in learned.items()
+        if key in differing
+    }
+
+
+def _say_idle(
+    card: Card, model: contract.Model, variables: VariableDict, meant: Sequence[str]
+) -> None:
+    """Warn of changes that are meant and change nothing."""
+    trained = provenance.create_model(card)
+    if type(trained) is not type(model):
+        return
+    before, arguments = models.values(trained), models.arguments(card.model["name"])
+    inference = at_inference.Inference(model, variables)
+    for key in meant:
+        other = model.clone(**{key: getattr(trained, key)})  # type: ignore[attr-defined]
+        if not inference.differs(
+            at_inference.Inference(other, variables), arguments[key]
+        ):
+            warn(
+                f"model.{key} does not act at inference: the predictions are those of "
+                f"the weights' own {before[key]}"
+            )

@@ -54,6 +54,12 @@ def write_json(path: pathlib.Path, value: object) -> None:
         os.fsync(file.fileno())
 
 
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Write text, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def with_nulls(value: Any) -> Any:
     """Return a value for JSON with None in place of every number that is not finite.
 

@@ -1,8 +1,10 @@
 """The complexity analysis: its table and figure, of named models and of runs."""
 
 import csv
+import dataclasses
 import json
 
+import jax
 import pytest
 from absl import flags
 from helpers import training_runs
@@ -157,6 +159,53 @@ def test_nothing_known_is_nothing_drawn(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_without_names_it_is_the_four_of_the_original(monkeypatch):
+    """Sizes and parameters as its table's settings make them (spec of CIFAR-ViT)."""
+    seen = {}
+
+    def note(module, label, *_):
+        images = module.example_inputs(1)
+        shapes = jax.eval_shape(module.init, jax.random.key(0), *images)
+        leaves = jax.tree.leaves(shapes["params"])
+        seen[label] = images[0].shape[1:], sum(leaf.size for leaf in leaves)
+        raise analyze.measure.memory.OutOfMemory("seen")
+
+    monkeypatch.setattr(analyze.measure, "measure_module", note)
+    with pytest.raises(UserError, match="seen"):
+        run("--set=num_classes=10")
+    sizes, counts = zip(*seen.values(), strict=True)
+    assert set(sizes) == {(32, 32, 3)}
+    assert dict(zip(seen, counts, strict=True)) == {
+        "cifar_vit_base": 18_979_338,
+        "cifar_vit_small": 21_342_346,
+        "dynamic_vit(embed_dim=384,num_heads=6,predictor=linear,pruning=none)": (
+            10_697_872
+        ),
+        "lightweight_vit": 8_923_786,
+    }
+
+
+def test_each_of_a_list_has_its_own_arguments_and_evaluation(tmp_path, monkeypatch):
+    def make_up(module, label, batch_size, dtype, *_):
+        row = analyze.measure.failed_row(label, batch_size, dtype, False, "")
+        return dataclasses.replace(row, parameters=module.depth * 10**6)
+
+    monkeypatch.setattr(analyze.measure, "measure_module", make_up)
+    evaluation = write_evaluation(tmp_path / "evaluation.json")
+    run(
+        "--models=vit(depth=1,embed_dim=16), vit(depth=2,embed_dim=16),vdpa(depth=1)",
+        f"--evaluations=vit(depth=2,embed_dim=16)={evaluation},vdpa={evaluation}",
+        *["--set=patch_size=8,num_heads=2", "--image_size=16", *TIMING],
+        f"--csv={tmp_path / 'out.csv'}",
+    )
+    first, second, third = read(tmp_path / "out.csv")
+    assert first["Model"] == "vit(depth=1,embed_dim=16)"
+    assert second["Model"] == "vit(depth=2,embed_dim=16)"
+    assert [row["Params(M)"] for row in (first, second, third)] == ["1", "2", "1"]
+    assert [first["Top-1(%)"], second["Top-1(%)"]] == ["", "75"]
+    assert (third["Model"], third["Top-1(%)"]) == ("vdpa(depth=1)", "75")
+
+
 def test_models_and_runs_together(tmp_path, measured):
     directory = write_run(tmp_path / "a", {"name": "vit", **ARGUMENTS})
     with pytest.raises(KeyboardInterrupt):
@@ -167,10 +216,20 @@ def test_models_and_runs_together(tmp_path, measured):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name a model"),
         (["--models=vit,vdpx"], "did you mean 'vdpa'"),
         (["--models=vit", "--set=dpth=3"], "dpth"),
         (["--models=vit", "--evaluations=vti={good}"], "did you mean 'vit'"),
+        (
+            ["--models=vit(depth=1)", "--evaluations=vit={good},vit(depth=1)={good}"],
+            r"names 'vit\(depth=1\)' twice",
+        ),
+        (
+            ["--models=vit(depth=1),vit(depth=2)", "--evaluations=vit={good}"],
+            r"unknown model 'vit'",
+        ),
+        (["--models=resnet50,vit", "--set=depth=2"], "unequal arguments in --models"),
+        (["--models=vit(depth=1),vit(depth=1)"], "is there twice"),
+        (["--models=vit", "--threads=4096"], "--threads 4096: this process may use"),
         (["--models=vit", "--evaluations={good}"], "--evaluations takes name=path"),
         (["--models=vit", "--evaluations=vit={good},vit={good}"], "'vit' twice"),
         (["--models=vit", "--evaluations=vit={good}.no"], "is missing"),

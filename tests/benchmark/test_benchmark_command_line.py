@@ -11,6 +11,7 @@ from absl import flags
 
 from tokenjax import benchmark
 from tokenjax.benchmark import bench, command_line, memory
+from tokenjax.benchmark.chosen_models import choose
 from tokenjax.errors import UserError
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -30,9 +31,14 @@ def run(*arguments):
     bench.main(["bench.py"], values)
 
 
+def requests(values):
+    options = values.flag_values_dict()
+    return command_line.by_batch_size(list(choose(options)), options)
+
+
 def test_requests_are_models_by_batch_sizes():
     options = parse("--model=a", "--models=b,a", "--batch_size=1,8,1")
-    wanted = command_line.requests(options.flag_values_dict())
+    wanted = requests(options)
     assert [(r.name, r.batch_size) for r in wanted] == [
         ("a", 1),
         ("a", 8),
@@ -40,23 +46,8 @@ def test_requests_are_models_by_batch_sizes():
         ("b", 8),
     ]
     options = parse("--model=a", "--dtype=bfloat16,float32", "--train")
-    wanted = command_line.requests(options.flag_values_dict())
+    wanted = requests(options)
     assert wanted == [("a", 1, "bfloat16", True), ("a", 1, "float32", True)]
-
-
-def test_constructor_arguments():
-    texts = ["depth=4, depths=(2, 2),rate=1e-3", "pool=gem,names=['a','b=c'],flag=True"]
-    assert command_line.parse_arguments(texts) == {
-        "depth": 4,
-        "depths": (2, 2),
-        "rate": 1e-3,
-        "pool": "gem",
-        "names": ["a", "b=c"],
-        "flag": True,
-    }
-    for bad in ("depth", "=3", "2x=3"):
-        with pytest.raises(UserError, match="key=value"):
-            command_line.parse_arguments([bad])
 
 
 @pytest.mark.parametrize(
@@ -133,6 +124,26 @@ def test_prints_rows_and_progress(tmp_path, capsys, monkeypatch):
     assert "vdpa, batch 2, float32: 100%" in printed.err
     with open(path, newline="") as file:
         assert [row["Batch"] for row in csv.DictReader(file)] == ["1", "2"]
+
+
+def test_what_pytorch_has_no_program_of_is_measured_alone(capsys, monkeypatch):
+    pytest.importorskip("torch")
+    asked = []
+
+    def measure_pairs(name, module, *_, **__):
+        asked.append((name, module.depth, _[-1]))
+        return fake_measure(name, {}, 1, "float32", 16, _[3], False), []
+
+    monkeypatch.setattr(bench.measure, "measure_model", fake_measure)
+    monkeypatch.setattr(bench.pairs, "measure_pairs", measure_pairs)
+    models = "--models=linear_vit(depth=2),vit(depth=3)"
+    run(models, "--peer=torch_eager", *QUICK[:1], *QUICK[2:])
+    assert asked == [("vit", 3, "vit(depth=3)")]
+    printed = capsys.readouterr()
+    assert "note: linear_vit(depth=2): no PyTorch equivalent here" in printed.err
+    assert "linear_vit(depth=2) 1x16x16x3" in printed.out
+    with pytest.raises(UserError, match="linear_vit has no PyTorch equivalent"):
+        run("--models=linear_vit", "--peer=torch_eager", *QUICK)
 
 
 def test_a_row_that_does_not_fit_is_said_and_the_rest_goes_on(

@@ -1,6 +1,9 @@
 """Ours and PyTorch's program of one model, side by side."""
 
+import contextlib
 import importlib.util
+import sys
+import types
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -72,6 +75,65 @@ def test_a_step_of_theirs_trains():
     losses = [float(step(*call)) for _ in range(30)]
     assert losses[-1] < losses[0]
     assert not any(map(torch.equal, before, peer.module.parameters()))
+
+
+def test_float16_is_autocast_or_refused(monkeypatch):
+    torch = pytest.importorskip("torch")
+    row, (pair,) = measure("vdpa", "float16")
+    assert row.dtype == pair.dtype == "float16"
+    assert 1e-5 < pair.difference < 0.01
+    assert torch_programs.check_dtype("float32") == ""
+    monkeypatch.setattr(torch_programs, "_has_float16", lambda: False)
+    assert "no avx512_fp16" in torch_programs.check_dtype("float16")
+    monkeypatch.setattr(torch_programs, "_has_float16", lambda: True)
+    assert torch_programs.check_dtype("float16") == ""
+    # As older versions do: autocast warns, and leaves float32 as it is.
+    monkeypatch.setattr(torch, "autocast", lambda *_: contextlib.nullcontext())
+    with pytest.raises(UserError, match="computes no float16 on a CPU"):
+        torch_programs.check_dtype("float16")
+
+
+def test_aliases_have_the_equivalents_of_their_models():
+    maxvit = models.create("maxvit", **SMALL["maxvit"])
+    assert torch_peers.has_equivalent("maxvit", maxvit)
+    swin = models.create("swin", **SMALL["swin"])
+    assert torch_peers.has_equivalent("swin-transformer", swin)
+    vmamba = models.create("vmamba", **SMALL["vmamba"])
+    assert not torch_peers.has_equivalent("vmamba", vmamba)
+
+
+def test_arguments_that_the_equivalent_is_not_built_with(peers):
+    torch = pytest.importorskip("torch")
+
+    def make(model, variables):
+        linear = torch.nn.Linear(2, 2)
+        linear.load_state_dict({"weight": torch.ones(3, 3), "bias": torch.ones(3)})
+
+    benchmark.register_peer("mine", make)
+    with pytest.raises(UserError, match="mine is not built with these arguments"):
+        torch_peers.build("mine", Mine(), {})
+
+
+@pytest.mark.parametrize("problem", [ImportError, RuntimeError("operator nms")])
+def test_timm_needs_no_torchvision_and_none_of_another_torch(monkeypatch, problem):
+    def fail(name):
+        sys.modules["torchvision.half"] = types.ModuleType("torchvision.half")
+        raise problem
+
+    for name in [n for n in sys.modules if n.partition(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, name)
+    stand_in = torch_peers.torchvision_stand_in
+    monkeypatch.setattr(stand_in.importlib, "import_module", fail)
+    before = set(sys.modules)
+    try:
+        stand_in.install_if_needed()
+        from torchvision.transforms import InterpolationMode
+
+        assert InterpolationMode.BICUBIC == 3
+        assert "torchvision.half" not in sys.modules
+    finally:
+        for name in set(sys.modules) - before:
+            del sys.modules[name]
 
 
 def test_images_are_turned():

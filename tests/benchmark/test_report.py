@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenjax import benchmark
-from tokenjax.benchmark import latency, measure, memory, report, session, table
+from tokenjax.benchmark import (
+    latency,
+    markdown,
+    measure,
+    memory,
+    pairs,
+    report,
+    session,
+    table,
+)
 from tokenjax.errors import UserError
 
 KEYS = dict.fromkeys(report.KEY, "a")
@@ -194,6 +203,44 @@ def test_the_columns_of_the_original():
         assert ("GFLOPs@512^2" in headings) is (other != (256, 256))
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_the_originals_mixed_precision_is_either(dtype):
+    rows = [row(0.1), row(0.05, dtype=dtype)]
+    columns = {c.heading: c for c in table.columns_of_the_original(rows)}
+    mixed = columns["Latency_AMP_median(ms)"]
+    assert [mixed.value(each) for each in rows] == [50, 50]
+    single = columns["Latency_FP32_median(ms)"]
+    assert [single.value(each) for each in rows] == [100, None]
+
+
+def test_ours_and_pytorchs_in_one_markdown_table(tmp_path):
+    """A row that PyTorch has no program of is there as well."""
+    both = pairs.Pair(
+        *("a", 1, "float32", "inference", "eager", "theirs"),
+        *(row(0.1).latency, row(0.2).latency, 0.5, 0.4, 0.6, 1e-6, (2, 1)),
+    )
+    path = tmp_path / "run.md"
+    command = {"command": "bench.py --models 'vit(depth=1),a'"}
+    made = [row(model="vit(depth=1)"), row(), row(batch_size=2)]
+    markdown.write(path, made, [both], 3, command)
+    lines = path.read_text().splitlines()
+    assert lines[0] == "    bench.py --models 'vit(depth=1),a'"
+    cells = [
+        [c.strip() for c in line.split("|")[1:-1]] for line in lines if "|" in line
+    ]
+    first, second, third = (dict(zip(cells[0], x, strict=True)) for x in cells[2:])
+    assert (first["Model"], first["Ours/theirs"]) == ("vit(depth=1)", "–")
+    assert (second["GFLOPs"], second["GMACs"]) == ("2.000", "1.000")
+    assert second["Latency_median(ms)"] == "100.00"
+    assert second["PyTorch eager(ms)"] == "200.00"
+    assert (second["Ours/theirs"], second["95%"]) == ("0.500", "0.400-0.600")
+    assert third["Ours/theirs"] == "–"  # another batch
+    text = path.read_text()
+    assert "FLOPs: 2 per multiply-add" in text
+    assert "Threads of the CPU: ours 2, PyTorch's 1." in text
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_the_commit_of_these_files_alone(tmp_path, monkeypatch):
     package = pathlib.Path(report.__file__).parent
     assert re.fullmatch(r"[0-9a-f]{12}(-dirty)?", report.commit(package) or "f" * 12)
@@ -203,7 +250,12 @@ def test_the_commit_of_these_files_alone(tmp_path, monkeypatch):
 
 
 def test_the_part_of_the_peak():
+    for dtype in ("bfloat16", "float16"):
+        made = row(0.001, flops=10**12, device="NVIDIA H200", dtype=dtype)
+        assert made.utilization == pytest.approx(1e15 / 989.4e12)
+    made = row(0.001, flops=10**12, device="NVIDIA H200")
+    assert made.utilization == pytest.approx(1e15 / 494.7e12)
+    assert row(device="TPU v4", dtype="float16").utilization is None
     made = row(0.001, flops=10**12, device="NVIDIA H200", dtype="bfloat16")
-    assert made.utilization == pytest.approx(1e15 / 989.4e12)
     assert row().utilization is None
     assert table.PEAK in table.columns_for([made])

@@ -23,7 +23,9 @@ from tokenjax.benchmark import (
     sdtps_stages,
     session,
 )
+from tokenjax.benchmark.chosen_models import choose
 from tokenjax.errors import UserError
+from tokenjax.written_arguments import WrittenModel
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 TINY = {
@@ -208,8 +210,12 @@ def test_the_first_output_of_a_model_for_retrieval():
 
 def test_requests_have_the_model_too():
     chosen = options("--models=sdtps,vit,demo", "--batch_size=1,8")
-    names = [r.name for r in command_line.requests(chosen.flag_values_dict())]
-    assert names == ["sdtps", "sdtps", "demo", "demo", "vit", "vit"]
+    assert list(choose(chosen.flag_values_dict())) == ["sdtps", "demo", "vit"]
+    chosen = options("--models=vit,sdtps(feat_dim=64)", "--set=num_classes=5")
+    found = choose(chosen.flag_values_dict())
+    assert list(found) == ["vit", "sdtps(feat_dim=64)", "demo(feat_dim=64)"]
+    arguments = {"num_classes": 5, "feat_dim": 64}
+    assert found["demo(feat_dim=64)"] == WrittenModel("demo", arguments)
 
 
 def test_dtype_and_image_size():
@@ -226,6 +232,7 @@ def test_dtype_and_image_size():
         (["--models=vit,sdtsp"], "did you mean 'sdtps'"),
         ([], "Valid: .*sdtps"),
         (["--model=sdtps", "--set=dpth=3"], "did you mean 'depth'"),
+        (["--models=sdtps,sdtps(feat_dim=64)"], "one sdtps at a time"),
         (["--model=sdtps", "--set=fusion=hdm"], "--set fusion"),
         (["--model=sdtps", "--set=sdtps_beta=2"], r"beta must be within \[0, 0.5\]"),
         (["--model=sdtps", "--set=feat_dim=32"], "feat_dim must be at least 64"),

@@ -63,11 +63,7 @@ def test_every_layout_gives_the_weights_back(drawn, layout):
             np.testing.assert_array_equal(back[key], expected, err_msg=key)
 
 
-WITHOUT = {"attention_routing", "attention_routing_lean", "no_routing"}
-WITHOUT |= {"full_compute", "cheap_compute"}  # of no PyTorch program
-
-
-@pytest.mark.parametrize("name", sorted(SMALL.keys() - WITHOUT))
+@pytest.mark.parametrize("name", sorted(SMALL))
 def test_names_of_our_own_tables_stay(drawn, name):
     model, state = drawn(name)
     renamed = rename(type(model), as_arrays(state))

@@ -14,7 +14,7 @@ from tokenjax.data.batches import (
     train_batches,
 )
 from tokenjax.data.dataset import ArraySplit
-from tokenjax.data.partition import stratified_split
+from tokenjax.data.partition import random_split, stratified_split
 from tokenjax.errors import DatasetError
 
 
@@ -99,6 +99,24 @@ def test_stratified_parts_are_a_partition(labels, second, third, seed):
             assert abs((labels[part] == label).sum() - fraction * count) <= 1
     again = stratified_split(labels, (second, third), seed)
     assert all(map(np.array_equal, parts, again))
+
+
+def test_a_random_split_is_pytorchs():
+    torch = pytest.importorskip("torch")
+    for count, fraction, seed in ((500, 0.1, 42), (7, 0.3, 0), (1, 0.0, 2**32 - 1)):
+        kept = int((1 - fraction) * count)
+        theirs = torch.utils.data.random_split(
+            range(count),
+            [kept, count - kept],
+            generator=torch.Generator().manual_seed(seed),
+        )
+        ours = random_split(count, fraction, seed)
+        for part, other in zip(ours, theirs, strict=True):
+            assert part.tolist() == list(other.indices)
+    assert [len(part) for part in random_split(0, 0.1, 0)] == [0, 0]
+    for fraction, seed in ((1.0, 0), (0.1, -1)):
+        with pytest.raises(DatasetError, match=r"fractions|2\^32"):
+            random_split(9, fraction, seed)
 
 
 @pytest.mark.parametrize("fractions", [(0.5, 0.5), (-0.1,), (1.0,)])

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tokenjax import data
 from tokenjax.data.dataset import ArraySplit, LazySplit, Subset, make_dataset
+from tokenjax.data.imbalance import validation_indices
 from tokenjax.errors import DatasetError
 
 PROFILES = ("linear", "exponential")
@@ -135,3 +136,92 @@ def test_a_missing_class_is_named():
 def test_a_subset_takes_a_row_of_integers(indices):
     with pytest.raises(TypeError, match="indices"):
         Subset(numbered([0, 1]), indices)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=80), st.data())
+def test_validation_is_of_what_was_left_out(labels, draws):
+    labels = np.array(labels)
+    size = draws.draw(st.integers(1, len(labels) - 1))
+    kept = np.random.default_rng(size).permutation(len(labels))[:size]
+    left = np.setdiff1d(np.arange(len(labels)), kept)
+    even = validation_indices(labels, kept, "left_out")
+    assert set(even) <= set(left)
+    there = np.bincount(labels[left], minlength=5)
+    counts = np.bincount(labels[even], minlength=5)
+    assert ((counts > 0) == (there > 0)).all()
+    assert set(counts[there > 0]) == {there[there > 0].min()}
+    np.testing.assert_array_equal(even, validation_indices(labels, kept, "left_out"))
+    first = validation_indices(labels, kept, "recorded")
+    np.testing.assert_array_equal(first, left[:5000])
+
+
+def test_the_originals_set_and_its_validation():
+    """All 50,000: 5000, ..., 500 are trained on; of the first class none is left."""
+    labels = np.random.RandomState(0).permutation(np.repeat(np.arange(10), 5000))
+    whole, test = numbered(labels), numbered(labels[:9])
+    empty = Subset(whole, np.arange(0))
+    names = [str(number) for number in range(10)]
+    dataset = make_dataset("cifar", names, whole, empty, test, ((0.5,), (0.5,)))
+    thin = data.make_imbalanced(dataset, "linear", 0.1, 42, validation="left_out")
+    assert thin.info.counts["train"].tolist() == list(range(5000, 0, -500))
+    assert thin.info.counts["validation"].tolist() == [0] + [500] * 9
+    assert thin.info.whole_train.tolist() == [5000] * 10
+    assert not set(thin.train.indices) & set(thin.validation.indices)
+    recorded = data.make_imbalanced(dataset, "linear", 0.1, 42, validation="recorded")
+    counts = recorded.info.counts["validation"]
+    assert counts[0] == 0
+    assert counts.sum() == 5000
+    assert 0.18 < counts[9] / 5000 < 0.22  # the opposite imbalance
+
+
+def test_a_list_of_indices_is_what_is_kept(tmp_path):
+    labels = np.tile([0, 1, 2], 20)
+    split = numbered(labels)
+    dataset = make_dataset("numbers", "abc", split, split, split)
+    drawn = data.make_imbalanced(dataset, "linear", 0.2, 3)
+    text, binary = tmp_path / "list.txt", tmp_path / "list.npy"
+    data.write_indices(text, drawn.train.indices, ["what was kept", "of 60"])
+    np.save(binary, drawn.train.indices.astype(np.int32))
+    assert text.read_text().startswith("# what was kept\n# of 60\n")
+    for path in (text, binary):
+        indices = data.read_indices(path)
+        again = data.make_imbalanced(dataset, "none", indices=indices)
+        assert data.digest(again.train) == data.digest(drawn.train)
+        assert again.info.counts["train"].tolist() == [20, 12, 4]
+
+
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [
+        ([], "names none"),
+        ([0, 3], "number 3, and the source has 0 to 2"),
+        ([1, 1], "twice"),
+    ],
+)
+def test_lists_of_other_examples_are_refused(indices, message):
+    dataset = make_dataset("n", "ab", *[numbered([0, 1, 1])] * 3)
+    with pytest.raises(DatasetError, match=message):
+        data.make_imbalanced(dataset, "none", indices=np.array(indices, np.int64))
+
+
+def test_nothing_left_out_is_no_validation():
+    dataset = make_dataset("n", "ab", *[numbered([0, 1, 1])] * 3)
+    with pytest.raises(DatasetError, match="it left out none"):
+        data.make_imbalanced(dataset, "linear", 1.0, 0, validation="left_out")
+
+
+@pytest.mark.parametrize(
+    "content", [b"1\n2.5\n", b"one", b"\xff\xfe", b"99999999999999999999"]
+)
+def test_files_that_are_no_lists(tmp_path, content):
+    path = tmp_path / "list.txt"
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match="no list of indices"):
+        data.read_indices(path)
+    with pytest.raises(DatasetError, match="no list of indices"):
+        data.read_indices(tmp_path / "nothing.txt")
+    for array in (np.zeros((2, 2), int), np.zeros(3), np.array([{}], object)):
+        np.save(tmp_path / "list.npy", array)
+        with pytest.raises(DatasetError, match="no list of indices"):
+            data.read_indices(tmp_path / "list.npy")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers import training_runs
 
+from tokenjax import data, evaluation
 from tokenjax.training.checkpoints import load_initial_variables
 
 DYNAMIC = "configs/dynamic_vit.py"
@@ -106,8 +107,13 @@ def test_an_imbalanced_run_reports_many_and_few(tmp_path):
         "--config.imbalance.class_weights=inverse_frequency",
     ]
     config = "configs/imbalanced.py"
-    finished = training_runs.train_small(workdir, *settings, config=config)
+    finished = training_runs.train_small(
+        workdir, *settings, training_runs.FIGURES, config=config
+    )
     assert finished.returncode == 0, finished.stderr
+    figure = workdir / "figures" / "class_distribution.png"
+    assert figure.stat().st_size > 10_000
+    kept = data.read_indices(workdir / "train_indices.txt")
     evaluated = training_runs.run(
         "eval.py",
         *["--config", config, "--workdir", workdir],
@@ -123,3 +129,15 @@ def test_an_imbalanced_run_reports_many_and_few(tmp_path):
     supports = [row["support"] for row in summary["per_class"]]
     assert max(supports) < 1.2 * min(supports)  # the test split stays balanced
     assert (workdir / "figures" / "recall_per_class.png").exists()
+    report = (workdir / "evaluation.txt").read_text()
+    assert report == evaluation.write_report(summary)
+
+    # The list of what was kept, given back, makes the same run.
+    source = data.load({"source": "digits", "image_size": 16})
+    assert np.bincount(source.train.labels[kept]).tolist() == summary["train_counts"]
+    listed = [*settings, "--config.imbalance.profile=none", "--config.steps=4"]
+    listed.append(f"--config.imbalance.indices={workdir / 'train_indices.txt'}")
+    again = tmp_path / "again"
+    finished = training_runs.train_small(again, *listed, config=config)
+    assert finished.returncode == 0, finished.stderr
+    np.testing.assert_array_equal(data.read_indices(again / "train_indices.txt"), kept)

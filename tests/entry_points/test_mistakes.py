@@ -60,6 +60,10 @@ ROUTING = "configs/routing.py"
         (IMBALANCED, "imbalance.ratio=100.0", ["0.01"]),
         (IMBALANCED, "imbalance.ratio=0.001", ["class 7", "none of the 125"]),
         (IMBALANCED, "imbalance.profile=longtail", ["imbalance.profile must be"]),
+        (IMBALANCED, "imbalance.indices=list.txt", ["leave imbalance.profile"]),
+        ("configs/vit.py", "imbalance.indices=no.txt", ["no.txt is no list of"]),
+        ("configs/vit.py", "imbalance.validation=left_out", ["neither is set"]),
+        ("configs/sdtps.py", "schedule.stepping=epoch", ["schedule.stepping"]),
         (
             IMBALANCED,
             "augmentation.mixupp=0.2",
@@ -87,6 +91,7 @@ def test_missing_datasets(tmp_path):
     tfds = ["--config", "configs/vdpa.py:cifar10", f"--config.data.data_dir={tmp_path}"]
     finished = training_runs.run("train.py", *tfds, *flags, timeout=30, tensorflow=True)
     assert_one_sentence(finished, "cifar10", "tfds build")
+    assert "run `tokenjax data prepare cifar10`" in finished.stderr
     finished = training_runs.run("train.py", *tfds, *flags, own_process=True)
     assert_one_sentence(finished, "pip install tensorflow-datasets")
     folder = ["--config", "configs/vdpa.py:paper"]

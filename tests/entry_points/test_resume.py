@@ -110,6 +110,7 @@ def test_the_files_of_a_run(undisturbed):
         "metrics.jsonl",
         "history.json",
         "evaluation.json",
+        "evaluation.txt",
         "figures",
     } <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
@@ -122,6 +123,9 @@ def test_the_files_of_a_run(undisturbed):
     figures = {path.name for path in (undisturbed / "figures").iterdir()}
     assert {"training_curves.png", "confusion_matrix.png"} <= figures
     assert len(figures) >= 4  # and what VDPA looked at
+    evaluated = [0, *history["validation"]["step"]]
+    looks = sorted(path.name for path in (undisturbed / "looks").iterdir())
+    assert looks == ["looks.gif", *(f"step_{step:08}.png" for step in evaluated)]
 
 
 def test_a_second_run_says_that_it_is_complete(undisturbed):

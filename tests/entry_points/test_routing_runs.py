@@ -126,5 +126,6 @@ def test_eval_all(ablated, tmp_path):
     assert rows["cheap"]["mflops"] < rows["routed"]["mflops"]
     assert all(row["latency_ms"] > 0 for row in rows.values())
     assert "| routed |" in (output / "table.md").read_text()
+    assert "2 per multiply-add" in (output / "table.md").read_text()
     assert (output / "accuracy_over_flops.png").stat().st_size > 5_000
     assert (tmp_path / "tiny-base" / "evaluation.json").exists()

@@ -80,5 +80,6 @@ def test_a_study_from_end_to_end(tmp_path):
     assert plain["latency_ratio"] == 1
     assert all(0 <= row["top1"] <= 1 for row in rows)
     assert pruned["minutes"] > 0
+    assert "2 per multiply-add" in (root / "table.md").read_text()
     for name in ("table.md", "accuracy.png", "accuracy_over_latency_digits.png"):
         assert (root / name).stat().st_size > 100

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tokenjax.errors import UserError
 from tokenjax.evaluation import retrieval
-from tokenjax.evaluation.chance import chance_of_retrieval
+from tokenjax.evaluation.chance import chance_by_rank, chance_of_retrieval
 
 GALLERY = 5
 ORDERS = np.array(list(itertools.permutations(range(GALLERY))), np.float64)  # (120, 5)
@@ -42,6 +42,19 @@ def test_the_mean_over_all_orders(data):
     assert set(found) == {"rank1", "mAP"}
     assert found["rank1"] == pytest.approx(every.cmc[0], rel=1e-9)
     assert found["mAP"] == pytest.approx(every.mean_average_precision, rel=1e-9)
+    by_rank = chance_by_rank(*given_sides, len(every.cmc))
+    np.testing.assert_allclose(by_rank, every.cmc, rtol=1e-9)
+
+
+def test_chance_by_rank():
+    """Two matches among four: 1 - 2/4, then 1 - (2/4)(1/3), then certain."""
+    query, gallery, groups = [1], [1, 2, 1, 3], [1, 1, 1, 1]
+    found = chance_by_rank(query, gallery, [0], groups, 6)
+    np.testing.assert_allclose(found, [1 / 2, 5 / 6, 1, 1, 1, 1])
+    both = chance_by_rank([1, 3, 9], gallery, [0, 0, 0], groups, 2)  # 9 has no match
+    np.testing.assert_allclose(both, [(1 / 2 + 1 / 4) / 2, (5 / 6 + 2 / 4) / 2])
+    with pytest.raises(UserError, match="no query has a match"):
+        chance_by_rank([9], gallery, [0], groups, 2)
 
 
 def test_a_gallery_too_large_for_all_orders():

@@ -162,3 +162,32 @@ def test_bad_input(labels, ranked, losses, message):
 def test_wrong_number_of_names():
     with pytest.raises(ValueError, match="2 class names for 4"):
         evaluation.summarize(LABELS, RANKED, LOSSES, 4, ["a", "b"])
+
+
+def test_the_text_report_is_scikit_learns():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 4, 200)
+    best = np.where(random.random(200) < 0.6, labels, random.integers(0, 4, 200))
+    names = ["a", "b", "a long name of a class", "d"]
+    ranked = np.stack([best, (best + 1) % 4], axis=1)
+    summary = evaluation.summarize(labels, ranked, np.ones(200), 4, names)
+    report = evaluation.write_report({"split": "test", **summary})
+    heading, blank, *table = report.splitlines()
+    assert heading == (
+        f"test: 200 images, top-1 {summary['top1']:.2%}, top-5 not measured, "
+        "loss 1.0000"
+    )
+    assert blank == ""
+    theirs = metrics.classification_report(labels, best, target_names=names, digits=3)
+    assert [line.split() for line in table] == [
+        line.split() for line in theirs.splitlines()
+    ]
+    assert len({len(line) for line in table if line}) == 1
+
+
+def test_the_text_report_of_a_class_without_images():
+    summary = evaluation.summarize(LABELS, RANKED, LOSSES, 4, ["a", "b", "c", "d"])
+    lines = evaluation.write_report(summary).splitlines()
+    assert lines[1] == "averages leave out 1 of 4 classes: no image"
+    row = next(line.split() for line in lines if line.split()[:1] == ["d"])
+    assert row == ["d", "-", "-", "-", "0"]

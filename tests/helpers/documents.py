@@ -26,6 +26,7 @@ COMMAND = re.compile(
     r"|python[\d.]* +-m +(?P<module>tokenjax[\w.]*)(?: +(?P<named>[a-z]\w*))?"
     r"|^tokenjax +(?P<name>[a-z]\w*))(?P<rest>(?: .*)?)$"
 )
+REST = re.compile(r"(?:'[^']*'|[^;&'|$]|\$(?!\())*")  # as far as the shell has one
 PLACEHOLDER = re.compile(r"\.\.\.|\$|[A-Z]{3,}|\bmy_|\bMy|examples/")
 
 
@@ -87,7 +88,7 @@ def commands(text: str) -> list[Command]:
     for line in quoted(text):
         match = COMMAND.search(line)
         if match:
-            rest = re.split(r"[;&'|]|\$\(", match["rest"])[0]
+            rest = REST.match(match["rest"])[0]
             words = shlex.split(re.sub(r"[\[\]]", "", rest), comments=True)
             module = "" if match["module"] == "tokenjax" else match["module"] or ""
             given = match["name"] or ("" if module else match["named"])

@@ -35,6 +35,14 @@ MAXVIT = {
     "transformer_dim_head": 4,
     "drop_path_rate": 0.1,
 }
+VMAMBA = {
+    "img_size": 16,
+    "depths": (1, 1),
+    "dims": 8,
+    "mlp_ratio": 2.0,
+    "drop_path_rate": 0.1,
+}
+CONVNEXT = {"img_size": 16, "depths": (1, 1), "dims": (8, 12)}
 MASKED = {"execution": "masked"}  # gathered costs a second program per capacity
 SMALL = {
     "vdpa": TINY,
@@ -53,17 +61,14 @@ SMALL = {
     "maxvit_tiny": MAXVIT,
     "maxvit": MAXVIT,
     "resnet50": {"layers": (1, 1), "channels": (4, 6), "img_size": 32},
-    "vmamba_tiny": {
-        "img_size": 16,
-        "depths": (1, 1),
-        "dims": 8,
-        "mlp_ratio": 2.0,
-        "drop_path_rate": 0.1,
-    },
+    "vmamba_tiny": VMAMBA,
+    "vmamba": VMAMBA,
     "swin_tiny": SWIN,
     "swin_base": SWIN,
     "swin-transformer": SWIN,
-    "convnextv2_tiny": {"img_size": 16, "depths": (1, 1), "dims": (8, 12)},
+    "swin": SWIN,
+    "convnextv2_tiny": CONVNEXT,
+    "convnext": CONVNEXT,
     "vit_base_patch16": TINY,
     "vit_small_patch16": TINY,
     "vit_tiny_patch16": TINY,
@@ -88,6 +93,7 @@ ELSEWHERE = {
 }
 SAME_CLASS = {"cifar_vit_tiny", "cifar_vit_small", "cifar_vit_base", "lightweight_vit"}
 SAME_CLASS |= {"attention_routing_lean", "swin_base", "swin-transformer", "maxvit"}
+SAME_CLASS |= {"swin", "convnext", "vmamba"}
 SAME_CLASS |= {"vit_small_patch16", "vit_tiny_patch16"}
 NAMES = sorted(set(SMALL) - SAME_CLASS)
 VARIANTS = {

@@ -93,6 +93,9 @@ def test_what_is_no_model_is_refused():
         ("lightweight_vit", "linear_vit"),
         ("maxvit", "maxvit_tiny"),
         ("swin-transformer", "swin_base"),
+        ("swin", "swin_base"),
+        ("convnext", "convnextv2_tiny"),
+        ("vmamba", "vmamba_tiny"),
     ],
 )
 def test_names_of_the_originals(alias, name):

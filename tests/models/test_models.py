@@ -19,6 +19,7 @@ from helpers.small_models import (
 )
 
 from tokenjax import models
+from tokenjax.training.dependence import differentiate
 
 
 def held(variant):
@@ -86,14 +87,16 @@ def evaluated(model):
 
 @functools.cache
 def trained(model):
-    """Gradients of a training step, and what it returned."""
+    """The slope of a training step's loss, and what the model returned."""
     variables, images = start(model)
 
     def loss(params):
         logits, aux = train(model, {**variables, "params": params}, images)
         return jnp.sum(logits**2), (logits, aux)
 
-    return jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
+    asked = jax.jit(functools.partial(differentiate, loss))
+    (_, found), slope = asked(variables["params"])
+    return slope, found
 
 
 @each(LONG)
@@ -110,11 +113,13 @@ def test_train_and_eval(variant):
 
 @each(LONG)
 def test_finite_gradients_reach_all_that_matters(variant):
-    gradients, _ = trained(held(variant))
-    for path, leaf in jax.tree.leaves_with_path(gradients):
+    slope, _ = trained(held(variant))
+    leaves = jax.tree.leaves_with_path(slope.gradients)
+    for (path, leaf), reached in zip(leaves, slope.reached, strict=True):
         assert np.isfinite(leaf).all(), path
-        if not any(unused in str(path) for unused in UNUSED.get(variant, ())):
-            assert np.abs(leaf).max() > 0, path
+        unused = any(name in str(path) for name in UNUSED.get(variant, ()))
+        assert reached is not unused, path
+        assert bool(np.abs(leaf).max() > 0) is not unused, path
 
 
 @each(set(VARIANTS) - set(NAMES))

@@ -40,6 +40,9 @@ CONVERTED = {
     "vit": functools.partial(small, "vit"),
     "dynamic_vit": functools.partial(small, "dynamic_vit", depth=3),
     "demo": small_demo,
+    "demo_join": functools.partial(
+        small_demo, sdtps_class_token=True, sdtps_join="reduced_tokens"
+    ),
 }
 TRAINED = CONVERTED | {
     "vdpa_dropout": functools.partial(small, "vdpa_dropout"),

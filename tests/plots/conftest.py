@@ -15,9 +15,9 @@ def figures(monkeypatch):
     """The figures that were saved, to be asked what they show."""
     kept, save = [], figure_files.save
 
-    def keep(figure, path):
+    def keep(figure, path, **options):
         kept.append(figure)
-        return save(figure, path)
+        return save(figure, path, **options)
 
     monkeypatch.setattr(figure_files, "save", keep)
     return kept

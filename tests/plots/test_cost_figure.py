@@ -34,6 +34,14 @@ def test_names_sizes_and_rates(path, texts):
     assert {"26.7 GFLOP/s", "194 GFLOP/s"} <= set(texts)  # 4 / 0.15 and 35 / 0.18
 
 
+def test_a_model_with_its_arguments_is_named_in_lines(path, texts):
+    name = "vdpa(embed_dim=512,depth=10,num_heads=8)"
+    plots.latency_over_flops([*POINTS, POINTS[0] | {"name": name}], path)
+    assert "vdpa(embed_dim=512,depth=10,\nnum_heads=8)\n5 M" in texts
+    assert cost.files.in_lines("a" * 30, 28) == "a" * 27 + "…"
+    assert cost.files.in_lines("vit,,base", 28) == "vit,,base"
+
+
 def test_a_single_model(path, texts):
     plots.latency_over_flops(POINTS[:1], path)
     assert texts.count("120 GFLOP/s") == 1

@@ -37,6 +37,24 @@ def test_training_curves_of_what_there_is(path):
         assert one.width * 2 < three.width
 
 
+def test_no_panel_of_a_short_run_is_empty(path, figures):
+    """One row of the log: a line of one point is seen by its marker alone."""
+    rows = [{"step": 8, **{f"train/{key}": 0.5 for key in ("loss", "learning_rate")}}]
+    rows.append({"step": 8, "validation/top1": 0.25})
+    assert_drawn(path, plots.training_curves(rows, path))
+    rows = [{"step": 8, "train/threshold": 0.4, "train/target_ratio": 0.5}]
+    rows[0]["train/routing_ratio"] = 0.5
+    plots.routing_curves(rows, path)
+    for axes in [axes for figure in figures for axes in figure.axes]:
+        assert axes.lines
+        assert axes.get_xlim() == (0, 1.04 * 8)
+        assert all(tick == int(tick) for tick in axes.get_xticks())
+        for line in axes.lines:
+            faint = line.get_label().startswith("_child")  # below the smoothed one
+            if not faint or len(axes.lines) == 1:
+                assert line.get_marker() == "o"
+
+
 def test_training_curves_of_nothing(path):
     for rows in ([], [{"step": 1, "train/images_per_second": 9.0}]):
         with pytest.raises(ValueError, match="nothing to draw"):
@@ -122,12 +140,15 @@ def test_images_for_display():
 
 
 @pytest.mark.parametrize("depth", [1, 30])
-def test_vdpa_distributions(path, depth):
+def test_vdpa_distributions(path, figures, depth):
     alpha = RNG.uniform(0.31, 0.89, (depth, 200))
     assert_drawn(path, plots.alpha_per_block(alpha, path))
     assert_drawn(path, plots.alpha_per_block(np.full((depth, 1), 0.6), path))
     assert_drawn(path, plots.effective_keys(1 + 60 * alpha, 64, path))
     assert_drawn(path, plots.effective_keys(1 + 5 * alpha, 1024, path))
+    assert figures[-1].axes[0].get_title().startswith("Reach of attention, ")
+    plots.effective_keys(1 + 5 * alpha, 1024, path, "local attention")
+    assert figures[-1].axes[0].get_title().startswith("Reach of local attention, ")
 
 
 def test_vdpa_distributions_refuse(path):

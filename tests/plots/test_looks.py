@@ -53,7 +53,7 @@ def test_a_figure_of_ones_own_is_kept_and_drawn(table, tmp_path):
 
 def test_what_ours_keep():
     depth, count, patches = 2, 3, 16
-    attention = jnp.zeros((count, 4, 17, 17))
+    attention = jnp.ones((count, 4, 17, 17))
     aux = {
         "alpha": jnp.ones((depth, count)),
         "effective_keys": None,  # as where the switch for it is off
@@ -65,14 +65,40 @@ def test_what_ours_keep():
     }
     found = plots.collect(aux, count)
     assert set(found) == {
-        *("alpha", "num_keys", "keep_masks", "attention_scores", "threshold")
+        *("alpha", "num_keys", "keep_masks", "attention_scores", "threshold"),
+        "received_attention",
     }
     assert found["num_keys"].tolist() == [17] * count
     assert found["threshold"].tolist() == [0.25] * count
+    np.testing.assert_allclose(found["received_attention"], 1 / 17)
     assert {key: found[key].shape[plots.image_axis(key)] for key in found} == (
         dict.fromkeys(found, count)
     )
     assert plots.average_blocks(found) == {"alpha": [1, 1]}
+
+
+def test_a_class_token_speaks_for_all_of_a_network_that_has_one():
+    aux = {
+        "attention": (jnp.ones((3, 4, 17, 17)),),
+        "class_attention": jnp.ones((1, 3, 16)),
+    }
+    assert set(plots.collect(aux, 3)) == {"class_attention", "num_keys"}
+
+
+def test_rows_of_ones_own(table):
+    """Drawn below the images, for a model that reports what they need."""
+
+    def rows(images, looks):
+        return [plots.Row("mine", np.full((len(images), 4, 4, 3), 7, np.uint8))]
+
+    assert not plots.has_rows({"my_map"})
+    plots.register_figure("mine", draw, {"my_map": plots.Look()}, rows=rows)
+    assert plots.has_rows({"my_map", "other"})
+    assert not plots.has_rows({"other"})
+    first, second = plots.draw_rows(IMAGES, {"my_map": np.zeros(3)})
+    assert (first.label, second.label) == ("image", "mine")
+    assert (second.pictures == 7).all()
+    assert len(plots.draw_rows(IMAGES, {})) == 1
 
 
 def test_a_file_that_is_run_again_replaces_its_figure(table):

@@ -5,7 +5,8 @@ import pytest
 from helpers.drawn_figures import assert_drawn
 
 from tokenjax import plots
-from tokenjax.plots import image_panels, modalities
+from tokenjax.plots import modalities
+from tokenjax.plots.images import DROPPED
 from tokenjax.plots.variant_curves import MANY_POINTS
 
 RNG = np.random.default_rng(0)
@@ -59,7 +60,7 @@ def test_dropped_patches_of_oblong_grids_are_faded(path, figures, height, width,
     plain, marked = (shown(axes) for axes in figures[-1].axes)
     kept = mask.repeat(8, axis=0).repeat(8, axis=1).astype(bool)  # a patch is 8 x 8
     assert np.array_equal(marked[kept], plain[kept])
-    assert np.abs(marked[~kept] - image_panels.DROPPED).max() < 0.16
+    assert np.abs(marked[~kept] - DROPPED).max() < 0.16
 
 
 def test_selection_scores(path, figures):
@@ -222,6 +223,18 @@ def test_gradients_that_vanish_or_overflow_are_drawn_at_the_ends(path, figures):
     assert "0" in said
     assert "not finite" in said
     assert_drawn(path, plots.gradient_norms({"one": {"a": 0.0}}, path))
+
+
+def test_ticks_of_gradient_norms_stand_where_there_are_numbers(path, figures):
+    """Not in the strips of what is 0 or not finite, and not on one another."""
+    wide = {"one": {"a": 1e-9, "b": 0.0, "c": 1e10}, "two": {"a": np.inf}}
+    for norms, expected in (
+        ({"one": {"a": 0.1, "b": 0.0}}, ["0.05", "0.1", "0.2"]),
+        (wide, [f"$10^{{{power}}}$" for power in range(-9, 10, 3)]),
+    ):
+        plots.gradient_norms(norms, path)
+        axes = figures[-1].axes[0]
+        assert [text.get_text() for text in axes.get_xticklabels()] == expected
 
 
 def test_gradient_norms_refuse(path):

@@ -91,11 +91,13 @@ def test_cmc_curve(path, figures):
 
 
 def test_cmc_curve_with_chance_begins_at_0(path, figures):
-    assert_drawn(path, plots.cmc_curve({"direct": cmc(0.8, 10)}, path, 0.02))
+    chance = np.linspace(0.02, 0.11, 10)
+    assert_drawn(path, plots.cmc_curve({"direct": cmc(0.8, 10)}, path, chance))
     (axes,) = figures[-1].axes
     assert axes.get_ylim()[0] <= 0
     assert axes.get_xticks().tolist() == [1, 5, 10]
-    assert axes.lines[-1].get_ydata()[0] == pytest.approx(2)
+    assert axes.lines[-1].get_ydata() == pytest.approx(100 * chance)
+    assert axes.lines[-1].get_xdata().tolist() == list(range(1, 11))
     assert_drawn(path, plots.cmc_curve({"direct": np.ones(1)}, path))
 
 
@@ -106,7 +108,38 @@ def test_cmc_curve_refuses(path):
         with pytest.raises(ValueError, match=r"fused must be \(ranks,\) within 0\.\.1"):
             plots.cmc_curve({"direct": cmc(0.5), "fused": np.array(bad)}, path)
     with pytest.raises(ValueError, match="chance"):
-        plots.cmc_curve({"direct": cmc(0.5)}, path, 2.0)
+        plots.cmc_curve({"direct": cmc(0.5)}, path, np.array([2.0]))
+
+
+def test_retrieval_curves_are_over_epochs(path, figures):
+    rows = [
+        {"step": 10, "validation/mAP_direct": 0.2, "validation/rank1_direct": 0.3},
+        {"step": 30, "validation/mAP_direct": 0.5, "validation/rank1_direct": 0.6},
+        {"step": 20, "validation/mAP_direct": 0.4, "validation/rank1_direct": 0.7},
+        {"step": 30, "train/loss": 1.0},
+        {"step": 40, "validation/mAP_fused": None},
+    ]
+    drawn = plots.retrieval_curves(rows, ("direct", "fused"), 20.0, path)
+    assert_drawn(path, drawn)
+    first, second = figures[-1].axes
+    assert (first.get_title(), second.get_title()) == ("mAP", "Rank-1")
+    (line,) = first.lines
+    assert line.get_xdata().tolist() == [0.5, 1.0, 1.5]
+    assert line.get_ydata().tolist() == [0.2, 0.4, 0.5]
+    assert line.get_label() == "direct (best 50.0% at 1.5)"
+    assert second.lines[0].get_label() == "direct (best 70.0% at 1)"
+
+
+def test_retrieval_curves_of_one_evaluation_and_of_none(path, figures):
+    rows = [{"step": 8, "validation/mAP_fused": 0.0}]
+    assert_drawn(path, plots.retrieval_curves(rows, ("fused",), 40.0, path))
+    (axes,) = figures[-1].axes
+    assert axes.lines[0].get_marker() == "o"
+    low, high = axes.get_xlim()
+    assert low == 0
+    assert 0.2 < high < 0.25
+    with pytest.raises(ValueError, match="no evaluation to draw"):
+        plots.retrieval_curves([{"step": 8}], ("fused",), 40.0, path)
 
 
 def clusters(identities, cameras, count):

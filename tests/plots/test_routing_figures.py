@@ -157,6 +157,23 @@ def test_routing_curves_of_what_there_is(path, key):
         assert one.height * 2 == four.height
 
 
+@pytest.mark.parametrize(("budget", "lines"), [(0.0, 0), (0.3, 2)])
+def test_a_target_that_nobody_asks_for_is_not_drawn(path, figures, budget, lines):
+    """That of a baseline, or of a run without a budget."""
+    rows = [row | {"train/budget": budget} for row in history()]
+    plots.routing_curves(rows, path, target=0.25)
+    texts = figures[-1].axes[0].get_legend().get_texts()
+    assert sum("target" in text.get_text() for text in texts) == lines
+
+
+def test_the_spread_of_scores_is_seen_in_a_run_of_one_row(path, figures):
+    row = {"step": 8, "train/score_mean": 0.5, "train/score_std": 0.1}
+    plots.routing_curves([row], path)
+    (axes,) = figures[-1].axes
+    (bar,) = [each for each in axes.collections if len(each.get_segments())]
+    np.testing.assert_allclose(bar.get_segments()[0], [[8, 0.4], [8, 0.6]])
+
+
 def test_routing_curves_of_nothing(path):
     for rows in ([], [{"step": 1, "train/target_ratio": 0.5, "train/loss": 1.0}]):
         with pytest.raises(ValueError, match="nothing to draw"):

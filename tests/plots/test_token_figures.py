@@ -6,7 +6,8 @@ from helpers.drawn_figures import assert_drawn
 from PIL import Image
 
 from tokenjax import plots
-from tokenjax.plots import image_panels, looks, tradeoff
+from tokenjax.plots import images as plain
+from tokenjax.plots import looks, tradeoff
 
 RNG = np.random.default_rng(0)
 
@@ -38,12 +39,12 @@ def test_dropped_patches_are_faded_and_kept_ones_are_not():
     image = RNG.random((10, 10, 3)).astype(np.float32)
     kept = np.ones((4, 4), bool)
     kept[0, 3] = False
-    faded = image_panels.faded(image, kept)
+    faded = plain.faded(image, kept)
     changed = (faded != image).any(axis=-1)
     assert changed[:3, 8:].all()
     changed[:3, 8:] = False
     assert not changed.any()
-    assert np.abs(faded[:3, 8:] - image_panels.DROPPED).max() < 0.16
+    assert np.abs(faded[:3, 8:] - plain.DROPPED).max() < 0.16
 
 
 def test_kept_patches_refuse(path):
@@ -81,9 +82,9 @@ def test_class_attention_refuses(path):
 
 
 def test_an_even_selection_has_both_ends():
-    assert image_panels.evenly_chosen(3, 6) == [0, 1, 2]
-    assert image_panels.evenly_chosen(12, 6) == [0, 2, 4, 7, 9, 11]
-    assert image_panels.evenly_chosen(1, 6) == [0]
+    assert plain.evenly_chosen(3, 6) == [0, 1, 2]
+    assert plain.evenly_chosen(12, 6) == [0, 2, 4, 7, 9, 11]
+    assert plain.evenly_chosen(1, 6) == [0]
 
 
 def test_looks_are_drawn(tmp_path):
@@ -113,6 +114,20 @@ def test_recall_of_a_class_without_examples(path, figures):
     assert [text.get_text() for text in axes.texts] == ["50", "no\nimage"]
     (label,) = (text.get_text() for text in axes.get_legend().get_texts())
     assert label.endswith("50.0% (1 of 2 classes have images)")
+
+
+@pytest.mark.parametrize("classes", [1, 10, pytest.param(1000, marks=pytest.mark.long)])
+def test_class_counts(path, figures, classes):
+    names = [f"class {index}" for index in range(classes)]
+    before = RNG.integers(100, 5000, classes)
+    counts = {"in the source": before.tolist(), "trained on": (before // 2).tolist()}
+    assert_drawn(path, plots.class_counts(counts, names, path))
+    axes = figures[-1].axes[0]
+    heights = [bar.get_height() for bar in axes.patches]
+    assert heights == [*before, *before // 2]
+    assert 1 <= len(axes.get_xticks()) <= 100
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels[0] == f"in the source: {before.sum():,}"
 
 
 def test_recall_per_class_refuses(path):

@@ -31,18 +31,38 @@ def test_cosine_with_warmup():
 
 
 def test_cosine_is_the_recorded_one(golden):
-    # The original's rate is constant within an epoch: ours agrees where epochs begin.
+    # The original's rate is constant within an epoch: `stepping` "step" agrees where
+    # epochs begin, "epoch" everywhere.
     case = golden("cifar_vit/lr_cosine")
     recorded = case.meta["constructor_args"]["config"]
-    config = settings(
-        epochs=float(recorded["epochs"]),
-        optimizer={"learning_rate": recorded["learning_rate"]},
-        schedule={"minimum_learning_rate": recorded["min_lr"]},
-    )
-    curve = make_schedule(config, EXAMPLES)
-    ours = [float(curve(10 * epoch)) for epoch in range(recorded["epochs"])]
-    np.testing.assert_allclose(ours, case["output/lr_used"], rtol=1e-5)
-    assert float(curve(200)) == pytest.approx(case["output/lr_logged"][-1], rel=1e-5)
+    used = case["output/lr_used"]
+    for stepping, offsets in (("step", [0]), ("epoch", [0, 1, 5, 9])):
+        config = settings(
+            epochs=float(recorded["epochs"]),
+            optimizer={"learning_rate": recorded["learning_rate"]},
+            schedule={
+                "minimum_learning_rate": recorded["min_lr"],
+                "stepping": stepping,
+            },
+        )
+        curve = make_schedule(config, EXAMPLES)
+        for offset in offsets:
+            steps = 10 * np.arange(recorded["epochs"]) + offset
+            ours = [float(curve(step)) for step in steps]
+            np.testing.assert_allclose(ours, used, rtol=1e-5)
+        last = float(curve(10 * recorded["epochs"]))
+        assert last == pytest.approx(case["output/lr_logged"][-1], rel=1e-5)
+
+
+def test_a_cosine_that_steps_by_epochs_waits_for_whole_ones():
+    # 650 examples are 10.16 steps: an epoch is 10 steps here as it is for evaluations.
+    config = settings(schedule={"stepping": "epoch", "warmup_epochs": 2.0})
+    curve = make_schedule(config, 650)
+    warm = config.in_steps(2.0, 650)
+    held = [float(curve(warm + step)) for step in range(31)]
+    assert len(set(held[:10])) == len(set(held[10:20])) == len(set(held[20:30])) == 1
+    wanted = [0.5 * (1 + np.cos(np.pi * epoch / 8)) for epoch in range(4)]
+    np.testing.assert_allclose(np.array(held[::10]) / 1e-3, wanted, rtol=1e-5)
 
 
 def test_step_and_multistep_count_from_the_start_of_the_run():

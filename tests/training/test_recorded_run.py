@@ -1,19 +1,17 @@
 """Three epochs of the original's trainer, through this package's own train step."""
 
 import dataclasses
-import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.float_tasks import make_task
 
 from tokenjax import convert, models
-from tokenjax.data import ArraySplit
 from tokenjax.training.optimizer import make_optimizer
 from tokenjax.training.settings import Optimizer, Settings
 from tokenjax.training.state import make_init, make_train_step
-from tokenjax.training.tasks.classification import Classification
 
 BIAS = "attn.qkv.bias"  # its key third drifts freely: softmax ignores it
 
@@ -21,18 +19,6 @@ BIAS = "attn.qkv.bias"  # its key third drifts freely: softmax ignores it
 @pytest.fixture(scope="module")
 def case(golden):
     return golden("cifar_vit/train_vit")
-
-
-def uint8_free_task(model, settings):
-    """The task with recorded float images in place of uint8 ones."""
-    info = types.SimpleNamespace(
-        num_classes=10, counts={"train": np.ones(10)}, image_shape=(16, 16, 3)
-    )
-    unused = ArraySplit(np.zeros((1, 16, 16, 3), np.uint8), np.zeros(1, np.int32))
-    dataset = types.SimpleNamespace(info=info, train=unused)
-    task = Classification(model, dataset, settings)
-    task.prepare = lambda images, key=None: images
-    return task
 
 
 def test_the_recorded_run(case, assert_close):
@@ -54,7 +40,7 @@ def test_the_recorded_run(case, assert_close):
         cosine = jnp.cos(jnp.pi * epoch / config["epochs"])
         return low + (top - low) * (1 + cosine) / 2
 
-    task = uint8_free_task(model, settings)
+    task = make_task(model, settings)
     optimizer = make_optimizer(settings, schedule, {})
     state = jax.jit(make_init(task, optimizer, settings))(jax.random.key(0))
     variables = convert.from_torch(model, case.group("state"))

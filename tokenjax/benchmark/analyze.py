@@ -1,21 +1,26 @@
 """Complexity analysis: what models cost and, where that is known, what they reach.
 
-    python -m tokenjax.benchmark.analyze --models vit,vdpa --image_size 32 --csv out.csv
+    python -m tokenjax.benchmark.analyze
+    python -m tokenjax.benchmark.analyze --models 'dynamic_vit(embed_dim=384),vit' \
+        --csv out.csv
     python -m tokenjax.benchmark.analyze --models vit --set depth=4 \
         --evaluations vit=runs/vit/evaluation.json --figure trade.png
     python -m tokenjax.benchmark.analyze --workdirs vit=runs/vit,vdpa=runs/vdpa-default
 
-A table of parameters, their size, GFLOPs, GMACs, latency and throughput; with top-1 of
-evaluations also a figure of accuracy over latency. A run's directory brings its model,
-with the arguments and image size that it was trained with, and its evaluation. Where
-accuracies are of different data the table says which, and each data has its figure.
+A table of parameters, their size, GFLOPs, GMACs, latency and throughput; without names
+of the four models that CIFAR-ViT's own table compares. With top-1 of evaluations also a
+figure of accuracy over latency. A run's directory brings its model, with the arguments
+and image size that it was trained with, and its evaluation. Where accuracies are of
+different data the table says which, and each data has its figure.
 
 FLOPs are those of the program that runs: tokens dropped by then are not counted.
 """
 
+import collections
 import json
 import pathlib
 import runpy
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,12 +31,15 @@ from tokenjax import card as cards
 from tokenjax import models, path_flags, provenance, storage
 from tokenjax.benchmark import (
     command_line,
+    cores,
+    doubts,
     evaluated_data,
     latency,
     measure,
     session,
     table,
 )
+from tokenjax.benchmark.chosen_models import Chosen, choose, define_list
 from tokenjax.benchmark.evaluated_data import Evaluated, read_evaluated
 from tokenjax.benchmark.session import Options
 from tokenjax.errors import UserError, unknown_name
@@ -40,6 +48,14 @@ from tokenjax.tables import Column
 if TYPE_CHECKING:
     from tokenjax.data.dataset import DatasetInfo
 
+# The four of the original's table: 32 pixels in patches of 4, its settings' sizes. It
+# counts and times DynamicViT without pruning, whose predictors nothing asks.
+ORIGINALS = (
+    "cifar_vit_base",
+    "cifar_vit_small",
+    "dynamic_vit(embed_dim=384,num_heads=6,predictor=linear,pruning=none)",
+    "lightweight_vit",
+)
 FIGURE = "accuracy_over_latency.png"
 GIGA = ("GFLOPs", "GMACs")
 OTHER_DATA = (
@@ -70,12 +86,7 @@ class Subject(NamedTuple):
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define bench.py's flags and this command's own."""
     command_line.define_flags(values)
-    flags.DEFINE_list(
-        "evaluations",
-        [],
-        "Of --models: vit=runs/vit/evaluation.json,...",
-        flag_values=values,
-    )
+    define_list("evaluations", "Of --models: vit=runs/vit/evaluation.json,...", values)
     flags.DEFINE_list(
         "workdirs",
         [],
@@ -96,10 +107,13 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     command_line.check_file("csv", options["csv"])
     if len(options["dtype"]) > 1:
         raise UserError("--dtype takes one here; bench.py takes several")
+    cores.bind(options["threads"])
     directories = command_line.parse_pairs("workdirs", options["workdirs"])
     subjects = {}
-    if options["model"] or options["models"] or not directories:
+    if options["model"] or options["models"]:
         subjects = named_models(options)
+    elif not directories:
+        subjects = named_models({**options, "models": ORIGINALS})
     else:
         _refuse_for_runs(values)
     for name in directories:
@@ -130,24 +144,44 @@ def named_models(options: Options) -> dict[str, Subject]:
     """Build the models of --models with their --evaluations.
 
     Raises:
-      UserError: no model, one that is unknown or does not take the arguments, or an
+      UserError: a model that is unknown or does not take the arguments, or an
         evaluation that is of none of them or cannot be read.
     """
-    names = list(dict.fromkeys(each.name for each in command_line.requests(options)))
-    files = command_line.parse_pairs("evaluations", options["evaluations"])
-    for name in files:
-        if name not in names:
-            raise UserError(f"--evaluations: {unknown_name('model', name, names)}")
-    arguments = command_line.parse_arguments(options["set"])
+    chosen = choose(options)
+    files = _evaluations(options, chosen)
     dtype = options["dtype"][0]
     subjects = {}
-    for name in names:
+    for label, (name, arguments) in chosen.items():
         module, size = measure.build(name, arguments, dtype, options["image_size"])
-        path = files.get(name)
+        for doubt in doubts.of_model(label, module):
+            print(f"note: {doubt}", file=sys.stderr, flush=True)
+        path = files.get(label)
         top1, seen = read_top1(pathlib.Path(path)) if path else (None, None)
-        origin = f"{name} {path}" if path else ""
-        subjects[name] = Subject(module, dtype, size, top1, origin, seen)
+        origin = f"{label} {path}" if path else ""
+        subjects[label] = Subject(module, dtype, size, top1, origin, seen)
     return subjects
+
+
+def _evaluations(options: Options, chosen: Chosen) -> dict[str, str]:
+    """Return the files of --evaluations by what the models' rows are called.
+
+    A model that is there once may be called by its name alone.
+
+    Raises: UserError.
+    """
+    names = collections.Counter(model.name for model in chosen.values())
+    once = {model.name: label for label, model in chosen.items()}
+    known = {name: label for name, label in once.items() if names[name] == 1}
+    known |= {label: label for label in chosen}
+    found: dict[str, str] = {}
+    given = command_line.parse_pairs("evaluations", options["evaluations"])
+    for name, path in given.items():
+        if name not in known:
+            raise UserError(f"--evaluations: {unknown_name('model', name, known)}")
+        if known[name] in found:
+            raise UserError(f"--evaluations names {known[name]!r} twice")
+        found[known[name]] = path
+    return found
 
 
 def trained_models(directories: Mapping[str, str]) -> dict[str, Subject]:

@@ -1,12 +1,18 @@
 """What `bench.py` does: rows, pairs with PyTorch, stages of SDTPS, files and figure."""
 
+import dataclasses
 import os
+import sys
 from collections.abc import Mapping, Sequence
 
+import flax.linen as nn
 from absl import flags
 
 from tokenjax.benchmark import (
+    cores,
+    doubts,
     latency,
+    markdown,
     measure,
     pairs,
     program,
@@ -15,12 +21,13 @@ from tokenjax.benchmark import (
     session,
     table,
     torch_peers,
+    torch_programs,
 )
+from tokenjax.benchmark.chosen_models import Chosen, choose
 from tokenjax.benchmark.command_line import (
+    by_batch_size,
     check_file,
     check_no_arguments,
-    parse_arguments,
-    requests,
 )
 from tokenjax.benchmark.session import SEARCHED, Options, Request
 from tokenjax.errors import UserError
@@ -34,23 +41,28 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     """
     check_no_arguments(argv)
     options = values.flag_values_dict()
-    wanted = requests(options)
-    arguments = parse_arguments(options["set"])
-    old = _check(options, wanted, arguments)
+    chosen = choose(options)
+    wanted = by_batch_size(list(chosen), options)
+    if options["peer"]:  # before jax starts: both libraries share one GPU's memory
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    cores.bind(options["threads"])
+    old, compared = _check(options, chosen, wanted)
     found: list[pairs.Pair] = []
 
     def measure_alone(request: Request, timing: latency.Timing) -> measure.Row:
-        name, size, dtype, train = request
-        if not options["peer"]:
-            return measure.measure_model(
+        label, size, dtype, train = request
+        name, arguments = chosen[label]
+        if label not in compared:
+            row = measure.measure_model(
                 name, arguments, size, dtype, options["image_size"], timing, train
             )
+            return dataclasses.replace(row, model=label)
         module, image_size = measure.build(
             name, arguments, dtype, options["image_size"]
         )
         compiled = options["peer"] == "torch"
         row, made = pairs.measure_pairs(
-            name, module, size, dtype, image_size, timing, train, compiled
+            name, module, size, dtype, image_size, timing, train, compiled, label
         )
         found.extend(made)
         return row
@@ -69,40 +81,73 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         print("\n" + pairs.format_pairs(found))
     if options["json"]:
         report.write(options["json"], rows, found, options, where)
+    if options["markdown"]:
+        markdown.write(options["markdown"], rows, found, options["warmup"], where)
     if old is not None:
         print("\n" + "\n".join(report.changes(old, rows, where)))
     if options["figure"]:
         _draw(rows, options["figure"])
-    sizes = [r.batch_size for r in wanted if r.name == sdtps.NAME]
-    if sizes:
-        print("\n" + sdtps.format_stages(_stages(rows, wanted, options)))
+    if any(model.name == sdtps.NAME for model in chosen.values()):
+        print("\n" + sdtps.format_stages(_stages(rows, chosen, wanted, options)))
 
 
 def _check(
-    options: Options, wanted: Sequence[Request], arguments: Mapping[str, object]
-) -> report.Json | None:
-    """Say what can be said before measuring; return the run to compare with."""
-    for flag in ("csv", "json", "figure"):
+    options: Options, chosen: Chosen, wanted: Sequence[Request]
+) -> tuple[report.Json | None, set[str]]:
+    """Say what can be said before measuring.
+
+    Returns: the run to compare with; those of the chosen to be compared with PyTorch.
+    """
+    for flag in ("csv", "json", "markdown", "figure"):
         check_file(flag, options[flag])
     if options["figure"] and not options["figure"].endswith(".png"):
         raise UserError(f"--figure {options['figure']} must end in .png")
     old = report.read(options["compare"]) if options["compare"] else None
-    if options["peer"]:  # before jax starts: both libraries share one GPU's memory
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    if any(request.name == sdtps.NAME for request in wanted):
-        _check_stages(wanted, options)
+    modules = [each for each in chosen.values() if each.name == sdtps.NAME]
+    if modules:
+        _check_stages(wanted, options, len(modules))
+        arguments = modules[0].arguments
         sdtps.check(arguments, wanted[0].dtype, options["image_size"])
     image_size = options["image_size"]
-    for name, dtype in dict.fromkeys((r.name, r.dtype) for r in wanted):
+    notes, built = [], {}
+    for label, dtype in dict.fromkeys((r.name, r.dtype) for r in wanted):
+        name, arguments = chosen[label]
         module, _ = measure.build(name, arguments, dtype, image_size)
         if options["train"]:
-            program.check_trainable(name, module)
-        if options["peer"]:
-            torch_peers.check(name, module)
-    return old
+            program.check_trainable(label, module)
+        notes += doubts.of_model(label, module)
+        built[label] = module
+    compared = _check_peers(options, chosen, built) if options["peer"] else []
+    without = [label for label in chosen if options["peer"] and label not in compared]
+    if without:
+        notes.append(f"{', '.join(without)}: no PyTorch equivalent here, ours alone")
+    if compared:
+        torch_programs.set_threads(options["threads"])
+        notes += [torch_programs.check_dtype(dtype) for dtype in options["dtype"]]
+    for note in dict.fromkeys(filter(None, notes)):
+        print(f"note: {note}", file=sys.stderr, flush=True)
+    return old, set(compared)
 
 
-def _check_stages(wanted: Sequence[Request], options: Options) -> None:
+def _check_peers(
+    options: Options, chosen: Chosen, built: Mapping[str, nn.Module]
+) -> list[str]:
+    """Return those that have a PyTorch equivalent.
+
+    Raises: UserError where none has, or where PyTorch or timm is missing.
+    """
+    torch_peers.check_installed()
+    compared = [
+        label
+        for label, module in built.items()
+        if torch_peers.has_equivalent(chosen[label].name, module)
+    ]
+    for label in compared or list(built)[:1]:
+        torch_peers.check(chosen[label].name, built[label])
+    return compared
+
+
+def _check_stages(wanted: Sequence[Request], options: Options, number: int) -> None:
     """Refuse what stages cannot be: they are one inference at given sizes."""
     searched = any(request.batch_size == SEARCHED for request in wanted)
     several = len(set(options["dtype"])) > 1
@@ -111,19 +156,26 @@ def _check_stages(wanted: Sequence[Request], options: Options) -> None:
             "--model sdtps measures stages of inference, at given batch sizes and one "
             "dtype: for --train, --peer, auto or more dtypes take --model demo"
         )
+    if number > 1:
+        raise UserError(
+            "--models measures the stages of one sdtps at a time; take demo for others"
+        )
 
 
 def _stages(
-    rows: Sequence[measure.Row], wanted: Sequence[Request], options: Options
+    rows: Sequence[measure.Row],
+    chosen: Chosen,
+    wanted: Sequence[Request],
+    options: Options,
 ) -> list[sdtps.StageRow]:
     """Measure the stages at each batch size; the CSV has them after the rows."""
-    arguments = parse_arguments(options["set"])
     timing = latency.Timing(
         options["warmup"], options["repeats"], options["max_seconds"]
     )
     stages: list[sdtps.StageRow] = []
     for request in wanted:
-        if request.name != sdtps.NAME:
+        name, arguments = chosen[request.name]
+        if name != sdtps.NAME:
             continue
         stages += sdtps.measure_stages(
             arguments, request.batch_size, request.dtype, options["image_size"], timing

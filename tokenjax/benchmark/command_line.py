@@ -1,6 +1,5 @@
 """The flags of `bench.py`, and what it does with them; `analyze` shares most of it."""
 
-import ast
 import pathlib
 import re
 from collections.abc import Sequence
@@ -8,9 +7,11 @@ from collections.abc import Sequence
 from absl import flags
 
 from tokenjax import path_flags, paths
-from tokenjax.benchmark import measure, sdtps
+from tokenjax.benchmark import measure
+from tokenjax.benchmark.chosen_models import define_list
 from tokenjax.benchmark.session import SEARCHED, Options, Request
 from tokenjax.errors import UserError
+from tokenjax.written_arguments import split_pair
 
 PEERS = ("torch", "torch_eager")  # torch: torch.compile too
 
@@ -18,18 +19,28 @@ PEERS = ("torch", "torch_eager")  # torch: torch.compile too
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define what all commands share; call it once, before the flags are parsed."""
     flags.DEFINE_string("model", None, "Model to measure.", flag_values=values)
-    flags.DEFINE_list("models", [], "Models to measure: vdpa,vit.", flag_values=values)
+    text = "Models to measure, each with arguments of its own: vdpa(depth=4),vit."
+    define_list("models", text, values)
     flags.DEFINE_integer(
         "image_size", 0, "Pixels a side; 0: the model's own.", 0, flag_values=values
     )
     flags.DEFINE_list(
         "batch_size", ["1"], "Images per call: 1,8; or auto.", flag_values=values
     )
-    flags.DEFINE_list("dtype", ["float32"], "float32,bfloat16.", flag_values=values)
+    flags.DEFINE_list(
+        "dtype", ["float32"], f"Some of {','.join(measure.DTYPES)}.", flag_values=values
+    )
     flags.DEFINE_integer(
         "warmup", 10, "Calls before the first timed one.", 0, flag_values=values
     )
     flags.DEFINE_integer("repeats", 50, "Timed calls.", 1, flag_values=values)
+    flags.DEFINE_integer(
+        "threads",
+        0,
+        "Cores of the CPU to use, PyTorch's too; 0: all that this process may use.",
+        0,
+        flag_values=values,
+    )
     flags.DEFINE_float(
         "max_seconds",
         60.0,
@@ -38,9 +49,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         flag_values=values,
     )
     path_flags.define("csv", None, "Also write the rows to this file.", values)
-    flags.DEFINE_multi_string(
-        "set", [], "Constructor arguments: depth=4,embed_dim=96.", flag_values=values
-    )
+    text = "Arguments for all models: depth=4,embed_dim=96."
+    flags.DEFINE_multi_string("set", [], text, flag_values=values)
     flags.register_validator(
         "batch_size",
         lambda sizes: all(
@@ -71,29 +81,9 @@ def define_bench_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         flag_values=values,
     )
     path_flags.define("json", None, "Write everything to this file.", values)
+    path_flags.define("markdown", None, "Write the table for a document.", values)
     path_flags.define("figure", None, "Draw latency over FLOPs: PNG.", values)
     path_flags.define("compare", None, "Say what changed since a --json.", values)
-
-
-def parse_arguments(texts: Sequence[str]) -> dict[str, object]:
-    """Turn ["depth=4,depths=(2,2)"] into {"depth": 4, "depths": (2, 2)}.
-
-    Values are Python literals; what is none is kept as a string.
-
-    Raises:
-      UserError: a piece without "=".
-    """
-    arguments: dict[str, object] = {}
-    for text in texts:
-        for piece in re.split(r",(?=\s*[A-Za-z_]\w*\s*=)", text):
-            key, equals, value = (part.strip() for part in piece.partition("="))
-            if not equals or not key.isidentifier():
-                raise UserError(f"--set takes key=value[,key=value], got {piece!r}")
-            try:
-                arguments[key] = ast.literal_eval(value)
-            except (ValueError, SyntaxError):
-                arguments[key] = value
-    return arguments
 
 
 def parse_pairs(flag: str, texts: Sequence[str]) -> dict[str, str]:
@@ -104,27 +94,13 @@ def parse_pairs(flag: str, texts: Sequence[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for text in texts:
-        name, _, path = (part.strip() for part in text.partition("="))
+        name, path = split_pair(text, f"--{flag}")
         if not name or not path:
             raise UserError(f"--{flag} takes name=path[,name=path], got {text!r}")
         if name in found:
             raise UserError(f"--{flag} names {name!r} twice")
         found[name] = str(paths.resolve(path, f"--{flag} {name}"))
     return found
-
-
-def requests(options: Options) -> list[Request]:
-    """Return the rows asked for: each model with each dtype and batch size.
-
-    Raises:
-      UserError: no model.
-    """
-    named = [options["model"]] if options["model"] else []
-    names = list(dict.fromkeys([*named, *options["models"]]))
-    if not names:
-        valid = measure.names()
-        raise UserError(f"name a model: --model {valid[0]}. Valid: {', '.join(valid)}")
-    return by_batch_size(sdtps.expand(names), options)
 
 
 def by_batch_size(names: Sequence[str], options: Options) -> list[Request]:

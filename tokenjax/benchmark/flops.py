@@ -27,6 +27,9 @@ import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 from jax.interpreters import partial_eval
 
+# What every table says under its FLOPs; the originals' own mix this with half of it.
+CONVENTION = "FLOPs: 2 per multiply-add, per image, products and convolutions only"
+
 
 @dataclasses.dataclass(frozen=True)
 class Flops:

@@ -1,25 +1,27 @@
 """The machine a measurement was made on, in words."""
 
 import collections
-import os
 import pathlib
 import platform
 
 import jax
+
+from tokenjax.benchmark import cores
 
 
 def describe() -> str:
     """Name the devices of this process: "1 x NVIDIA H200" or "CPU ..., 2 cores"."""
     devices = jax.local_devices()
     if devices[0].platform == "cpu":
-        return f"{_processor()}, {_cores()} cores"
+        count = cores.count()
+        return f"{_processor()}, {count} {'core' if count == 1 else 'cores'}"
     kinds = collections.Counter(device.device_kind for device in devices)
     return ", ".join(f"{count} x {kind}" for kind, count in kinds.items())
 
 
 # 10^12 operations a second of dense products, by the makers' data sheets: (bfloat16,
-# float32). float32 on NVIDIA is TF32, which JAX uses for products by default; TPUs run
-# float32 products at bfloat16 precision by default.
+# float32). NVIDIA's float16 is as quick as bfloat16. float32 there is TF32, which JAX
+# uses for products by default; TPUs run float32 products at bfloat16 precision.
 _PEAKS = {
     "H200": (989.4, 494.7),
     "H100 PCIe": (756.0, 378.0),
@@ -38,9 +40,11 @@ _PEAKS = {
 
 def peak_flops(device_kind: str, dtype: str) -> float | None:
     """Return the most FLOPs a second of a device, None where no data sheet tells."""
+    if dtype == "float16" and "TPU" in device_kind:
+        return None
     for name, (half, single) in _PEAKS.items():
         if name in device_kind:
-            return 1e12 * (half if dtype == "bfloat16" else single)
+            return 1e12 * (single if dtype == "float32" else half)
     return None
 
 
@@ -52,9 +56,3 @@ def _processor() -> str:
         lines = []
     names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -19,9 +19,10 @@ from tokenjax.benchmark import (
 )
 from tokenjax.errors import UserError, unknown_of_many
 
-DTYPES = ("float32", "bfloat16")
+DTYPES = ("float32", "bfloat16", "float16")
 INFERENCE, TRAINING = "inference", "training"
-SDTPS = "sdtps"  # a module within `demo` and no model of its own
+# A module within a model, and no model of its own.
+SDTPS, SDTPS_MODEL = "sdtps", "demo"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +71,16 @@ def names() -> list[str]:
     return sorted([*models.names(), SDTPS])
 
 
+def argument_names(name: str) -> list[str]:
+    """Return the names of what `build` takes for a model.
+
+    Raises: UserError for an unknown model.
+    """
+    if name not in names():
+        raise UserError(unknown_of_many("model", name, names()))
+    return models.argument_names(SDTPS_MODEL if name == SDTPS else name)
+
+
 def build(
     name: str, model_kwargs: Mapping[str, object], dtype: str, image_size: int
 ) -> tuple[nn.Module, int]:
@@ -82,12 +93,10 @@ def build(
         raise UserError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
     if "dtype" in model_kwargs:
         raise UserError("dtype is given by --dtype, not as an argument of the model")
-    if name not in names():
-        raise UserError(unknown_of_many("model", name, names()))
+    valid = argument_names(name)
     if name == SDTPS:
-        return build("demo", model_kwargs, dtype, image_size)[0].make_sdtps(), 0
-    valid = models.argument_names(name)
-    computed = jnp.bfloat16 if dtype == "bfloat16" else jnp.float32
+        return build(SDTPS_MODEL, model_kwargs, dtype, image_size)[0].make_sdtps(), 0
+    computed = getattr(jnp, dtype)
     arguments: dict[str, object] = {"dtype": computed} if "dtype" in valid else {}
     if image_size and "img_size" in valid:
         arguments["img_size"], image_size = image_size, 0

@@ -5,7 +5,6 @@ every `interval` steps and to save every second time, so that intervals with and
 a save take turns and whatever else the machine does hits both alike.
 """
 
-import ast
 import json
 import pathlib
 import signal
@@ -19,6 +18,7 @@ from ml_collections import ConfigDict
 from tokenjax import config_files, data
 from tokenjax.errors import UserError
 from tokenjax.processes import train_command
+from tokenjax.written_arguments import read_value
 
 PATIENCE_SECONDS = 300.0  # for a run to save and end once it is told to
 
@@ -50,10 +50,7 @@ def load_config(spec: str, overrides: Sequence[str]) -> ConfigDict:
     config = config_files.load_config(spec)
     for override in overrides:
         key, equals, text = override.partition("=")
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            value = text
+        value = read_value(text)
         if not equals:
             raise UserError(f"--override takes key=value, got {override!r}")
         try:

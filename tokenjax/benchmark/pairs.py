@@ -14,6 +14,7 @@ import numpy as np
 
 from tokenjax import tables
 from tokenjax.benchmark import (
+    cores,
     latency,
     measure,
     program,
@@ -39,6 +40,7 @@ class Pair:
       ratio: ours over theirs, median over the rounds; `low`, `high` its 95 % interval,
         None of a single round.
       difference: of the outputs, relative in the 2-norm; None in training.
+      threads: of the CPU, ours and theirs.
     """
 
     model: str
@@ -53,6 +55,7 @@ class Pair:
     low: float | None
     high: float | None
     difference: float | None
+    threads: tuple[int, int] = (0, 0)
 
 
 def measure_pairs(
@@ -64,16 +67,20 @@ def measure_pairs(
     timing: latency.Timing,
     train: bool,
     with_compiled: bool,
+    label: str = "",
 ) -> tuple[measure.Row, list[Pair]]:
     """Measure a row of ours and its pairs; repeats and warm-ups are rounds.
+
+    `label` is what the rows are called, if not by the model's name.
 
     Raises:
       UserError: a batch too big for the device.
     """
-    with measure.fitting(name, batch_size):
+    label = label or name
+    with measure.fitting(label, batch_size):
         made = measure.prepare(module, batch_size, image_size, train)
         kinds = ["eager", *(["compiled"] if with_compiled else [])]
-        contestants = [turns.Contestant(name, made.flops, made.function, made.calls)]
+        contestants = [turns.Contestant(label, made.flops, made.function, made.calls)]
         differences: list[float | None] = []
         peer = torch_peers.build(name, module, made.variables)
         examples = made.calls if train else [call[1:] for call in made.calls]
@@ -86,7 +93,7 @@ def measure_pairs(
             differences.append(difference)
         rounds = dataclasses.replace(timing, warmup=min(timing.warmup, MOST_WARMUP))
         seconds = turns.time_in_turns(contestants, rounds, PAUSE)
-    row = measure.make_row(name, made, batch_size, dtype, train, seconds[:, 0])
+    row = measure.make_row(label, made, batch_size, dtype, train, seconds[:, 0])
     return row, [
         _pair(row, kind, peer.source, seconds[:, 0], seconds[:, index], difference)
         for index, (kind, difference) in enumerate(
@@ -127,10 +134,12 @@ def _pair(
         low=low,
         high=high,
         difference=difference,
+        threads=(cores.count(), torch_programs.count_threads()),
     )
 
 
-def _interval(pair: Pair) -> str | None:
+def interval(pair: Pair) -> str | None:
+    """Return the 95 % interval of a pair's ratio, None of a single round."""
     if pair.low is None or pair.high is None:
         return None
     return f"{pair.low:.3f}-{pair.high:.3f}"
@@ -145,20 +154,30 @@ COLUMNS: tuple[Column[Pair], ...] = (
     Column("Ours(ms)", lambda pair: 1e3 * pair.ours.median, ".2f"),
     Column("Theirs(ms)", lambda pair: 1e3 * pair.theirs.median, ".2f"),
     Column("Ours/theirs", lambda pair: pair.ratio, ".3f"),
-    Column("95%", _interval, "s"),
+    Column("95%", interval, "s"),
     Column("Difference", lambda pair: pair.difference, ".1e"),
 )
 
 
 def format_pairs(pairs: Sequence[Pair]) -> str:
     """Return the table, and under it what was compared."""
+    return "\n".join([*tables.text_lines(pairs, COLUMNS), "", *notes(pairs)])
+
+
+def notes(pairs: Sequence[Pair]) -> list[str]:
+    """Return what was compared, and how, in lines."""
     sources = dict.fromkeys(f"{pair.model}: {pair.source}" for pair in pairs)
-    return "\n".join(
-        [
-            *tables.text_lines(pairs, COLUMNS),
-            "",
-            "Ours/theirs: median over the rounds of the ratio of times within a round; "
-            "below 1 ours is faster. Difference: of the outputs, relative.",
-            f"PyTorch: {'; '.join(sources)}.",
-        ]
+    counts = dict.fromkeys(pair.threads for pair in pairs)
+    threads = "; ".join(f"ours {ours}, PyTorch's {theirs}" for ours, theirs in counts)
+    broken = dict.fromkeys(
+        f"{pair.model} in {pair.dtype}"
+        for pair in pairs
+        if pair.difference is not None and not np.isfinite(pair.difference)
     )
+    return [
+        "Ours/theirs: median over the rounds of the ratio of times within a round; "
+        "below 1 ours is faster. Difference: of the outputs, relative.",
+        *([f"Outputs that are not finite: {', '.join(broken)}."] if broken else []),
+        f"Threads of the CPU: {threads}.",
+        f"PyTorch: {'; '.join(sources)}.",
+    ]

@@ -26,6 +26,7 @@ from tokenjax.errors import UserError
 from tokenjax.models import contract
 from tokenjax.prediction import Predictor
 from tokenjax.prediction.embedding import head_path
+from tokenjax.written_arguments import read_arguments
 
 WARMUP = 1  # rounds before the first timed one
 
@@ -48,7 +49,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_integer("images", 1000, "Pictures in memory.", 1, **options)
     flags.DEFINE_integer("batch_size", 64, "Images at a time.", 1, **options)
     flags.DEFINE_integer("image_size", 0, "Pixels; 0: the model's own.", 0, **options)
-    flags.DEFINE_string("dtype", "float32", "float32 or bfloat16.", **options)
+    flags.DEFINE_string("dtype", "float32", "float32, bfloat16 or float16.", **options)
     flags.DEFINE_integer("rounds", 7, "Timed turns of each.", 1, **options)
     flags.DEFINE_multi_string("set", [], "Its arguments: depth=4,...", **options)
 
@@ -59,7 +60,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     Raises: UserError for what does not fit, before any measuring.
     """
     command_line.check_no_arguments(argv)
-    arguments = command_line.parse_arguments(values.set)
+    arguments = read_arguments(values.set, "--set")
     module, size = measure.build(
         values.model, arguments, values.dtype, values.image_size
     )

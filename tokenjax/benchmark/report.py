@@ -9,6 +9,7 @@ import dataclasses
 import os
 import pathlib
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -42,7 +43,7 @@ def environment() -> Json:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "commit": commit(pathlib.Path(__file__).parent),
-        "command": " ".join(sys.argv),
+        "command": shlex.join(sys.argv),
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "reference_product_ms": reference.milliseconds(reference.PRODUCT),
     }

@@ -20,11 +20,12 @@ from absl import flags
 from tqdm import tqdm
 
 from tokenjax import path_flags, tables
-from tokenjax.benchmark import command_line, hardware, latency, measure, turns
+from tokenjax.benchmark import command_line, flops, hardware, latency, measure, turns
 from tokenjax.benchmark import routing_stages as stages
 from tokenjax.benchmark.session import Options
 from tokenjax.errors import UserError
 from tokenjax.tables import Column
+from tokenjax.written_arguments import read_arguments
 
 STAGE, MODEL = "routed stage", "whole model"
 SHARES = ["0", "0.1", "0.25", "0.5", "0.75", "1"]
@@ -81,7 +82,9 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         "kind-channels-layers,...; none: no models.",
         flag_values=values,
     )
-    flags.DEFINE_string("dtype", "float32", "float32 or bfloat16.", flag_values=values)
+    flags.DEFINE_string(
+        "dtype", "float32", ", ".join(measure.DTYPES), flag_values=values
+    )
     flags.DEFINE_integer("rounds", 30, "Timed calls of each.", 1, flag_values=values)
     flags.DEFINE_float(
         "max_seconds",
@@ -108,7 +111,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     """
     command_line.check_no_arguments(argv)
     options = values.flag_values_dict()
-    dtype, arguments = options["dtype"], command_line.parse_arguments(options["set"])
+    dtype, arguments = options["dtype"], read_arguments(options["set"], "--set")
     sizes = parse_numbers("batch_size", options["batch_size"], int, 1)
     shares = parse_numbers("shares", options["shares"], float, 0, 1)
     encoders = [parse_encoder(text) for text in options["encoders"]]
@@ -229,7 +232,7 @@ def describe(costs: Sequence[turns.Cost], dtype: str) -> str:
     rounds = "-".join(map(str, sorted({cost.latency.repeats for cost in costs})))
     lines = [
         f"Hardware: {hardware.describe()}; jax {jax.__version__}; {dtype}.",
-        "MFLOPs: of one image, 2 per multiply-add, products and convolutions only.",
+        f"{flops.CONVENTION}.",
         f"Latency: one batch, {rounds} rounds in turns, compilation excluded. Ratio: "
         "median over the rounds; Ideal: by FLOPs.",
     ]

@@ -13,12 +13,20 @@ import jax
 from tqdm import tqdm
 
 from tokenjax import tables
-from tokenjax.benchmark import latency, measure, memory, sdtps_stages, table, turns
+from tokenjax.benchmark import (
+    flops,
+    latency,
+    measure,
+    memory,
+    sdtps_stages,
+    table,
+    turns,
+)
 from tokenjax.errors import UserError
 from tokenjax.models.demo.demo_model import DeMo
 from tokenjax.tables import Column
 
-NAME, MODEL = measure.SDTPS, "demo"
+NAME, MODEL = measure.SDTPS, measure.SDTPS_MODEL
 MOST_WARMUP = 3  # rounds before the first timed one
 
 
@@ -50,12 +58,6 @@ STAGE_COLUMNS: tuple[Column[measure.Row], ...] = (
     ),
     *RATIOS,
 )
-
-
-def expand(names: Sequence[str]) -> list[str]:
-    """Return the names with the model after "sdtps", each once."""
-    pairs = [(NAME, MODEL) if name == NAME else (name,) for name in names]
-    return list(dict.fromkeys(name for pair in pairs for name in pair))
 
 
 def check(arguments: Mapping[str, object], dtype: str, image_size: int) -> None:
@@ -156,7 +158,8 @@ def format_stages(rows: Sequence[StageRow]) -> str:
         "",
         *tables.text_lines(rows, STAGE_COLUMNS),
         "",
-        "One image is one of every modality. Time/backbone: median over the rounds.",
+        f"{flops.CONVENTION}. One image is one of every modality.",
+        "Time/backbone: median over the rounds.",
         "heads: for training; whole, which is for retrieval, is without them.",
         "HDM + ATMoE: what the control has in place of selection + aggregation.",
     ]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import jax
 
 from tokenjax import tables
-from tokenjax.benchmark import hardware
+from tokenjax.benchmark import flops, hardware
 from tokenjax.benchmark.measure import Row
 from tokenjax.tables import Column
 
@@ -55,7 +55,12 @@ PROBLEM: Column[Row] = Column("Problem", lambda row: row.problem, "s")
 
 def columns_for(rows: Sequence[Row]) -> list[Column[Row]]:
     """Return COLUMNS, and those that say something of these rows alone."""
-    columns = list(COLUMNS)
+    return [*COLUMNS, *columns_of_some(rows)]
+
+
+def columns_of_some(rows: Sequence[Row]) -> list[Column[Row]]:
+    """Return those of the further columns that say something of these rows."""
+    columns = []
     if any(row.utilization for row in rows):
         columns.append(PEAK)
     if any(row.mode != rows[0].mode or row.mode != "inference" for row in rows):
@@ -69,12 +74,13 @@ def columns_of_the_original(rows: Sequence[Row]) -> list[Column[Row]]:
     """Return the CSV's last columns, named as those of VDPA's own benchmark.
 
     A row has the latency at its own precision, and that of the same model and batch in
-    bfloat16, if measured. FLOPs are ours: 2 per multiply-add.
+    float16, else bfloat16, if measured. FLOPs are ours: 2 per multiply-add.
     """
     half = {
         (row.model, row.batch_size, row.mode): row
+        for dtype in ("bfloat16", "float16")  # the original's own is the last
         for row in rows
-        if row.dtype == "bfloat16"
+        if row.dtype == dtype
     }
 
     def single(name: str) -> Callable[[Row], float | None]:
@@ -116,20 +122,20 @@ def format_table(
     columns = columns_for(rows) if columns is None else columns
     lines = tables.text_lines(rows, columns)
     headings = [column.heading for column in columns]
-    found = _notes(rows, warmup, "Memory(MiB)" in headings)
+    found = how_found(rows, warmup, "Memory(MiB)" in headings)
     return "\n".join([*lines, "", *notes, *found])
 
 
-def _notes(rows: Sequence[Row], warmup: int, with_memory: bool) -> list[str]:
+def how_found(rows: Sequence[Row], warmup: int, with_memory: bool = True) -> list[str]:
+    """Return the lines on what is counted and how it was timed."""
     repeats = sorted({row.latency.repeats for row in rows if row.latency})
     calls = "-".join(map(str, {repeats[0]: 0, repeats[-1]: 0})) if repeats else "no"
     sizes = dict.fromkeys(f"{row.model} {row.inputs}" for row in rows if row.inputs)
     methods = dict.fromkeys(row.memory.method for row in rows if row.memory)
     peak = any(row.utilization for row in rows)
     return [
-        "FLOPs: 2 per multiply-add, per image, products and convolutions only; "
-        f"latency: one batch, {calls} calls after at most {warmup} to warm up, "
-        "compilation excluded.",
+        f"{flops.CONVENTION}; latency: one batch, {calls} calls after at most {warmup} "
+        "to warm up, compilation excluded.",
         f"Inputs: {'; '.join(sizes)}.",
         *([f"Memory: {'; '.join(methods)}."] if with_memory and methods else []),
         *(["Peak: of the device's dense products, by its data sheet."] if peak else []),

@@ -18,7 +18,6 @@ in the wheel: they need a checkout.
 import functools
 import importlib
 import importlib.util
-import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,7 +26,7 @@ import jax
 import numpy as np
 from flax.typing import VariableDict
 
-from tokenjax import convert
+from tokenjax import convert, models
 from tokenjax.benchmark import torch_programs, torchvision_stand_in
 from tokenjax.errors import UserError
 from tokenjax.models.demo.demo_model import DeMo
@@ -71,13 +70,26 @@ def register_peer(
     _PEERS.add(_key(model), _Maker(make, check))
 
 
-def check(name: str, model: nn.Module) -> None:
-    """Refuse a model without an equivalent, and any where PyTorch is missing.
+def check_installed() -> None:
+    """Refuse to go on without PyTorch.
 
     Raises: UserError.
     """
     if importlib.util.find_spec("torch") is None:
         raise UserError("--peer torch needs PyTorch: pip install torch timm")
+
+
+def has_equivalent(name: str, model: nn.Module) -> bool:
+    """Return whether there is a PyTorch program of the model to be built."""
+    return _find(name, model) is not None
+
+
+def check(name: str, model: nn.Module) -> None:
+    """Refuse a model without an equivalent, and any where PyTorch is missing.
+
+    Raises: UserError.
+    """
+    check_installed()
     maker = _find(name, model)
     if maker is None:
         known = ", ".join(sorted(key.rpartition(".")[2] for key in _PEERS))
@@ -88,7 +100,10 @@ def check(name: str, model: nn.Module) -> None:
 
 
 def build(name: str, model: nn.Module, variables: VariableDict) -> torch_programs.Peer:
-    """Build the equivalent of a model that passed `check`, with its weights."""
+    """Build the equivalent of a model that passed `check`, with its weights.
+
+    Raises: UserError for arguments that the equivalent is not built with.
+    """
     import torch
 
     torch.set_float32_matmul_precision("high")
@@ -96,7 +111,15 @@ def build(name: str, model: nn.Module, variables: VariableDict) -> torch_program
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     maker = _find(name, model)
     assert maker is not None, f"{name} was not checked"
-    module, source = maker.make(model, jax.device_get(variables))
+    try:
+        module, source = maker.make(model, jax.device_get(variables))
+    except RuntimeError as error:  # of load_state_dict
+        if "state_dict" not in str(error):
+            raise
+        raise UserError(
+            f"--peer torch: the PyTorch equivalent of {name} is not built with these "
+            "arguments: its weights have other shapes"
+        ) from error
     source = f"{source}, torch {torch.__version__}"
     return torch_programs.Peer(
         module.to(device), source, torch_programs.converter(device)
@@ -109,7 +132,8 @@ def _key(model: str | type[nn.Module]) -> str:
 
 def _find(name: str, model: nn.Module) -> _Maker | None:
     """Return the maker of that name, else of exactly that class."""
-    return _PEERS.get(name) or _PEERS.get(_key(type(model)))
+    named = _PEERS.get(name) or _PEERS.get(models.canonical_name(name))
+    return named or _PEERS.get(_key(type(model)))
 
 
 def _state(model: nn.Module, variables: VariableDict) -> dict[str, "torch.Tensor"]:
@@ -129,8 +153,7 @@ def _make_timm(
     timm_name: str, sized: bool, model: nn.Module, variables: VariableDict
 ) -> tuple["torch.nn.Module", str]:
     """Build timm's model; a sized one is built for one size of images."""
-    if importlib.util.find_spec("torchvision") is None:
-        torchvision_stand_in.install()
+    torchvision_stand_in.install_if_needed()
     import timm
 
     arguments = {"num_classes": model.num_classes}
@@ -160,16 +183,8 @@ def _make_reference(
     _check_references(type(model).__name__)
     reference = importlib.import_module(f"references.{file}")
     module = getattr(reference, type(model).__name__)(model)
-    module.load_state_dict(_reference_state(reference, model, variables))
+    module.load_state_dict(_state(model, variables))
     return module, f"references/{file}.py"
-
-
-def _reference_state(
-    reference: types.ModuleType, model: nn.Module, variables: VariableDict
-) -> dict[str, "torch.Tensor"]:
-    """Name our weights; routing has no published ones, but names of its own."""
-    named = getattr(reference, "state_from_flax", _state)
-    return named(model, variables)
 
 
 for _name, _timm_name, _sized in (

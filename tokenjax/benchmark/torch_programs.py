@@ -1,10 +1,14 @@
 """A PyTorch module as a program to be timed: inference or a training step.
 
-float32 products on a GPU run as TF32, as JAX runs them by default; bfloat16 is
-autocast, PyTorch's automatic mixed precision.
+float32 products on a GPU run as TF32, as JAX runs them by default; bfloat16 and float16
+are autocast, PyTorch's automatic mixed precision. A training step in float16 scales no
+loss: it costs what it costs, and its gradients are of no use.
 """
 
 import contextlib
+import pathlib
+import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +16,7 @@ import jax
 import numpy as np
 
 from tokenjax.benchmark import program
+from tokenjax.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -105,7 +110,61 @@ def _autocast(dtype: str) -> contextlib.AbstractContextManager:
     if dtype == "float32":
         return contextlib.nullcontext()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.autocast(device, torch.bfloat16)
+    return torch.autocast(device, getattr(torch, dtype))
+
+
+def set_threads(count: int) -> None:
+    """Let PyTorch compute with so many threads; 0 leaves it its own choice.
+
+    That is a thread for each physical core, where XLA has one for each that the
+    process may use, two of which may share one.
+    """
+    import torch
+
+    if count:
+        torch.set_num_threads(count)
+
+
+def count_threads() -> int:
+    """Return the number of threads that PyTorch computes with."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def check_dtype(dtype: str) -> str:
+    """Return what to know of a precision before it is measured, "" for nothing.
+
+    Raises: UserError where this PyTorch goes on in float32.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is switched off, said here
+        with _autocast(dtype):
+            product = torch.ones(1, 1) @ torch.ones(1, 1)
+    if product.dtype != getattr(torch, dtype):
+        raise UserError(
+            f"--peer torch: PyTorch {torch.__version__} computes no {dtype} on a CPU"
+        )
+    if dtype == "float16" and not _has_float16():
+        return (
+            "PyTorch has no vector instructions for float16 on this CPU (no "
+            "avx512_fp16): its products take tens of times as long as in float32"
+        )
+    return ""
+
+
+def _has_float16() -> bool:
+    """Return whether the CPU computes float16; True where nothing tells."""
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return True
+    x86 = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    return x86 is None or "avx512_fp16" in x86[1].split()
 
 
 def _finish() -> None:

@@ -1,8 +1,19 @@
-"""A torchvision of nothing, for timm where torchvision is not installed."""
+"""A torchvision of nothing, for timm where there is none, or one of another torch."""
 
+import importlib
 import importlib.machinery
 import sys
 import types
+
+
+def install_if_needed() -> None:
+    """Make torchvision importable; one that was built for another torch is not."""
+    try:
+        importlib.import_module("torchvision")
+    except (ImportError, RuntimeError, OSError):
+        for name in [n for n in sys.modules if n.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]  # what it left half imported
+        install()
 
 
 def install() -> None:

@@ -1,14 +1,17 @@
 """Show what models cost and, where that is known, what they reach.
 
+    tokenjax analyze
     tokenjax analyze --models vit,vdpa --image_size 32 --csv out.csv
+    tokenjax analyze --models 'dynamic_vit(embed_dim=384,num_heads=6),vit(depth=12)'
     tokenjax analyze --models vit --set depth=4 \\
         --evaluations vit=runs/vit/evaluation.json --figure trade.png
     tokenjax analyze --workdirs vit=runs/vit,vdpa=runs/vdpa-default
     tokenjax analyze --workdirs mine=runs/mine --import my_model.py
 
-A table of parameters, their size, GFLOPs, GMACs, latency and throughput; with top-1 of
-evaluations also a figure of accuracy over latency. A run's directory brings its model,
-with the arguments and image size that it was trained with, and its evaluation.
+A table of parameters, their size, GFLOPs, GMACs, latency and throughput; without names
+of the four models that CIFAR-ViT's own table compares. With top-1 of evaluations also a
+figure of accuracy over latency. A run's directory brings its model, with the arguments
+and image size that it was trained with, and its evaluation.
 `python -m tokenjax.benchmark.analyze` does the same.
 """
 

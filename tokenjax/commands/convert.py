@@ -12,7 +12,6 @@ shapes tell need not be given; what no file tells (heads, activation) is said.
 `python -m tokenjax.convert` does the same.
 """
 
-import ast
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 from absl import flags
 
 from tokenjax import command_line, path_flags
+from tokenjax.written_arguments import read_value
 
 BRIEF = True
 ARGUMENT = "model."  # what flags that set an argument of the model begin with
@@ -111,11 +111,8 @@ def _model_arguments(values: flags.FlagValues) -> dict[str, Any]:
     for flag in values:
         if not flag.startswith(ARGUMENT):
             continue
-        name, text = flag.removeprefix(ARGUMENT), values[flag].value or ""
-        try:
-            arguments[name] = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            arguments[name] = text
+        text = values[flag].value or ""
+        arguments[flag.removeprefix(ARGUMENT)] = read_value(text)
     return arguments
 
 

@@ -7,11 +7,16 @@
     tokenjax eval --config configs/vdpa.py:paper --checkpoint converted/
     tokenjax eval --workdir runs/mine --config.model.pruning=none --changes=pruning
     tokenjax eval --workdir runs/mine --predictions out.csv
+    tokenjax eval --workdir runs/mine --sweep threshold=0.1:0.9:9   # or budget=0.1,0.2
     tokenjax eval --config configs/routing.py --eval_all      # a table of four runs
 
 A run and a converted checkpoint say themselves what their network is, how images are
 prepared and what the classes are called; what is given besides must agree. Other data
 may be named: its classes are matched by name.
+
+--sweep evaluates the same weights over the values of an argument that acts at
+inference: a table of accuracy, FLOPs and latency, sweep-<argument>.json and .csv, and a
+figure.
 
 Writes evaluation.json and figures/ (evaluation-<split>.json and figures-<split>/ for
 another split than test, with the data's name for other data than the run's own) into
@@ -56,9 +61,10 @@ def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
         "arguments of the model that are meant to be others than the run's",
         **options,
     )
-    flags.DEFINE_integer(
-        "batch_size", 64, "images at a time in --eval_all's latencies", 1, **options
-    )
+    text = "over NAME=FIRST:LAST:COUNT or NAME=VALUE,VALUE,... of the model's arguments"
+    flags.DEFINE_multi_string("sweep", [], text, **options)
+    text = "images at a time in the latencies of --eval_all and --sweep"
+    flags.DEFINE_integer("batch_size", 64, text, 1, **options)
 
 
 def main(argv: Sequence[str], values: flags.FlagValues) -> None:
@@ -70,6 +76,9 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
 
     command_line.enable_compilation_cache()
     name, variant = command_line.config_name_and_variant(values)
+    if values.sweep and (values.eval_all or values.predictions):
+        other = "eval_all" if values.eval_all else "predictions"
+        raise UserError(f"--sweep evaluates one run over and over: not with --{other}")
     if values.eval_all:
         if values.predictions:
             raise UserError("--predictions is of one run: not with --eval_all")
@@ -85,6 +94,15 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
     workdir = values.workdir
     source = pathlib.Path(values.checkpoint or workdir or f"runs/{name}-{variant}")
     output = pathlib.Path(workdir) if workdir else source
+    if values.sweep:
+        from tokenjax.study.sweep import sweep
+
+        lines, files = sweep(
+            *(values.config, source, values.split, output, values.sweep),
+            *(values.batch_size, values.changes),
+        )
+        print("\n".join([*lines, "", f"written: {', '.join(map(str, files))}"]))
+        return
     predictions = pathlib.Path(values.predictions) if values.predictions else None
     summary = experiment.evaluate(
         values.config,

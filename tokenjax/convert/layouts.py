@@ -16,6 +16,8 @@
 | maxvit | 1 x 1 convolutions where timm has linear layers now |
 | vmamba | its first names ("self_attention", "ln_1", "head"), and those of the later
   single file ("op.x_proj.weight", flattened) |
+| attention_routing and its baselines | those of the framework's later file
+  ("task_head.0.weight") |
 
 timm's earlier names are those of today, but for what `Layout.more_heads` says. Nothing
 here drops a weight of the model; what is left out, `pretrained` says.
@@ -29,7 +31,14 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import numpy as np
 
-from tokenjax.convert.renames import CLIP, CONVNEXT, VIT, VMAMBA, Renames
+from tokenjax.convert.renames import (
+    CLIP,
+    CONVNEXT,
+    ROUTING,
+    VIT,
+    VMAMBA,
+    Renames,
+)
 from tokenjax.errors import ConversionError
 from tokenjax.models.baselines import windows
 from tokenjax.models.baselines.convnext_v2 import ConvNeXtV2
@@ -41,6 +50,12 @@ from tokenjax.models.demo.camera_vit import CameraViT
 from tokenjax.models.demo.clip_vit import ClipVisionTransformer
 from tokenjax.models.demo.t2t_vit import T2TViT
 from tokenjax.models.position_embedding import Method
+from tokenjax.models.routing import (
+    AttentionRouting,
+    CheapCompute,
+    FullCompute,
+    NoRouting,
+)
 from tokenjax.ops.selective_scan import PATHS
 
 Arrays = dict[str, np.ndarray]
@@ -234,6 +249,11 @@ _CAMERA = Layout(
     more_heads=r"^head\.|" + _VIT_HEADS,
     optional=("sie_embed",),
 )
+# Its "weighted_mean" has weights that nothing reads.
+_ROUTING = Layout(renames=ROUTING, unused=r"^aggregator\.weights$")
+_ONE_NETWORK = _ROUTING._replace(  # the original's have no scoring head
+    optional=("attention.attention_net.0.weight", "attention.attention_net.0.bias")
+)
 _LAYOUTS: dict[type[nn.Module], Layout] = {
     ClipVisionTransformer: Layout(_image_tower, CLIP, _finish_clip),
     CameraViT: _CAMERA,
@@ -243,4 +263,8 @@ _LAYOUTS: dict[type[nn.Module], Layout] = {
     ConvNeXtV2: Layout(renames=CONVNEXT, finish=_finish_convnext),
     MaxViT: Layout(finish=_finish_maxvit),
     VMamba: Layout(renames=VMAMBA, finish=_finish_vmamba),
+    AttentionRouting: _ROUTING,
+    FullCompute: _ONE_NETWORK,
+    CheapCompute: _ONE_NETWORK,
+    NoRouting: _ROUTING,
 }

@@ -71,7 +71,7 @@ def resolve(
     if other_patch and "stride_size" in defaults:
         found["stride_size"] = found["patch_size"]  # published ones do not overlap
     _refuse_unknown_heads(name, fitted, found)
-    model = models.create(name, **{**_without_size(found), **fitted})
+    model = models.create(name, **{**found, **fitted})
     grid = grids.file_grid(model, arrays, source_grid)
     if "img_size" not in fitted and "img_size" not in found and grid:
         found |= _image_size(model, grid)
@@ -87,10 +87,6 @@ def resolve(
     }
     changed = {key: assumed[key] for key in likely if key in assumed}
     return Resolved({**changed, **read, **fitted}, read, assumed)
-
-
-def _without_size(found: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in found.items() if key != "img_size"}
 
 
 def _refuse_contradictions(given: Mapping[str, Any], shapes: Mapping[str, Any]) -> None:

@@ -33,20 +33,42 @@ def read_plain_pickle(path: pathlib.Path) -> object:
 
     Raises: ConversionError for a damaged file, and one that names other things.
     """
+    hint = "; save a plain state_dict by torch.save, or .safetensors"
+    return _read(path.read_bytes(), shown(path), hint)
+
+
+def read_plain_dictionary(content: bytes, what: str) -> dict[str, Any]:
+    """Read the bytes of a pickle of a dictionary; its arrays come as numpy's.
+
+    `what` messages call it. Raises: ConversionError, see `read_plain_pickle`, and for
+    what is no dictionary, or an array that is not whole.
+    """
+    found = _read(content, what)
+    if not isinstance(found, dict):
+        raise ConversionError(f"{what}: the pickle is of no dictionary")
+    try:
+        return {
+            key: value.read() if isinstance(value, RecordedArray) else value
+            for key, value in found.items()
+        }
+    except ValueError as error:
+        raise ConversionError(f"{what}: {error}") from error
+
+
+def _read(content: bytes, what: str, hint: str = "") -> object:
     # From memory: asked for more than there is, a file sets it all aside.
-    unpickler = _Unpickler(io.BytesIO(path.read_bytes()))
+    unpickler = _Unpickler(io.BytesIO(content))
     try:
         return unpickler.load()
     except _Refused as error:
         named = shown(first_line(error))
         raise ConversionError(
-            f"{shown(path)}: refused, the pickle names {named} and could run code on "
-            "loading; save a plain state_dict by torch.save, or .safetensors"
+            f"{what}: refused, the pickle names {named} and could run code on "
+            f"loading{hint}"
         ) from error
     except Exception as error:  # unpickling raises whatever the damage led to
         raise ConversionError(
-            f"{shown(path)}: not a whole pickle: {type(error).__name__} "
-            f"{first_line(error)}"
+            f"{what}: not a whole pickle: {type(error).__name__} {first_line(error)}"
         ) from error
 
 

@@ -3,6 +3,7 @@
 What has no shape (the number of heads, mostly) no file tells: `SHAPELESS`.
 """
 
+import functools
 import math
 import re
 from collections.abc import Callable
@@ -23,6 +24,12 @@ from tokenjax.models.demo.demo_model import DeMo
 from tokenjax.models.demo.t2t_vit import T2TViT
 from tokenjax.models.dynamic_vit import DynamicViT
 from tokenjax.models.linear_vit import LinearVisionTransformer
+from tokenjax.models.routing import (
+    AttentionRouting,
+    CheapCompute,
+    FullCompute,
+    NoRouting,
+)
 from tokenjax.models.vdpa import VDPA
 from tokenjax.models.vit import VisionTransformer
 
@@ -39,10 +46,20 @@ SHAPELESS = (
     "sie_xishu",
     "stk",
     "k_neighbors",
+    "router",
+    "budget",
+    "gumbel_inference",
+    "gumbel_noise",
+    "attention_scale",
 )
 HEADS = ("num_heads", "heads")
 WIDTHS = ("embed_dim", "width")
 _FIRST = "blocks.0"
+CONVOLUTION = 3  # pixels a side, of a routing model's encoder that is not lean
+ROUTER_OF = {  # of routing models: a router by the key that it alone has
+    "router.threshold": "learnable_threshold",
+    "router.weight": "sigmoid_gate",
+}
 
 
 class File:
@@ -265,6 +282,58 @@ def _read_demo(file: File) -> dict[str, Any]:
     }
 
 
+def _read_routing(networks: dict[str, str], file: File) -> dict[str, Any]:
+    """Return what a routing model's file tells; `networks` are keys, by our names."""
+    encoder, head = "backbone.encoder.0.weight", "attention.attention_net"
+    kernel = file.size(encoder, 2)
+    layers = file.count(r"attention\.attention_net\.(\d+)\.")
+    scores = file.size(f"{head}.{2 * (layers or 1) - 2}.weight", 0)
+    found: dict[str, Any] = {
+        "in_channels": file.size(encoder, 1),
+        "num_classes": file.size("task_head.classifier.3.weight", 0),
+        "encoder_channels": file.size(encoder, 0),
+        "encoder_layers": file.count(r"backbone\.encoder\.(\d+)\.running_mean"),
+        "attention_layers": layers,
+        "aggregator_dim": file.size("aggregator.proj.weight", 0),
+        "head_hidden_dim": file.size("task_head.classifier.0.weight", 0),
+    }
+    if kernel is not None:
+        found["encoder"] = "convolutional" if kernel == CONVOLUTION else "lean"
+    if layers is not None:
+        found["attention"] = "spatial" if scores == 1 else "global"
+    if layers is not None and layers > 1:
+        found["attention_hidden_dim"] = file.size(f"{head}.0.weight", 0)
+    for key, router in ROUTER_OF.items():
+        if key in file.arrays:
+            found["router"] = router
+    for name, key in networks.items():
+        found |= _patch_network(file, name, key)
+    width, joined = found.get("embed_dim"), file.size("aggregator.proj.weight", 1)
+    pixels = file.size(f"{next(iter(networks.values()))}.0.weight", 1)
+    patches = joined // width if joined and width else 0
+    if patches <= 1 and scores:  # not joined by position
+        patches = scores
+    grid = math.isqrt(patches)
+    side = math.isqrt((pixels or 0) // (found["in_channels"] or 1))
+    if grid > 1 and side:
+        found |= {"patch_grid": grid, "img_size": grid * side}
+    return found
+
+
+def _patch_network(file: File, name: str, key: str) -> dict[str, Any]:
+    """Return what one of a routing model's networks tells."""
+    layers = file.count(key.replace(".", r"\.") + r"\.(\d+)\.weight")
+    if layers is None:
+        return {}
+    found = {
+        f"{name}_layers": layers - 1,
+        "embed_dim": file.size(f"{key}.{3 * layers - 3}.weight", 0),
+    }
+    if layers > 1:
+        found[f"{name}_hidden_dim"] = file.size(f"{key}.0.weight", 0)
+    return found
+
+
 _READERS: dict[type[nn.Module], Callable[[File], dict[str, Any]]] = {
     VDPA: _read_vdpa,
     VisionTransformer: _read_cifar_vit,
@@ -280,4 +349,10 @@ _READERS: dict[type[nn.Module], Callable[[File], dict[str, Any]]] = {
     MaxViT: _read_maxvit,
     VMamba: _read_vmamba,
     DeMo: _read_demo,
+    AttentionRouting: functools.partial(
+        _read_routing, {"big": "mlp_big.mlp", "small": "mlp_small.mlp"}
+    ),
+    FullCompute: functools.partial(_read_routing, {"big": "mlp.mlp"}),
+    CheapCompute: functools.partial(_read_routing, {"small": "mlp.mlp"}),
+    NoRouting: functools.partial(_read_routing, {"small": "mlp.mlp"}),
 }

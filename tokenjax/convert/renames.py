@@ -71,3 +71,6 @@ VMAMBA: Renames = (
     (r"^norm\.", "classifier.norm."),
     (r"^head\.", "classifier.head."),
 )
+ROUTING: Renames = (  # the framework's later file, without a class around the head
+    (r"^task_head\.(\d+)\.", r"task_head.classifier.\1."),
+)

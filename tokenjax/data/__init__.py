@@ -46,6 +46,7 @@ from tokenjax.data.imbalance import (
     imbalanced_indices,
     make_imbalanced,
 )
+from tokenjax.data.index_files import read_indices, write_indices
 from tokenjax.data.preprocessing import Mean, Reading, Std, given_statistics
 from tokenjax.data.reid_dataset import ReidInfo, ReidSplit
 from tokenjax.data.samplers import (
@@ -90,10 +91,12 @@ __all__ = [
     "names",
     "normalize",
     "prefetch",
+    "read_indices",
     "register_source",
     "sampling_weights",
     "train_batches",
     "train_indices",
+    "write_indices",
 ]
 
 

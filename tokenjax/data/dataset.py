@@ -175,7 +175,8 @@ class DatasetInfo:
 
     `image_shape` is (height, width, channels); `counts` maps a split's name to the
     examples of each class (num_classes,); `mean` and `std` are per channel, of images
-    scaled to 0..1; `reading` says how pictures come to this size.
+    scaled to 0..1; `reading` says how pictures come to this size; `whole_train` are the
+    training examples of each class before they were thinned, if they were.
     """
 
     name: str
@@ -186,6 +187,7 @@ class DatasetInfo:
     mean: Channels
     std: Channels
     reading: Reading = field(default=Reading(), kw_only=True)
+    whole_train: np.ndarray | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)

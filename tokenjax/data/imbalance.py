@@ -7,19 +7,23 @@ i of 0..K-1 keeps, of what it has and rounded down,
     exponential   M ratio^(i / (K - 1))     long-tailed (CIFAR-LT: Cui et al. 2019,
                                             arXiv 1901.05555)
 
-Validation and test stay as they are. CIFAR-ViT validates on the first 5000 examples
-that training left out, which is the opposite imbalance; that is not repeated here.
+Validation and test stay as they are, unless validation is taken from the examples that
+the thinning left out: see `validation_indices`.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
 from tokenjax.data.dataset import Dataset, Subset
+from tokenjax.data.partition import generator
 from tokenjax.errors import DatasetError, unknown_name
 
 PROFILES = ("linear", "exponential")
+RECORDED_VALIDATION = 5000
+Validation = Literal["source", "left_out", "recorded"]
 
 
 def class_counts(
@@ -111,16 +115,91 @@ def imbalanced_indices(labels: np.ndarray, counts: np.ndarray, seed: int) -> np.
     return np.concatenate(kept)
 
 
-def make_imbalanced(dataset: Dataset, profile: str, ratio: float, seed: int) -> Dataset:
+def make_imbalanced(
+    dataset: Dataset,
+    profile: str,
+    ratio: float = 1.0,
+    seed: int = 0,
+    indices: np.ndarray | None = None,
+    validation: Validation = "source",
+) -> Dataset:
     """Thin the train split of `dataset`; nothing is copied or read.
 
     `info.counts["train"]` follows; mean and std stay those of the whole source, so
-    that runs of different ratios see the same inputs. Raises as `class_counts` and
-    `imbalanced_indices` do.
+    that runs of different ratios see the same inputs.
+
+    Args:
+      dataset: what is thinned.
+      profile: "linear" or "exponential"; not looked at with `indices`.
+      ratio: smallest class over largest.
+      seed: of the draw.
+      indices: (m,) of the training examples that are kept, in place of a draw.
+      validation: see `validation_indices`; "source" leaves it as it is.
+
+    Raises: DatasetError, see `class_counts`, `imbalanced_indices`, `check_indices` and
+      `validation_indices`.
     """
     info, labels = dataset.info, dataset.train.labels
     available = np.bincount(labels, minlength=info.num_classes)  # (classes,)
-    counts = class_counts(profile, available, ratio, info.class_names)
-    train = Subset(dataset.train, imbalanced_indices(labels, counts, seed))
-    info = replace(info, counts=info.counts | {"train": counts})
+    if indices is None:
+        counts = class_counts(profile, available, ratio, info.class_names)
+        indices = imbalanced_indices(labels, counts, seed)
+    else:
+        check_indices(indices, len(labels))
+        counts = np.bincount(labels[indices], minlength=info.num_classes)
+    train = Subset(dataset.train, indices)
+    changed = {"train": counts}
+    if validation != "source":
+        rest = validation_indices(labels, indices, validation)
+        dataset = replace(dataset, validation=Subset(dataset.train, rest))
+        found = np.bincount(dataset.validation.labels, minlength=info.num_classes)
+        changed["validation"] = found
+    info = replace(info, counts=info.counts | changed, whole_train=available)
     return replace(dataset, train=train, info=info)
+
+
+def check_indices(indices: np.ndarray, examples: int) -> None:
+    """Raise DatasetError unless they name distinct examples, of so many."""
+    if not len(indices):
+        raise DatasetError("a list of training examples that are kept names none")
+    lowest, highest = int(indices.min()), int(indices.max())
+    if lowest < 0 or highest >= examples:
+        wrong = lowest if lowest < 0 else highest
+        raise DatasetError(
+            f"a list of training examples that are kept names number {wrong}, and the "
+            f"source has 0 to {examples - 1}: the list is of another set, or of "
+            "another data.validation_fraction"
+        )
+    if len(np.unique(indices)) < len(indices):
+        raise DatasetError("a list of training examples that are kept names one twice")
+
+
+def validation_indices(
+    labels: np.ndarray, kept: np.ndarray, validation: Validation
+) -> np.ndarray:
+    """Return which of the examples that were left out are for validation, int64.
+
+    "left_out": of every class that has any left equally many, as many as the class
+    with the fewest has, the same ones under every seed. The largest class often keeps
+    all it has and then is not among them. "recorded": CIFAR-ViT's first 5000 in the
+    source's order, in which the classes are as uneven as in training, the other way
+    round.
+
+    Raises: DatasetError if nothing was left out.
+    """
+    left = np.setdiff1d(np.arange(len(labels)), kept)
+    if not len(left):
+        raise DatasetError(
+            f'imbalance.validation "{validation}" takes training examples that the '
+            "thinning left out, and it left out none"
+        )
+    if validation == "recorded":
+        return left[:RECORDED_VALIDATION]
+    counts = np.bincount(labels[left])
+    there = np.flatnonzero(counts)
+    random = generator(0)
+    parts = [
+        random.permutation(left[labels[left] == label])[: counts[there].min()]
+        for label in there
+    ]
+    return np.sort(np.concatenate(parts))

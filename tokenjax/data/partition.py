@@ -1,13 +1,17 @@
-"""Seeded random streams, and splits that keep the share of every class.
+"""Seeded random streams, and splits: by class, or PyTorch's.
 
 Every random choice on the host comes from `generator`: PCG64 seeded by a seed and a
 path of integers, so that two purposes never share a stream and none of them depends
 on what was drawn before.
 """
 
+from typing import Literal
+
 import numpy as np
 
 from tokenjax.errors import DatasetError
+
+Division = Literal["by_class", "random"]
 
 
 def generator(seed: int, *path: int) -> np.random.Generator:
@@ -29,11 +33,7 @@ def stratified_split(
     example of a class that the remainder has none of. Each part is in random order.
     Raises `DatasetError` for fractions below 0 or of 1 and more in total.
     """
-    if any(not 0 <= fraction < 1 for fraction in fractions) or sum(fractions) >= 1:
-        raise DatasetError(
-            "fractions held back from training must be from 0 to less than 1, and "
-            f"less than 1 together, got {', '.join(map(str, fractions))}"
-        )
+    _check_fractions(fractions)
     random = generator(seed)
     parts: list[list[np.ndarray]] = [[] for _ in range(len(fractions) + 1)]
     for label in np.unique(labels):
@@ -46,3 +46,56 @@ def stratified_split(
         parts[0].append(members[: available + 1])
     empty = np.empty(0, np.int64)
     return [random.permutation(np.concatenate([empty, *part])) for part in parts]
+
+
+def random_split(
+    count: int, fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split `count` examples as torch.utils.data.random_split does, without torch.
+
+        train, validation = random_split(
+            examples, [n, count - n], generator=torch.Generator().manual_seed(seed)
+        )
+
+    with n = int((1 - fraction) count): the same indices int64 in the same order. Both
+    libraries have one Mersenne Twister; torch shuffles by swapping each place with one
+    at or after it, (the twister's 32 bits) mod (places left) further on.
+
+    Raises: DatasetError for a fraction below 0, or of 1 and more; a seed that does not
+      fit the twister.
+    """
+    _check_fractions((fraction,))
+    if not 0 <= seed < 2**32:
+        raise DatasetError(
+            f"the seed of a random split is within 0..2^32 - 1, got {seed}"
+        )
+    twister = np.random.RandomState(seed)
+    draws = twister.randint(0, 2**32, max(count - 1, 0), dtype=np.uint32).tolist()
+    order = list(range(count))
+    for place, draw in enumerate(draws):
+        other = place + draw % (count - place)
+        order[place], order[other] = order[other], order[place]
+    shuffled = np.array(order, np.int64)
+    kept = int((1 - fraction) * count)
+    return shuffled[:kept], shuffled[kept:]
+
+
+def divide(
+    labels: np.ndarray, fraction: float, seed: int, division: Division
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return indices of `labels` (n,) for training, and those held back.
+
+    `division` "by_class" is `stratified_split`, "random" `random_split`.
+    """
+    if division == "random":
+        return random_split(len(labels), fraction, seed)
+    kept, held_back = stratified_split(labels, (fraction,), seed)
+    return kept, held_back
+
+
+def _check_fractions(fractions: tuple[float, ...]) -> None:
+    if any(not 0 <= fraction < 1 for fraction in fractions) or sum(fractions) >= 1:
+        raise DatasetError(
+            "fractions held back from training must be from 0 to less than 1, and "
+            f"less than 1 together, got {', '.join(map(str, fractions))}"
+        )

@@ -82,6 +82,10 @@ def _register_ours() -> None:
     register_alias("lightweight_vit", "linear_vit")
     register_alias("maxvit", "maxvit_tiny")
     register_alias("swin-transformer", "swin_base")
+    # What is short for those that the originals' benchmarks compare.
+    register_alias("swin", "swin_base")
+    register_alias("convnext", "convnextv2_tiny")
+    register_alias("vmamba", "vmamba_tiny")
 
 
 _register_ours()

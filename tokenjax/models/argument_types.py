@@ -8,6 +8,7 @@ A model refines what differs, the later mark standing for the earlier one:
 from typing import Annotated, Literal
 
 from tokenjax.arguments import (
+    AT_INFERENCE,
     LARGEST_SIZE,
     NOT_OF_WEIGHTS,
     RATE,
@@ -77,5 +78,6 @@ ReturnIntermediate = Annotated[bool, NOT_OF_WEIGHTS, "give every block's output 
 Execution = Annotated[
     Literal["gathered", "masked"],
     NOT_OF_WEIGHTS,
+    AT_INFERENCE,
     "at inference: compute what is selected alone, or everything under a mask",
 ]

@@ -7,6 +7,7 @@ attribute, a parameter or an argument of one model by its name.
     Model           example inputs, groups of parameters
     Drawable        what of its `aux` a figure shows, for what is per image
     RoutesPatches   a target ratio and a temperature that change over training
+    LearnsArguments arguments that only say where trained parameters start
     Prunes          learns to drop tokens; the same network without that
     Retrieves       features to search by, from several modalities
     SelectsTokens   tokens chosen in each modality, to be drawn
@@ -25,8 +26,8 @@ a mean over images (else see `ops.batch_parts`), and "attention", where it is no
 per block the weights (b, heads, queries, keys).
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import jax
 from flax.typing import VariableDict
@@ -57,6 +58,7 @@ Groups: TypeAlias = Mapping[str, tuple[str, ...]]
 Layers: TypeAlias = Sequence[tuple[str, ...]]
 Pairs: TypeAlias = Mapping[str, tuple[jax.Array, jax.Array]]
 ByModality: TypeAlias = Mapping[str, jax.Array]
+Tree: TypeAlias = Mapping[str, Any]  # of arrays: variables, or a module's own of them
 
 
 @runtime_checkable
@@ -95,6 +97,31 @@ class RoutesPatches(Model, Protocol):
 
     target_ratio: float
     temperature: float
+
+
+class Learned(NamedTuple):
+    """Parameters that an argument only gives the start of.
+
+    Attributes:
+      how: what `replace` does, after "each value": "is set as the threshold".
+      value: of the variables, what the argument would be now.
+      replace: (variables, value) -> variables that decide as if it had been learned.
+    """
+
+    how: str
+    value: Callable[[Tree], float]
+    replace: Callable[[Tree, float], Tree]
+
+
+@runtime_checkable
+class LearnsArguments(Model, Protocol):
+    """A model with arguments that only say where trained parameters start.
+
+    Of weights that are there such an argument says nothing: the parameters decide.
+    """
+
+    def learned_arguments(self) -> Mapping[str, Learned]:
+        """Return what stands for these arguments, by their names."""
 
 
 @runtime_checkable

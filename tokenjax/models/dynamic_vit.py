@@ -22,6 +22,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from tokenjax.arguments import (
+    AT_INFERENCE,
     LARGEST_SIZE,
     NOT_NEGATIVE,
     NOT_OF_WEIGHTS,
@@ -58,6 +59,7 @@ class DynamicViT(Transformer):
     ] = "local_global"
     pruning: Annotated[
         Literal["learned", "inference", "none"],
+        AT_INFERENCE,
         "in training: drawn decisions, the best as at inference, or every patch",
     ] = "learned"
     stages: Annotated[
@@ -67,7 +69,10 @@ class DynamicViT(Transformer):
         "quarters of the depth",
     ] = None
     keep_ratio: Annotated[
-        float, PART, "what each stage leaves of the patches of the stage before"
+        float,
+        PART,
+        AT_INFERENCE,
+        "what each stage leaves of the patches of the stage before",
     ] = 0.7
     ratio_weight: Annotated[
         float, NOT_NEGATIVE, NOT_OF_WEIGHTS, "of the loss that holds to keep_ratio"

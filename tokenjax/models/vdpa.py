@@ -29,7 +29,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tokenjax.arguments import SIZE, DType
+from tokenjax.arguments import AT_INFERENCE, SIZE, DType
 from tokenjax.models import contract, layers, patch_grid
 from tokenjax.models.argument_types import (
     PART,
@@ -198,16 +198,19 @@ class VDPA(CheckedModule):
         int, SIZE, "of a token's 3 x 3 neighbours, how many are pooled"
     ] = 9
     alp_temperature: Annotated[
-        float, POSITIVE, "of the pooling's softmax; smaller is sharper"
+        float,
+        POSITIVE,
+        AT_INFERENCE,
+        "of the pooling's softmax; smaller is sharper",
     ] = 1.0
     stk_temperature: Annotated[
-        float, POSITIVE, "of the local attention; smaller is sharper"
+        float, POSITIVE, AT_INFERENCE, "of the local attention; smaller is sharper"
     ] = 0.5
     stk: Annotated[
         LocalAttention, "the local attention: the original's, or a soft choice of keys"
     ] = "recorded"
     topk_ratio: Annotated[
-        float, PART, 'share of the keys that stk="soft_topk" chooses'
+        float, PART, AT_INFERENCE, 'share of the keys that stk="soft_topk" chooses'
     ] = 0.25
     global_tokens: Annotated[
         int, SIZE, "learned averages of all tokens in the global attention"

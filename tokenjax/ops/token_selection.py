@@ -6,6 +6,8 @@ Ties are ordered by (score, index): of equal scores the earlier token stays.
 import jax
 import jax.numpy as jnp
 
+from tokenjax.ops import maximum
+
 
 def top_indices(scores: jax.Array, count: int) -> jax.Array:
     """Return the indices of the `count` best scores, ascending.
@@ -59,11 +61,8 @@ def min_max_normalize(scores: jax.Array, epsilon: float = 1e-8) -> jax.Array:
 
     The gradient goes through the minimum and the maximum too, each to one entry.
     """
-
-    def entry(index: jax.Array) -> jax.Array:
-        return jnp.take_along_axis(scores, index[..., None], axis=-1, mode="clip")
-
-    lowest, highest = entry(scores.argmin(-1)), entry(scores.argmax(-1))
+    lowest = maximum.first_smallest(scores)[..., None]
+    highest = maximum.first_largest(scores)[..., None]
     return (scores - lowest) / (highest - lowest + epsilon)
 
 

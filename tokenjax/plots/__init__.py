@@ -14,10 +14,13 @@ from tokenjax.plots.looks import (
     average_blocks,
     collect,
     draw_looks,
+    draw_rows,
+    has_rows,
     image_axis,
     patch_maps,
     register_figure,
 )
+from tokenjax.plots.small_pictures import Row
 
 _FILES = {  # a function -> the file of this folder that holds it
     "accuracy_bars": "comparison",
@@ -25,9 +28,12 @@ _FILES = {  # a function -> the file of this folder that holds it
     "accuracy_over_latency": "tradeoff",
     "aggregation_weights": "modalities",
     "alpha_per_block": "vdpa",
+    "attention_by_model": "attention_by_model",
     "attention_scores": "routing",
     "class_attention": "tokens",
+    "class_counts": "class_bars",
     "cmc_curve": "retrieval",
+    "confusion_matrices": "confusion_panels",
     "confusion_matrix": "classification",
     "contact_sheet": "sheets",
     "effective_keys": "vdpa",
@@ -42,18 +48,23 @@ _FILES = {  # a function -> the file of this folder that holds it
     "predictions": "classification",
     "rank_lists": "retrieval",
     "recall_per_class": "per_class",
+    "retrieval_curves": "retrieval_history",
     "routed_patches": "routing",
     "routing_cost": "routed_time",
     "routing_curves": "router_history",
     "selection_scores": "modalities",
+    "sweep_panels": "sweep",
     "training_curves": "training",
 }
 
 __all__ = [
     "Look",
+    "Row",
     "average_blocks",
     "collect",
     "draw_looks",
+    "draw_rows",
+    "has_rows",
     "image_axis",
     "patch_maps",
     "register_figure",

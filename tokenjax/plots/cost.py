@@ -63,7 +63,7 @@ def latency_over_flops(
     files.light_grid(axes)
     figure.draw_without_rendering()  # the layout, which pixels depend on
     names = [
-        f"{files.short(str(point['name']), 28)}\n{point['parameters'] / 1e6:.3g} M"
+        f"{files.in_lines(str(point['name']), 28)}\n{point['parameters'] / 1e6:.3g} M"
         for point in points
     ]
     name_dots(axes, names, np.stack([flops, latency], 1), areas, [])

@@ -6,6 +6,7 @@ the next and no display is needed.
 
 import os
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,6 +65,20 @@ def light_grid(axes: Axes, axis: str = "both") -> None:
 def short(name: str, length: int) -> str:
     """Return the name, cut to `length` characters with an ellipsis."""
     return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def in_lines(name: str, length: int) -> str:
+    """Return the name in lines of at most `length` characters, broken after commas.
+
+    A model's name may have its arguments behind it. What no comma parts is cut.
+    """
+    lines = [""]
+    for piece in re.findall(r",?[^,]+,?|,", name):
+        if lines[-1] and len(lines[-1] + piece) > length:
+            lines.append(piece)
+        else:
+            lines[-1] += piece
+    return "\n".join(short(line, length) for line in lines)
 
 
 def save(figure: Figure, path: str | os.PathLike[str], dpi: int = 130) -> pathlib.Path:

@@ -10,22 +10,14 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from tokenjax.plots import figure_files as files
-from tokenjax.plots.images import greyscale
+from tokenjax.plots.images import greyscale, grid_side
 
-DROPPED = np.array([0.80, 0.86, 0.93], np.float32)  # a tint that kept patches lack
-FADED = 0.85  # how much of it a dropped patch is
 BOX_STYLE: files.Style = {
     "fill": False,
     "edgecolor": files.VERMILION,
     "linewidth": 1.6,
     "path_effects": [withStroke(linewidth=2.8, foreground="white")],  # on heat
 }
-
-
-def grid_side(patches: int) -> int:
-    """Return how many of these patches a square grid has a side, 0 for no square."""
-    side = round(patches**0.5)
-    return side if side * side == patches else 0
 
 
 def check_square_maps(
@@ -43,11 +35,6 @@ def check_square_maps(
             f"{kind} must be {wanted} for {len(images)} images, got shape {maps.shape}"
         )
     return side
-
-
-def evenly_chosen(count: int, most: int) -> list[int]:
-    """Return `most` indices below `count` or fewer, the first and last among them."""
-    return sorted({round(x) for x in np.linspace(0, count - 1, min(count, most))})
 
 
 def cell(images: np.ndarray, inches: float = 1.45) -> tuple[float, float]:
@@ -85,15 +72,6 @@ def overlay(
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     axes.imshow(greyscale(image), cmap="gray", vmin=0, vmax=1, extent=extent)
     return axes.imshow(values, cmap=colours, norm=norm, alpha=alpha, extent=extent)
-
-
-def faded(image: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Return the image (h, w, 3), patches faded that `kept` (g, g) is false for."""
-    height, width = image.shape[:2]
-    rows = np.arange(height) * len(kept) // height  # (h,), the grid's row of each pixel
-    columns = np.arange(width) * len(kept) // width
-    pixels = kept[rows][:, columns, None]  # (h, w, 1)
-    return np.where(pixels, image, (1 - FADED) * image + FADED * DROPPED)
 
 
 def patch_lines(axes: Axes, image: np.ndarray, side: int) -> None:

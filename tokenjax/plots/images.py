@@ -1,6 +1,9 @@
-"""Images as figures want them."""
+"""Images as figures want them, with numpy alone."""
 
 import numpy as np
+
+DROPPED = np.array([0.80, 0.86, 0.93], np.float32)  # a tint that kept patches lack
+FADED = 0.85  # how much of it a dropped patch is
 
 
 def displayable(images: np.ndarray) -> np.ndarray:
@@ -27,3 +30,35 @@ def displayable(images: np.ndarray) -> np.ndarray:
 def greyscale(images: np.ndarray) -> np.ndarray:
     """Turn (n, h, w, 3) in 0..1 into grey (n, h, w), by the weights of Rec. 601."""
     return images @ np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def faded(image: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Return the image (h, w, 3), those patches faded that are not kept.
+
+    `kept` (rows, columns): true or false for each patch of the grid.
+    """
+    pixels = on_pixels(kept, image.shape[:2])[..., None]  # (h, w, 1)
+    return np.where(pixels, image, (1 - FADED) * image + FADED * DROPPED)
+
+
+def on_pixels(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return (h, w, ...), for each pixel what the grid has of its patch.
+
+    `grid`: (rows, columns, ...); `size`: h, w.
+    """
+    rows, columns = (
+        np.arange(pixels) * patches // pixels
+        for pixels, patches in zip(size, grid.shape[:2], strict=True)
+    )
+    return grid[rows][:, columns]
+
+
+def grid_side(patches: int) -> int:
+    """Return how many of these patches a square grid has a side, 0 for no square."""
+    side = round(patches**0.5)
+    return side if side * side == patches else 0
+
+
+def evenly_chosen(count: int, most: int) -> list[int]:
+    """Return `most` indices below `count` or fewer, the first and last among them."""
+    return sorted({round(x) for x in np.linspace(0, count - 1, min(count, most))})

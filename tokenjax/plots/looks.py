@@ -8,11 +8,17 @@ A figure of one's own is one entry, and nothing else changes:
     plots.register_figure("my_map", draw, {"my_map": plots.Look()})
 
 An evaluation then keeps `aux["my_map"]` of the images that it inspects, and draws it
-for every model that reports it. matplotlib is imported by what draws, not here.
+for every model that reports it. With `rows` it is also in the small pictures that every
+evaluation during training draws of a few images:
+
+    def rows(images, looks):
+        return [plots.Row("my map", my_pictures(images, looks["my_map"]))]
+
+matplotlib is imported by what draws figures, not here.
 """
 
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -21,14 +27,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from tokenjax.errors import UserError
+from tokenjax.plots import look_rows
+from tokenjax.plots.images import grid_side
+from tokenjax.plots.look_rows import Looks
+from tokenjax.plots.small_pictures import Row
 from tokenjax.registry import Registry
 
 SHOWN_IMAGES = 4
 SAME_SCORES = 1e-6  # a range of float32 scores that rounding alone makes
 
-Looks = Mapping[str, np.ndarray]  # by key, of the images inspected
 # (images (n, h, w, 1 or 3) uint8 or 0..1, looks, where the PNGs go) -> what was drawn
 Draw = Callable[[np.ndarray, Looks, pathlib.Path], list[pathlib.Path]]
+DrawRows = Callable[[np.ndarray, Looks], list[Row]]  # (images, looks), likewise
 
 
 class Look(NamedTuple):
@@ -55,6 +65,7 @@ class Figure(NamedTuple):
     draw: Draw
     needs: Mapping[str, Look]
     takes: Mapping[str, Look]
+    rows: DrawRows | None
 
 
 _FIGURES: Registry[Figure] = Registry("figure")
@@ -65,6 +76,7 @@ def register_figure(
     draw: Draw,
     needs: Mapping[str, Look],
     takes: Mapping[str, Look] = MappingProxyType({}),
+    rows: DrawRows | None = None,
 ) -> None:
     """Add a figure.
 
@@ -73,6 +85,7 @@ def register_figure(
       draw: see `Draw`; called where a model reports all that the figure needs.
       needs: by key of `aux` how it is kept, one key at least.
       takes: the same of what it can do without.
+      rows: draws the same of a few images in small, at every evaluation in training.
 
     Raises: UserError if another figure has the name, nothing is needed, or another
       figure keeps one of the keys differently.
@@ -85,7 +98,7 @@ def register_figure(
             raise UserError(
                 f"figure {name!r}: {key!r} is kept as {known[key]} already, not {look}"
             )
-    _FIGURES.add(name, Figure(draw, dict(needs), dict(takes)))
+    _FIGURES.add(name, Figure(draw, dict(needs), dict(takes), rows))
 
 
 def collect(aux: Mapping, count: int) -> dict[str, jax.Array]:
@@ -118,7 +131,6 @@ def patch_maps(looks: Looks) -> np.ndarray | None:
 
     None where none does, or patches are on no square grid.
     """
-    from tokenjax.plots.image_panels import grid_side
 
     for key, look in _all_looks().items():
         if look.on_patches is not None and key in looks:
@@ -146,6 +158,28 @@ def draw_looks(
     return drawn
 
 
+def has_rows(keys: Collection[str]) -> bool:
+    """Return whether looks of these keys can be drawn as rows of small pictures."""
+    return any(
+        figure.rows is not None and figure.needs.keys() <= set(keys)
+        for figure in _FIGURES.values()
+    )
+
+
+def draw_rows(images: np.ndarray, looks: Looks) -> list[Row]:
+    """Draw the images and, in rows below, everything that there are looks for.
+
+    Args: see `draw_looks`. What is on no square grid is left out.
+    """
+    drawn = look_rows.image_rows(images, looks)
+    for figure in _FIGURES.values():
+        if figure.rows is not None and figure.needs.keys() <= looks.keys():
+            drawn += figure.rows(images, looks)
+    if "input_gradient" in looks:  # of a model that reports nothing to be drawn
+        drawn += look_rows.gradient_rows(images, looks)
+    return drawn
+
+
 def _all_looks() -> dict[str, Look]:
     found: dict[str, Look] = {}
     for figure in _FIGURES.values():
@@ -164,12 +198,26 @@ def _effective_keys(images: np.ndarray, looks: Looks, directory: pathlib.Path) -
 
     num_keys = int(looks["num_keys"][0])
     path = directory / "effective_keys.png"
-    return [effective_keys(looks["effective_keys"], num_keys, path)]
+    # Where a gate mixes two paths, the attention is that of the local one.
+    name = "local attention" if "alpha" in looks else "attention"
+    return [effective_keys(looks["effective_keys"], num_keys, path, name)]
 
 
 def _num_keys(aux: Mapping) -> int | None:
     attention = aux.get("attention")  # by block (b, heads, queries, keys)
     return attention[0].shape[-1] if attention is not None else None
+
+
+def _received(aux: Mapping) -> jax.Array | None:
+    """Return the share of all attention that each patch gets, (depth, n, patches).
+
+    Mean over heads and queries, of a model whose tokens are the patches and no more.
+    """
+    attention = aux.get("attention")
+    if attention is None or aux.get("class_attention") is not None:
+        return None
+    received = jnp.stack([maps.mean((1, 2)) for maps in attention])
+    return received / received.sum(-1, keepdims=True)
 
 
 def _pooling(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
@@ -183,7 +231,6 @@ def _pooling(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
 
 
 def _kept(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
-    from tokenjax.plots.image_panels import grid_side
     from tokenjax.plots.tokens import kept_patches
 
     masks = looks["keep_masks"][:, :SHOWN_IMAGES]  # (stages, n, patches)
@@ -193,7 +240,6 @@ def _kept(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
 
 
 def _class_attention(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
-    from tokenjax.plots.image_panels import grid_side
     from tokenjax.plots.tokens import class_attention
 
     maps = looks["class_attention"][:, :SHOWN_IMAGES]  # (depth, n, patches)
@@ -203,9 +249,20 @@ def _class_attention(images: np.ndarray, looks: Looks, directory: pathlib.Path) 
     return [class_attention(images[:SHOWN_IMAGES], maps, path)]
 
 
+def _received_attention(
+    images: np.ndarray, looks: Looks, directory: pathlib.Path
+) -> list:
+    from tokenjax.plots.tokens import class_attention
+
+    maps = looks["received_attention"][:, :SHOWN_IMAGES]  # (depth, n, patches)
+    if not grid_side(maps.shape[-1]):
+        return []
+    path = directory / "received_attention.png"
+    return [class_attention(images[:SHOWN_IMAGES], maps, path, "all tokens")]
+
+
 def _routing(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
     """Draw what a router chose and, unless every score is the same, by what."""
-    from tokenjax.plots.image_panels import grid_side
     from tokenjax.plots.routing import attention_scores, patch_scores, routed_patches
 
     scores, masks, boxes = looks["attention_scores"], looks["mask"], looks.get("box")
@@ -236,17 +293,33 @@ register_figure(
     "effective keys",
     _effective_keys,
     {"effective_keys": _BLOCKS, "num_keys": Look(read=_num_keys)},
+    takes={"alpha": _BLOCKS},
 )
 register_figure(
     "pooling weights",
     _pooling,
     {"alp_shares": _ON_PATCHES, "alp_weights": Look()},  # (n, g * g), (n, g * g, 9)
+    rows=look_rows.pooling_rows,
 )
-register_figure("kept patches", _kept, {"keep_masks": _STACKED})
-register_figure("class attention", _class_attention, {"class_attention": _LAST})
+register_figure(
+    "kept patches", _kept, {"keep_masks": _STACKED}, rows=look_rows.kept_rows
+)
+register_figure(
+    "class attention",
+    _class_attention,
+    {"class_attention": _LAST},
+    rows=look_rows.class_attention_rows,
+)
+register_figure(
+    "received attention",
+    _received_attention,
+    {"received_attention": Look(axis=1, read=_received)},  # (depth, n, patches)
+    rows=look_rows.received_attention_rows,
+)
 register_figure(
     "routing",
     _routing,
     {"attention_scores": Look(), "mask": _ON_PATCHES},  # (n, patches)
     takes={"threshold": Look()},  # and "box" (n, 4), of the batch
+    rows=look_rows.routing_rows,
 )

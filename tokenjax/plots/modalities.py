@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tokenjax.plots import figure_files as files
 from tokenjax.plots import image_panels as panels
-from tokenjax.plots.images import displayable
+from tokenjax.plots.images import displayable, faded
 from tokenjax.plots.routing import HEAT
 
 MOST_SAMPLES = 6
@@ -58,7 +58,7 @@ def kept_by_modality(
     for name, (left, right) in axes_of.items():
         kept = maps[name][: len(right)].astype(bool)  # (n, rows, columns)
         for axes, image, mask in zip(right, shown[name], kept, strict=False):
-            panels.picture(axes, panels.faded(image, _on_square_grid(mask)))
+            panels.picture(axes, faded(image, mask))
         left[0].set_title(files.short(name, 12), fontsize=10)
         share = f"{100 * kept.mean():.0f} % kept"
         right[0].set_title(share, fontsize=9.5, fontweight="normal")
@@ -156,7 +156,7 @@ def aggregation_weights(
         image, of_sample = shown[name][sample], maps[name][sample]
         panels.picture(line[0], image)
         line[0].set_ylabel(files.short(name, 12), fontsize=10, fontweight="bold")
-        quiet = panels.faded(image, _on_square_grid(of_sample.any(axis=0)))
+        quiet = faded(image, of_sample.any(axis=0))
         for panel, token in zip(line[1:], chosen[name][sample], strict=True):
             _heat(panel, quiet, np.ma.masked_equal(of_sample[token], 0), norm)
             panel.set_title(f"token {token}", fontsize=8, fontweight="normal", pad=2)
@@ -262,12 +262,6 @@ def _checked_maps(
             raise ValueError(f"{kind} of {name} must be finite")
         checked[name] = values.reshape(*values.shape[:-1], rows, columns)
     return checked
-
-
-def _on_square_grid(mask: np.ndarray) -> np.ndarray:
-    """Repeat the cells of a mask (rows, columns) until it is square."""
-    side = int(np.lcm(*mask.shape))
-    return mask.repeat(side // mask.shape[0], 0).repeat(side // mask.shape[1], 1)
 
 
 def _strongest(maps: np.ndarray, count: int) -> np.ndarray:

@@ -47,7 +47,7 @@ def recall_per_class(
     above.sharex(below)
     _recalls(above, recall[order])
     _counts(below, counts[order])
-    _name_bars(below, labels)
+    name_bars(below, labels)
     above.tick_params(axis="x", length=0, labelbottom=False)
     figure.align_ylabels()
     return files.save(figure, path)
@@ -130,7 +130,8 @@ def _above_bar(axes: Axes, position: int, height: float, text: str) -> None:
     )
 
 
-def _name_bars(axes: Axes, labels: Sequence[str]) -> None:
+def name_bars(axes: Axes, labels: Sequence[str]) -> None:
+    """Name the bars at 0, 1, ...; of many classes not each."""
     step = -(-len(labels) // MOST_LABELS)  # 1 unless names would overlap
     ticks = range(0, len(labels), step)
     upright = len(labels) > 12 or max(map(len, labels)) > 6

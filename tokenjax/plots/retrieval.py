@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 
 from tokenjax.plots import figure_files as files
 from tokenjax.plots import image_panels as panels
-from tokenjax.plots.images import displayable
+from tokenjax.plots.images import displayable, evenly_chosen
 from tokenjax.plots.modalities import NARROW, grouped_panels
 from tokenjax.plots.variant_curves import COLOURS, Line
 
@@ -135,28 +135,22 @@ def _framed(axes: Axes, image: np.ndarray, right: bool) -> None:
 def cmc_curve(
     curves: Mapping[str, np.ndarray],
     path: str | os.PathLike[str],
-    chance: float | None = None,
+    chance: np.ndarray | None = None,
 ) -> pathlib.Path:
     """Draw matching rates over ranks, one line for each feature.
 
     Args:
       curves: by feature (ranks,), fractions that never fall, the first at rank 1.
       path: the PNG to write.
-      chance: what a random ranking reaches at rank 1, a fraction, drawn as a level
-        line; rates then begin at 0.
+      chance: (ranks,) what a random ranking reaches, likewise; rates then begin at 0.
 
     Raises:
       ValueError: no curves, values outside 0..1, or a curve that falls.
     """
-    checked = {name: np.asarray(of, np.float64) for name, of in curves.items()}
-    for name, of in checked.items():
-        inside = of.ndim == 1 and of.size and np.all((of >= 0) & (of <= 1 + 1e-6))
-        if not inside or (np.diff(of) < -1e-6).any():
-            raise ValueError(f"{name} must be (ranks,) within 0..1 that never fall")
+    checked = {name: _checked_rates(name, of) for name, of in curves.items()}
     if not checked:
         raise ValueError("no curves to draw")
-    if chance is not None and not 0 <= chance <= 1:
-        raise ValueError(f"chance must be within 0..1, got {chance}")
+    random = None if chance is None else _checked_rates("chance", chance)
     figure, grid = files.new_figure(6.8, 4.4)
     axes = grid[0, 0]
     for index, (name, of) in enumerate(checked.items()):
@@ -169,11 +163,17 @@ def cmc_curve(
             marker="o" if len(of) == 1 else None,
             label=f"{files.short(name, 28)}: rank-1 {100 * of[0]:.1f} %",
         )
-    if chance is not None:
-        label = f"chance: rank-1 {100 * chance:.1f} %"
-        axes.axhline(100 * chance, color=files.GREY, linewidth=1.2, label=label)
+    if random is not None:
+        axes.plot(
+            np.arange(1, len(random) + 1),
+            100 * random,
+            color=files.GREY,
+            linewidth=1.2,
+            marker="o" if len(random) == 1 else None,
+            label=f"chance: rank-1 {100 * random[0]:.1f} %",
+        )
     last = max(map(len, checked.values()))
-    lowest = 0.0 if chance is not None else min(100 * of[0] for of in checked.values())
+    lowest = 0.0 if random is not None else min(100 * of[0] for of in checked.values())
     axes.set_xlim(1 - 0.02 * last, last + 0.02 * last)
     axes.set_xticks([rank for rank in RANKS if rank <= last])
     axes.set_ylim(max(10 * np.floor((lowest - 3) / 10), -2), 102)
@@ -181,6 +181,17 @@ def cmc_curve(
     axes.legend(loc="lower right" if lowest >= 20 else "best")
     files.light_grid(axes)
     return files.save(figure, path)
+
+
+def _checked_rates(name: str, rates: np.ndarray) -> np.ndarray:
+    """Return rates (ranks,) as float64."""
+    rates = np.asarray(rates, np.float64)
+    inside = (
+        rates.ndim == 1 and rates.size and np.all((rates >= 0) & (rates <= 1 + 1e-6))
+    )
+    if not inside or (np.diff(rates) < -1e-6).any():
+        raise ValueError(f"{name} must be (ranks,) within 0..1 that never fall")
+    return rates
 
 
 @files.styled
@@ -219,7 +230,7 @@ def feature_map(
     chosen = np.flatnonzero(np.isin(identities, kinds_drawn))
     if len(chosen) < 4:
         raise ValueError(f"t-SNE needs 4 points or more, got {len(chosen)}")
-    chosen = chosen[panels.evenly_chosen(len(chosen), MOST_POINTS)]
+    chosen = chosen[evenly_chosen(len(chosen), MOST_POINTS)]
     places, perplexity = _places(features[chosen], seed)  # (points, 2)
     figure, grid = files.new_figure(8.6, 5.6)
     axes = grid[0, 0]

@@ -6,20 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from tokenjax.plots import figure_files as files
 from tokenjax.plots.training import (
     TRAIN,
     VALIDATION,
     marked_curve,
+    plain_curve,
     series,
     smooth,
     smoothed_curve,
+    step_axis,
 )
 
 THRESHOLD, SCORES = files.PURPLE, files.GREEN
 NONE, ALL = files.ORANGE, files.SKY
+MISSED = 1e-3  # a ratio that is not its target is so far from it, at least
 LEAST_TOP = 0.05  # what an axis of shares reaches at least
 
 Curves = Mapping[str, np.ndarray]  # (points, 2) of step and value, by key
@@ -43,9 +46,10 @@ def routing_curves(
       path: the PNG to write.
       target: the routing ratio aimed at, a share, drawn as a level line.
 
-    A panel nobody logged is left out. Training curves but the threshold are smoothed
-    over about a twentieth of the run, the raw curve faint behind; the band is one
-    standard deviation of the scores to either side of their mean.
+    A panel nobody logged is left out, and so are targets that the loss does not ask for
+    ("train/budget" is 0 where the ratio is another). Training curves but the threshold
+    are smoothed over about a twentieth of the run, the raw curve faint behind; the band
+    is one standard deviation of the scores to either side of their mean.
 
     Raises:
       ValueError: no row has anything to draw, or the target is not finite.
@@ -62,6 +66,8 @@ def routing_curves(
     ]
     if not drawn:
         raise ValueError(f"nothing to draw in {len(history)} rows of history")
+    if not _is_asked_for(history):
+        target, curves["train/target_ratio"] = None, np.zeros((0, 2))
     columns = 2 if len(drawn) == 4 else len(drawn)
     rows = len(drawn) // columns
     figure, grid = files.new_figure(4.6 * columns, 3.7 * rows, rows, columns)
@@ -72,17 +78,30 @@ def routing_curves(
             axes.axhline(target, color=files.GREY, linestyle=":", label=label)
         if draw is not _threshold:
             _share_axis(axes)
-        axes.set(title=title, xlabel="step")
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.set_title(title)
+        step_axis(axes)
         files.light_grid(axes)
         axes.legend(loc="best")
     return files.save(figure, path)
 
 
+def _is_asked_for(history: Sequence[files.Point]) -> bool:
+    """Return False if the loss has let a ratio pass that was not its target."""
+    names = ("train/budget", "train/routing_ratio", "train/target_ratio")
+    for row in history:
+        budget, ratio, target = (row.get(name) for name in names)
+        if budget != 0 or ratio is None or target is None:
+            continue
+        if abs(ratio - target) > MISSED:
+            return False
+    return True
+
+
 def _ratio(axes: Axes, curves: Curves) -> None:
     aim = curves["train/target_ratio"]
     if len(aim):
-        axes.plot(*aim.T, color=files.GREY, linestyle="--", label="target in training")
+        style: files.Style = {"linewidth": 1.5, "linestyle": "--", "color": files.GREY}
+        plain_curve(axes, aim, label="target in training", **style)
     train, validation = (
         curves["train/routing_ratio"],
         curves["validation/routing_ratio"],
@@ -106,12 +125,16 @@ def _threshold(axes: Axes, curves: Curves) -> None:
             width = len(steps) // 20
             middle = smooth(mean[in_mean, 1], width)
             reach = smooth(spread[in_spread, 1], width)
-            low, high = middle - reach, middle + reach
-            style: files.Style = {"color": SCORES, "alpha": 0.15, "linewidth": 0}
-            axes.fill_between(steps, low, high, label="± standard deviation", **style)
+            label = "± standard deviation"
+            style: files.Style = {"color": SCORES, "alpha": 0.15, "label": label}
+            if len(steps) == 1:  # a band would have no width
+                axes.errorbar(steps, middle, reach, linewidth=4, **style)
+            else:
+                low, high = middle - reach, middle + reach
+                axes.fill_between(steps, low, high, linewidth=0, **style)
     threshold = curves["train/threshold"]
     if len(threshold):  # a setting, not a noisy measurement: as it is
-        axes.plot(*threshold.T, color=THRESHOLD, linewidth=2, label="threshold")
+        plain_curve(axes, threshold, color=THRESHOLD, label="threshold")
     axes.set_ylabel("score")
 
 

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 
 from tokenjax.plots import figure_files as files
 from tokenjax.plots import image_panels as panels
-from tokenjax.plots.images import displayable
+from tokenjax.plots.images import DROPPED, displayable, faded
 
 MOST_HEAT_MAPS = 8
 MOST_ROUTED = 16
@@ -112,7 +112,7 @@ def routed_patches(
     for index, (axes, image, kept) in enumerate(
         zip(grid.flat, shown, routed, strict=False)
     ):
-        panels.picture(axes, panels.faded(image, kept))
+        panels.picture(axes, faded(image, kept))
         panels.patch_lines(axes, image, kept.shape[0])
         panels.outline_patches(axes, image, kept, ROUTED)
         title = "" if titles is None else f"{files.short(titles[index], letters)}\n"
@@ -235,7 +235,7 @@ def _legend(figure: Figure, with_targets: bool, columns: int) -> None:
     """Say below the panels what outlines and fading mean."""
     handles = [
         Patch(facecolor="#3C4043", edgecolor=ROUTED, linewidth=2, label="big network"),
-        Patch(facecolor=tuple(panels.DROPPED.tolist()), label="small network"),
+        Patch(facecolor=tuple(DROPPED.tolist()), label="small network"),
     ]
     if with_targets:
         handles.append(Patch(label="target", **panels.BOX_STYLE))

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter
 
 from tokenjax.plots import figure_files as files
 from tokenjax.plots import image_panels as panels
-from tokenjax.plots.images import displayable
+from tokenjax.plots.images import displayable, evenly_chosen, faded
 
 MOST_IMAGES = 8
 MOST_STAGES = 8
@@ -48,7 +48,7 @@ def kept_patches(
     if titles is not None and len(titles) != len(shown):
         raise ValueError(f"{len(titles)} titles for {len(shown)} images")
     shown, masks = shown[:MOST_IMAGES], masks[:, :MOST_IMAGES].astype(bool)
-    stages = panels.evenly_chosen(len(masks), MOST_STAGES)
+    stages = evenly_chosen(len(masks), MOST_STAGES)
     height, width = panels.cell(shown)
     figure, grid = files.new_figure(
         max(width * (1 + len(stages)) + 0.4, 3.0),
@@ -62,7 +62,7 @@ def kept_patches(
     for column, stage in zip(grid.T[1:], stages, strict=True):
         maps = masks[stage].reshape(-1, side, side)  # (n, g, g)
         for axes, image, kept in zip(column, shown, maps, strict=True):
-            panels.picture(axes, panels.faded(image, kept))
+            panels.picture(axes, faded(image, kept))
             panels.patch_lines(axes, image, side)
         heading = f"stage {stage + 1}:\n{100 * maps.mean():.0f} % kept"
         column[0].set_title(heading, fontsize=10)
@@ -74,7 +74,10 @@ def kept_patches(
 
 @files.styled
 def class_attention(
-    images: np.ndarray, attention: np.ndarray, path: str | os.PathLike[str]
+    images: np.ndarray,
+    attention: np.ndarray,
+    path: str | os.PathLike[str],
+    whose: str = "the class token",
 ) -> pathlib.Path:
     """Draw where the class token looks in every block, a row for each image.
 
@@ -84,6 +87,7 @@ def class_attention(
         over heads; 0 for patches that are gone, which are faded. Of more
         than 6 blocks, an even selection is drawn.
       path: the PNG to write.
+      whose: attention it is, for the colour bar.
 
     Colours are multiples of 1 / (g * g), what each patch would get were all alike, on
     one scale for the whole figure; its upper end is the 99.5th percentile.
@@ -97,7 +101,7 @@ def class_attention(
     side = panels.check_square_maps("attention", attention, shown)
     if not np.isfinite(attention).all() or attention.min() < 0:
         raise ValueError("attention must be finite and not negative")
-    blocks = panels.evenly_chosen(len(attention), MOST_BLOCKS)
+    blocks = evenly_chosen(len(attention), MOST_BLOCKS)
     shown = shown[:MOST_IMAGES]
     ratios = attention[blocks, : len(shown)] * side * side  # (blocks, n, g * g)
     top = float(np.clip(np.percentile(ratios, 99.5), 2, HIGHEST_RATIO))
@@ -116,7 +120,7 @@ def class_attention(
         squares = np.ma.masked_equal(maps, 0).reshape(-1, side, side)  # (n, g, g)
         for axes, image, values in zip(column, shown, squares, strict=True):
             # Half its contrast, so that what shines through cannot pass for heat.
-            quiet = panels.faded(0.25 + 0.5 * image, ~np.ma.getmaskarray(values))
+            quiet = faded(0.25 + 0.5 * image, ~np.ma.getmaskarray(values))
             heat = panels.overlay(axes, quiet, values, norm, "inferno", 0.75)
         column[0].set_title(f"block {block + 1}", fontsize=10)
     panels.without_ticks(grid.flat)
@@ -127,7 +131,7 @@ def class_attention(
         pad=0.02,
         extend="max" if ratios.max() > top else "neither",
     )
-    bar.set_label("attention of the class token\n(1×: alike for all)", fontsize=9)
+    bar.set_label(f"attention of {whose}\n(1×: alike for all)", fontsize=9)
     bar.outline.set_visible(False)  # type: ignore[operator]
     bar.set_ticks([tick for tick in (0, 0.25, 1, 2, 4, 8, 16) if tick <= top])
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))

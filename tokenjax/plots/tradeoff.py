@@ -63,7 +63,7 @@ def accuracy_over_latency(
 def accuracy_over_flops(
     points: Sequence[files.Point],
     path: str | os.PathLike[str],
-    label: str = "MFLOPs per image",
+    label: str = "MFLOPs per image (2 per multiply-add)",
 ) -> pathlib.Path:
     """Draw models by FLOPs and accuracy, as `accuracy_over_latency` does by latency.
 
@@ -246,5 +246,5 @@ def _limits(
 
 def _text(point: files.Point) -> str:
     parameters = _known(point, "parameters")
-    name = files.short(str(point["name"]), 28)
+    name = files.in_lines(str(point["name"]), 28)
     return f"{name}\n{parameters / 1e6:.3g} M" if parameters else name

@@ -3,6 +3,7 @@
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -49,15 +50,15 @@ def training_curves(
     figure, grid = files.new_figure(4.6 * len(drawn), 3.7, columns=len(drawn))
     for axes, (title, label, train, validation) in zip(grid[0], drawn, strict=True):
         if title == "Learning rate":
-            axes.plot(train[:, 0], train[:, 1], color=files.GREEN, linewidth=2)
+            plain_curve(axes, train, color=files.GREEN)
             axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
             axes.set_ylim(bottom=0)
         else:
             _draw(axes, train, validation, best_is_high=title == "Accuracy")
         if title == "Accuracy":
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-        axes.set(title=title, xlabel="step", ylabel=label)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.set(title=title, ylabel=label)
+        step_axis(axes)
         files.light_grid(axes)
     return files.save(figure, path)
 
@@ -89,9 +90,26 @@ def smoothed_curve(axes: Axes, points: np.ndarray, colour: str, label: str) -> N
         smooth(values, len(values) // 20),
         color=colour,
         linewidth=2,
-        marker="o" if len(values) < 3 else None,
+        marker=few_marker(points),
         label=label,
     )
+
+
+def step_axis(axes: Axes) -> None:
+    """Scale steps from 0 on: those of a run of one row would be 7.6, 7.8, 8."""
+    axes.set_xlabel("step")
+    axes.set_xlim(0, 1.04 * max(axes.dataLim.x1, 1))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def plain_curve(axes: Axes, points: np.ndarray, **style: Any) -> None:
+    """Draw points (n, 2) of a setting, which nobody measured, as they are."""
+    axes.plot(*points.T, marker=few_marker(points), **{"linewidth": 2, **style})
+
+
+def few_marker(points: np.ndarray) -> str | None:
+    """Return the marker of a curve: one of a point or two would not be seen without."""
+    return "o" if len(points) < 3 else None
 
 
 def marked_curve(axes: Axes, points: np.ndarray, colour: str, label: str) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from tokenjax.plots import figure_files as files
-from tokenjax.plots.training import smooth
+from tokenjax.plots.training import smooth, step_axis
 
 # Yellow lines are hard to see on white.
 COLOURS = (*files.COLOURS[:6], "#202124", "#8C6D46")
@@ -29,6 +29,7 @@ def loss_curves(
     ylabel: str,
     title: str = "Loss",
     log_y: bool = False,
+    xlabel: str = "step",
 ) -> pathlib.Path:
     """Draw variants over steps: the mean of a variant's runs in the band they span.
 
@@ -39,6 +40,7 @@ def loss_curves(
       ylabel: what the values are.
       title: the heading.
       log_y: a logarithmic axis; values of 0 or less are then passed over.
+      xlabel: what the runs' first numbers are.
 
     Runs of more than 100 points are smoothed over a fiftieth of them, which the figure
     says. Where seeds logged different steps, values between are interpolated; a run
@@ -69,8 +71,8 @@ def loss_curves(
         axes.yaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
-    axes.set(xlabel="step", ylabel=ylabel)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    step_axis(axes)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
     _write_remarks(axes, title, width, counts, ended)
     files.light_grid(axes)
     figure.legend(loc="outside right upper", handlelength=2.6, fontsize=9)
@@ -216,6 +218,7 @@ def _norm_limits(axes: Axes, values: np.ndarray) -> tuple[float, float]:
     low, high = (finite.min(), finite.max()) if len(finite) else (1.0, 1.0)
     margin = max(2.0, (high / low) ** 0.05)
     left, right = low / margin, high * margin
+    _norm_ticks(axes, left, right)
     style: files.Style = {"color": "#F1F3F4", "zorder": 0}
     if (values == 0).any():
         axes.axvspan(left / margin**2, left, **style)
@@ -225,6 +228,18 @@ def _norm_limits(axes: Axes, values: np.ndarray) -> tuple[float, float]:
         right *= margin**2
     axes.set_xlim(left, right)
     return left * margin, right / margin
+
+
+def _norm_ticks(axes: Axes, left: float, right: float) -> None:
+    """Mark some powers of ten between two norms, or numbers within the one there is."""
+    wide = right / left > 100
+    places = LogLocator(10, (1,) if wide else (1, 2, 5), numticks=8)
+    ticks = [tick for tick in places.tick_values(left, right) if left <= tick <= right]
+    labels = [
+        f"$10^{{{np.log10(tick):.0f}}}$" if wide else f"{tick:g}" for tick in ticks
+    ]
+    axes.set_xticks(ticks, labels)
+    axes.set_xticks([], minor=True)
 
 
 def _draw_part(

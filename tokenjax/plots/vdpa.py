@@ -55,7 +55,10 @@ def alpha_per_block(alpha: np.ndarray, path: str | os.PathLike[str]) -> pathlib.
 
 @files.styled
 def effective_keys(
-    keys: np.ndarray, num_tokens: int, path: str | os.PathLike[str]
+    keys: np.ndarray,
+    num_tokens: int,
+    path: str | os.PathLike[str],
+    name: str = "attention",
 ) -> pathlib.Path:
     """Draw to how many keys a query really attends, block by block.
 
@@ -63,6 +66,7 @@ def effective_keys(
       keys: (depth, n), mean over heads and queries, from 1 to `num_tokens`.
       num_tokens: keys there are.
       path: the PNG to write.
+      name: of the attention, for the title.
 
     Raises:
       ValueError: keys are not (depth, n) finite numbers above 0, or num_tokens is not.
@@ -92,7 +96,7 @@ def effective_keys(
     else:
         axes.set_ylim(0, num_tokens * 1.12)
     axes.set_ylabel("effective keys per query")
-    axes.set_title(f"Reach of local attention, {_images(keys)}")
+    axes.set_title(f"Reach of {name}, {_images(keys)}")
     return files.save(figure, path)
 
 

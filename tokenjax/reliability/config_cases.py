@@ -49,7 +49,7 @@ ALLOWED: dict[str, tuple] = {
     "optimizer.name": ("adamw", "adam", "sgd", "momentum", "muon"),
     "optimizer.learning_rate": (0.0, 1e-3, 10.0),
     "optimizer.beta1": (0.0, 0.9),
-    "schedule.name": ("cosine", "step", "multistep", "constant"),
+    "schedule.name": ("cosine", "step", "multistep", "constant", "plateau"),
     "schedule.warmup_epochs": (0.0, 0.5, 1e9),
     "checkpoint.every_epochs": (0.1, 1e9),
     "augmentation.rotation": (0.0, 15.0),

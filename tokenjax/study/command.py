@@ -86,7 +86,7 @@ def run_study(
         chosen = [run for run in runs if run.name == only]
         if not chosen:
             raise UserError(f"no run {only!r} in this study")
-        _run_one(study, chosen[0], root)
+        run_one(study, chosen[0], plan.run_config(study, chosen[0], root), root)
         return
     with RunLock(root):
         runner.run_all(runs, command, root, jobs)
@@ -95,11 +95,16 @@ def run_study(
     print(f"{root}/table.md, results.json and the figures beside them hold this")
 
 
-def _run_one(study: ConfigDict, run: plan.StudyRun, root: pathlib.Path) -> None:
+def run_one(
+    study: ConfigDict, run: plan.StudyRun, config: ConfigDict, root: pathlib.Path
+) -> None:
+    """Train one run by its configuration, or evaluate another's weights, here.
+
+    Raises: UserError.
+    """
     from tokenjax import experiment, storage
     from tokenjax.study import runner
 
-    config = plan.run_config(study, run, root)
     needed = run.needed(root)
     if run.trains or needed is None:
         experiment.train(config, run.workdir(root))

@@ -7,6 +7,7 @@ import jax
 from ml_collections import ConfigDict
 
 from tokenjax import experiment, storage, tables
+from tokenjax.benchmark.flops import CONVENTION
 from tokenjax.errors import UserError
 from tokenjax.study.costs import Trained, measure_costs
 from tokenjax.study.metrics import ROUTED_MFLOPS, Summary
@@ -91,7 +92,7 @@ def evaluate_all(
     )
     title = f"{split} split; latency of {batch_size} images on {device}\n\n"
     (output / "table.md").write_text(
-        title + tables.markdown(points, COLUMNS), encoding="utf-8"
+        f"{title}{tables.markdown(points, COLUMNS)}\n{CONVENTION}.\n", encoding="utf-8"
     )
     _figures(points, batch_size, output)
     return output

@@ -58,7 +58,7 @@ def measure_costs(
                 "latency_batch_size 0, and bench.py measures the model"
             )
         variables = load_initial_variables(weights, settings.checkpoint.evaluate)
-        images = _images(task, datasets[key].test, batch_size)
+        images = prepared_batches(task, datasets[key].test, batch_size)
         calls = [(variables, batch) for batch in images]
 
         infer = first_output(cast(nn.Module, task.model))
@@ -85,7 +85,9 @@ def measure_costs(
     return costs
 
 
-def _images(task: Classification, split: Split, batch_size: int) -> list[jax.Array]:
+def prepared_batches(
+    task: Classification, split: Split, batch_size: int
+) -> list[jax.Array]:
     """Return batches of images as the model takes them; a small split is repeated."""
     batches = []
     for start in range(0, BATCHES * batch_size, batch_size):

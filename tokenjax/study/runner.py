@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import tqdm
 
@@ -18,11 +19,16 @@ SECONDS = "seconds.json"  # wall time of a run's processes so far
 
 
 def run_all(
-    runs: list[StudyRun], command: list[str], root: pathlib.Path, jobs: int
+    runs: list[StudyRun],
+    command: list[str],
+    root: pathlib.Path,
+    jobs: int,
+    finished: Callable[[StudyRun], object] = lambda run: None,
 ) -> None:
     """Train what is not finished yet; each process's output goes to its log.txt.
 
-    `command`, with "--run NAME" and "--workdir ROOT" added, does one run.
+    `command`, with "--run NAME" and "--workdir ROOT" added, does one run; `finished` is
+    called with it afterwards.
 
     Raises: UserError naming the first run that failed, the others having been stopped
     (they go on with the next call).
@@ -47,7 +53,7 @@ def run_all(
             for slot, (run, process, started) in list(running.items()):
                 if process.poll() is None:
                     continue
-                _add_seconds(run.workdir(root), time.monotonic() - started)
+                add_seconds(run.workdir(root), time.monotonic() - started)
                 del running[slot]
                 free.append(slot)
                 if process.returncode or not (run.workdir(root) / DONE).exists():
@@ -55,12 +61,13 @@ def run_all(
                     raise UserError(f"run {run.name} failed; see {log}")
                 bar.update()
                 bar.set_postfix_str(run.name)
+                finished(run)
     finally:
         for _, process, _ in running.values():
             process.terminate()  # it saves, and goes on next time
         for run, process, started in running.values():
             process.wait()
-            _add_seconds(run.workdir(root), time.monotonic() - started)
+            add_seconds(run.workdir(root), time.monotonic() - started)
         bar.close()
 
 
@@ -69,7 +76,8 @@ def _ready(run: StudyRun, root: pathlib.Path) -> bool:
     return needed is None or (needed / DONE).exists()
 
 
-def _add_seconds(directory: pathlib.Path, seconds: float) -> None:
+def add_seconds(directory: pathlib.Path, seconds: float) -> None:
+    """Add to the wall time that a run took so far."""
     path = directory / SECONDS
     before = storage.read_json(path)["seconds"] if path.exists() else 0.0
     storage.write_json(path, {"seconds": before + seconds})

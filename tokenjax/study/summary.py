@@ -9,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from tokenjax import storage, tables
+from tokenjax.benchmark.flops import CONVENTION
 from tokenjax.study.costs import Trained, measure_costs
 from tokenjax.study.metrics import METRICS, ROUTED_MFLOPS, Summary
 from tokenjax.study.plan import StudyRun, run_config
@@ -33,8 +34,9 @@ def summarize(study: ConfigDict, runs: list[StudyRun], root: pathlib.Path) -> Su
             rows.append(row | found)
     results = {"rows": rows, "jax": jax.__version__, "device": _device()}
     storage.write_json(root / "results.json", results)
+    note = f"\n{CONVENTION}.\n" if study.latency_batch_size else ""
     (root / "table.md").write_text(
-        tables.markdown(rows, columns_of(study)), encoding="utf-8"
+        tables.markdown(rows, columns_of(study)) + note, encoding="utf-8"
     )
     _figures(rows, study, root)
     _curves(study, runs, root)

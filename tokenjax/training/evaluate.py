@@ -65,10 +65,11 @@ def final_evaluation(
 ) -> Summary:
     """Evaluate a split, write evaluation.json and the figures, return the summary.
 
-    A split other than "test" goes to evaluation-<split>.json and figures-<split>/, one
-    of other data than the run's own to evaluation-<of>[-<split>].json, `of` being its
-    name. What was found of every example goes to the file `predictions`, if given. With
-    several processes the first one writes, the others return less.
+    Beside it, for a task that has one, the text report evaluation.txt. A split other
+    than "test" goes to evaluation-<split>.json and figures-<split>/, one of other data
+    than the run's own to evaluation-<of>[-<split>].json, `of` being its name. What was
+    found of every example goes to the file `predictions`, if given. With several
+    processes the first one writes, the others return less.
     """
     predict = task.compile_predict(mesh, scores=predictions is not None)
     outputs = run_split(predict, variables, split, batch_size, mesh)
@@ -90,6 +91,8 @@ def final_evaluation(
     summary["model"] = plots.average_blocks(looks)
     suffix = report_suffix(split_name, of)
     storage.write_json(workdir / f"evaluation{suffix}.json", summary)
+    if text := task.text_report(summary):
+        storage.write_text(workdir / f"evaluation{suffix}.txt", text)
     if predictions is not None:
         task.write_predictions(predictions, outputs, split)
     if draw:

@@ -5,6 +5,7 @@ the devices, step, log, evaluate, save; at the end the final evaluation and its 
 The same (settings, device count) gives the same parameters bit for bit, cut or not.
 """
 
+import dataclasses
 import functools
 import itertools
 import pathlib
@@ -19,12 +20,13 @@ from flax.typing import VariableDict
 from tokenjax import data, disk_errors
 from tokenjax.card import Card
 from tokenjax.errors import UserError
-from tokenjax.training import evaluate
+from tokenjax.training import evaluate, plateau
 from tokenjax.training.checkpoints import Checkpoints
 from tokenjax.training.distribution import cluster, devices
 from tokenjax.training.distribution.agreement import agreed
 from tokenjax.training.distribution.signals import StopRequest
 from tokenjax.training.initialize import with_variables
+from tokenjax.training.observation.look_frames import LookFrames, animate_run
 from tokenjax.training.observation.metric_log import MetricLog
 from tokenjax.training.observation.observer import Observer
 from tokenjax.training.observation.progress import Progress, note, say
@@ -37,7 +39,7 @@ from tokenjax.training.state import (
     make_init,
     make_train_step,
 )
-from tokenjax.training.tasks.task import Summary, Task
+from tokenjax.training.tasks.task import Summary, Task, Watch
 
 Initial: TypeAlias = Callable[[VariableDict], VariableDict]
 
@@ -114,6 +116,14 @@ class Run:
         stream = self.task.train_batches(split, first, self.total_steps, own)
         return data.prefetch(stream, 2, place)
 
+    def watch(self) -> Watch | None:
+        """Return what shows over the run what the model looks at, if that is wanted."""
+        count = self.settings.observation.looks if self.settings.figures else 0
+        split = self.dataset.validation
+        if not count or not len(split):  # which the first evaluation refuses
+            return None
+        return self.task.watch(split, count, self.mesh)
+
     def validate(self) -> dict[str, float]:
         """Return the scalars of the validation split."""
         outputs = evaluate.run_split(
@@ -124,6 +134,16 @@ class Run:
             self.mesh,
         )
         return self.task.scalars(outputs)
+
+    def take_in(self, metric: float) -> None:
+        """Let a schedule that waits for a better metric know what there is."""
+        opt_state = plateau.advance(
+            self.state.opt_state,
+            metric,
+            self.settings.schedule,
+            self.settings.optimizer.learning_rate,
+        )
+        self.state = dataclasses.replace(self.state, opt_state=opt_state)
 
 
 def train(
@@ -193,7 +213,9 @@ def _train_steps(
     progress = Progress(first, run.total_steps)
     observer = Observer(settings, log.workdir, first)
     tensorboard = _open_tensorboard(run, log, config)
+    looks = LookFrames(run.watch(), log, first, run.total_steps, evaluate_every)
     try:
+        looks.start(first, run.state.variables())
         for step in itertools.count(first + 1):
             with observer.step(step):
                 batch = observer.next_batch(batches)
@@ -222,8 +244,10 @@ def _train_steps(
             if due_evaluation:
                 with observer.part("evaluation"):
                     validation = run.validate()
+                    looks.draw(step, run.state.variables())
                 name = run.task.best_metric
                 metric, best = validation[name], log.best(f"validation/{name}")
+                run.take_in(metric)
                 # Processes that read different logs would not save alike.
                 due_save |= agreed(lambda: bool(metric > best))  # noqa: B023
                 log.write(step, _named("validation", validation))
@@ -250,6 +274,7 @@ def _finish(run: Run, log: MetricLog, workdir: pathlib.Path) -> Summary:
         state = run.checkpoints.restore(step, state, run.sharding)
     draw = run.settings.figures
     if draw and jax.process_index() == 0:
+        animate_run(workdir)
         (workdir / "figures").mkdir(exist_ok=True)
         if rows := log.rows():
             run.task.curves(rows, workdir / "figures")

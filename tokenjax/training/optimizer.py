@@ -18,7 +18,7 @@ import optax
 import optax.contrib
 
 from tokenjax.models import contract
-from tokenjax.training import parameter_groups, parameter_names
+from tokenjax.training import parameter_groups, parameter_names, plateau
 from tokenjax.training.parameter_groups import Groups
 from tokenjax.training.settings import Optimizer, Settings
 from tokenjax.training.settings.choices import OPTIMIZERS
@@ -125,6 +125,8 @@ def make_optimizer(
         whole = _but_frozen(whole, rule.freeze)
     if rule.layer_decay != 1:
         whole = optax.chain(whole, scale_by_layer(layers, rule.layer_decay))
+    if settings.schedule.name == plateau.NAME:
+        whole = optax.chain(whole, plateau.scale_by_plateau())
     return whole
 
 

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 import optax
 
 from tokenjax.models import contract
+from tokenjax.training import plateau
 from tokenjax.training.schedule import make_schedule
 from tokenjax.training.settings import Settings
+from tokenjax.training.tasks.losses import name_criterion
 
 SAMPLES = 9  # of a schedule, from its first step to its last
 STATISTICS_MOVE = 0.1  # a step, of batch normalisation's running averages
@@ -40,6 +42,7 @@ def find_remarks(
         *_of_length(settings, num_examples),
         *_of_rate(settings, num_examples, total, own),
         *_of_averages(settings, total),
+        *_of_evaluations(settings),
         *_of_task(settings, num_examples, total),
         *_of_pauses(settings, num_examples, total),
     ]
@@ -79,6 +82,8 @@ def _of_rate(
             f"run, {_length(total)}: the learning rate gets to {highest:.3g} of "
             f"{settings.optimizer.learning_rate:g}"
         )
+    if section.name == plateau.NAME:
+        yield from _of_plateau(settings, num_examples, total)
     every = settings.in_steps(section.step_epochs, num_examples)
     if section.name == "step" and every >= total:
         yield (
@@ -98,6 +103,16 @@ def _of_rate(
             )
 
 
+def _of_plateau(settings: Settings, num_examples: int, total: int) -> Iterator[str]:
+    patience, epochs = settings.schedule.patience, settings.evaluate_every_epochs
+    evaluations = total // max(settings.in_steps(epochs, num_examples), 1)
+    if evaluations <= patience + 1:
+        yield (
+            f"schedule.patience {patience} is of evaluations, one every {epochs:g} "
+            f"epochs, and the run has {evaluations}: the learning rate does not fall"
+        )
+
+
 def _find_highest(schedule: optax.Schedule, total: int) -> float:
     """Return the highest rate of those that are looked at, first and last included."""
     steps = {round(i * (total - 1) / (SAMPLES - 1)) for i in range(SAMPLES)}
@@ -111,6 +126,15 @@ def _of_averages(settings: Settings, total: int) -> Iterator[str]:
         yield (
             f"ema_decay {decay:g} is reached after {reached} steps, and the run has "
             f"{total}: the average that is evaluated is over its last tenth or so"
+        )
+
+
+def _of_evaluations(settings: Settings) -> Iterator[str]:
+    criterion = name_criterion(settings)
+    if settings.evaluation_loss == "criterion" and criterion != "cross_entropy":
+        yield (
+            f"validation/loss is the training's criterion, {criterion}; plain "
+            "cross-entropy with evaluation_loss=cross_entropy"
         )
 
 

@@ -11,7 +11,8 @@ import optax
 from flax.typing import VariableDict
 
 from tokenjax.ops import batch_parts
-from tokenjax.training import parameter_groups, parameter_names
+from tokenjax.training import parameter_groups, parameter_names, plateau
+from tokenjax.training.dependence import Slope, differentiate, update_reached
 from tokenjax.training.parameter_groups import Groups
 from tokenjax.training.settings import Settings
 
@@ -93,24 +94,29 @@ def make_train_step(
         key = jax.random.fold_in(jax.random.key(settings.seed), state.step)
         read = _gathered(state, sharding)
         if parts == 1:
-            (loss, (model_state, scalars)), gradients = _gradient(
+            (loss, (model_state, scalars)), slope = _gradient(
                 task_loss, read, batch, key
             )
         else:
-            loss, model_state, scalars, gradients = _accumulate(
+            loss, model_state, scalars, slope = _accumulate(
                 task_loss, read, batch, key, parts
             )
+        gradients = slope.gradients
         if sharding is not None:  # from here on each device works on its pieces
             gradients = jax.lax.with_sharding_constraint(gradients, sharding.params)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        slope = dataclasses.replace(slope, gradients=gradients)
+        updates, opt_state = update_reached(
+            optimizer, slope, state.opt_state, state.params
+        )
         params = optax.apply_updates(state.params, updates)
         ema = state.ema_params
         if settings.ema_decay:
             ema = _averaged(params, ema, settings.ema_decay, state.step)
+        rate, scale = schedule(state.step), plateau.find_scale(state.opt_state)
         scalars = {
             "loss": loss,
             "gradient_norm": optax.tree.norm(gradients),
-            "learning_rate": schedule(state.step),
+            "learning_rate": rate if scale is None else rate * scale,
             **task.gradient_scalars(gradients),
             **scalars,
         }
@@ -175,18 +181,18 @@ def _held(loss: LossFunction, freeze: tuple[str, ...]) -> LossFunction:
 
 def _gradient(
     loss: LossFunction, state: TrainState, batch: Batch, key: jax.Array
-) -> tuple[Loss, optax.Updates]:
+) -> tuple[Loss, Slope]:
     """Return what the loss returns, and its gradient by the parameters."""
 
     def by_params(params: optax.Params) -> Loss:
         return loss(dataclasses.replace(state, params=params), batch, key)
 
-    return jax.value_and_grad(by_params, has_aux=True)(state.params)
+    return differentiate(by_params, state.params)
 
 
 def _accumulate(
     loss_of: LossFunction, state: TrainState, batch: Batch, key: jax.Array, parts: int
-) -> tuple[jax.Array, ModelState, Scalars, optax.Updates]:
+) -> tuple[jax.Array, ModelState, Scalars, Slope]:
     """Return the mean over `parts` slices of the batch, one after another.
 
     It is the whole batch's loss and gradient: what a ratio in the loss needs of all
@@ -203,7 +209,7 @@ def _accumulate(
 
     def of_slice(
         model_state: ModelState, part: tuple[jax.Array, Batch]
-    ) -> tuple[Loss, optax.Updates]:
+    ) -> tuple[Loss, Slope]:
         index, rows = part
         before = dataclasses.replace(state, model_state=model_state)
         with batch_parts.given(whole):
@@ -211,18 +217,16 @@ def _accumulate(
 
     def one(carry: tuple, part: tuple) -> tuple:
         model_state, total = carry
-        (loss, (model_state, scalars)), gradients = of_slice(model_state, part)
-        total = jax.tree.map(jnp.add, total, (loss, scalars, gradients))
+        (loss, (model_state, scalars)), slope = of_slice(model_state, part)
+        total = jax.tree.map(jnp.add, total, (loss, scalars, slope))
         return (model_state, total), None
 
     first = jax.tree.map(lambda x: x[0], numbered)
-    (loss, (_, scalars)), gradients = jax.eval_shape(of_slice, state.model_state, first)
-    zeros = jax.tree.map(
-        lambda x: jnp.zeros(x.shape, x.dtype), (loss, scalars, gradients)
-    )
+    (loss, (_, scalars)), slope = jax.eval_shape(of_slice, state.model_state, first)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (loss, scalars, slope))
     (model_state, total), _ = jax.lax.scan(one, (state.model_state, zeros), numbered)
-    loss, scalars, gradients = jax.tree.map(lambda x: x / parts, total)
-    return loss, model_state, scalars, gradients
+    loss, scalars, slope = jax.tree.map(lambda x: x / parts, total)
+    return loss, model_state, scalars, slope
 
 
 def _measure(

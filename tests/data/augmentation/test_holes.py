@@ -62,3 +62,20 @@ def test_cutout_cuts_as_many_holes_as_it_is_told(count):
     cut = np.asarray(augment(KEY, images, chosen, 1.0)).sum(axis=(1, 2, 3))
     assert cut.max() == count
     assert cut.mean() >= 0.95 * count  # two holes rarely are the same pixel
+
+
+@pytest.mark.parametrize(("even", "side"), [(True, 4), (False, 5)])
+def test_an_odd_side_is_cut_as_the_setting_says(even, side):
+    images = np.zeros((2000, 7, 9, 1), np.float32)
+    chosen = Augmentation(cutout=5, cutout_even=even)
+    cut = np.asarray(augment(KEY, images, chosen, 1.0))[..., 0] == 1
+    rows, columns = cut.any(axis=2), cut.any(axis=1)
+    assert rows.sum(axis=1).max() == columns.sum(axis=1).max() == side
+    # A hole ends so far behind its centre, which is any pixel, all as often.
+    reach = side - 3
+    for along, length in ((rows, 7), (columns, 9)):
+        last = length - 1 - along[:, ::-1].argmax(axis=1)
+        centre = last[last < length - 1] - reach
+        counts = np.bincount(centre)
+        assert len(counts) == length - 1 - reach
+        assert np.allclose(counts / 2000, 1 / length, atol=0.03)

@@ -61,6 +61,20 @@ def test_cutout_is_the_recorded_one(case):
     assert np.array_equal(result[0], channels_last(case["output/cutout_image"]))
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 15), st.integers(0, HEIGHT - 1), st.integers(0, WIDTH - 1))
+def test_cutout_cuts_the_box_of_the_originals_formula(length, row, column):
+    image = random_images(1, HEIGHT, WIDTH, 2)
+    expected = image.copy()
+    top, bottom = np.clip([row - length // 2, row + length // 2], 0, HEIGHT)
+    left, right = np.clip([column - length // 2, column + length // 2], 0, WIDTH)
+    expected[:, top:bottom, left:right] = 7
+    centres = (jnp.array([[row, column]]) + 0.5) / jnp.array([HEIGHT, WIDTH])
+    assert np.array_equal(cut_out(image, centres, length, 7, even=True), expected)
+    if length % 2 == 0:  # the recorded length is one of these
+        assert np.array_equal(cut_out(image, centres, length, 7), expected)
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     st.floats(0, 1, width=32),

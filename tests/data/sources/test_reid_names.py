@@ -164,7 +164,7 @@ def test_figures_show_queries_that_count_and_somebody(rgbnt201, tmp_path, monkey
     of_300 = np.flatnonzero(outputs["label"] == 300)
     np.testing.assert_array_equal(images, split.gather(of_300)["rgb"])
     assert valid.any()
-    summary = {"features": {"fused": {"cmc": [1.0]}}, "chance": {"rank1": 0.5}}
+    summary = {"features": {"fused": {"cmc": [1.0]}}, "chance": {"cmc": [0.5]}}
     reid_figures.draw_retrieval(tmp_path, summary, outputs, "fused")
     _, labels, cameras, _ = drawn["feature_map"]
     assert labels.tolist() == [12, 300, 300, 300, 300]

@@ -41,6 +41,13 @@ def test_outputs(recorded, assert_close):
     assert_close(tokens, case["output/tokens"], checks.OUTPUT_TOLERANCE, "tokens")
 
 
+def test_outputs_outside_jit_of_variables_as_converted(recorded, assert_close):
+    case, model, variables, inputs = recorded
+    assert isinstance(variables["params"]["sie_embed"], np.ndarray)
+    tokens, _ = model.apply(variables, *inputs)
+    assert_close(tokens, case["output/tokens"], checks.OUTPUT_TOLERANCE, "tokens")
+
+
 def test_gradients(recorded, assert_close):
     checks.parity_of_gradients(*recorded, ["images"], assert_close)
 

@@ -10,7 +10,9 @@ from helpers.drawn_variables import drawn_variables
 from helpers.small_models import small_demo as small
 
 from tokenjax import convert
+from tokenjax.models import contract
 from tokenjax.models.demo import demo_backbone
+from tokenjax.training import parameter_groups
 
 NAMES = ("rgb", "nir", "tir")
 HDM = {"fusion": "hdm_atm", "direct": False}
@@ -174,6 +176,30 @@ def test_what_the_scores_teach_the_backbone(way):
     expected = {"backbone", "cv_embed", *(f"{name}_reduce" for name in NAMES)}
     expected |= {f"{name}_reduce_norm" for name in NAMES}
     assert reached == (set() if way == "none" else expected)
+
+
+def test_a_layer_of_the_mean_of_what_sdtps_makes():
+    """QuickGELU(W LN(mean)) of each modality; its weights belong to the fused pair."""
+    model = small(sdtps_join="reduced_mean")
+    variables, images, cameras = start(model)
+    found = apply(model)(variables, images, cameras)["features"]["fused"]
+    joins = {f"{m}_join{part}" for m in NAMES for part in ("", "_norm")}
+    params = variables["params"]
+    rest = {key: value for key, value in params.items() if key not in joins}
+    means = apply(small())({**variables, "params": rest}, images, cameras)
+    parts = []
+    for name, mean in zip(
+        NAMES, jnp.split(means["features"]["fused"], 3, -1), strict=True
+    ):
+        norm, layer = params[f"{name}_join_norm"], params[f"{name}_join"]
+        mean -= mean.mean(-1, keepdims=True)
+        unit = mean / jnp.sqrt(jnp.square(mean).mean(-1, keepdims=True) + 1e-5)
+        hidden = (unit * norm["scale"] + norm["bias"]) @ layer["kernel"] + layer["bias"]
+        parts.append(hidden * jax.nn.sigmoid(1.702 * hidden))
+    np.testing.assert_allclose(found, jnp.concatenate(parts, -1), rtol=1e-4, atol=1e-5)
+    for group in (contract.FUSION, contract.FUSED):
+        paths = parameter_groups.members(model.parameter_groups(), params, group)
+        assert joins <= {path.split("/")[0] for path in paths}
 
 
 @pytest.mark.parametrize("name", ["hdm_atm", "sdtps"])

@@ -97,6 +97,7 @@ def test_one_structure_in_every_mode(fusion, direct):
         ({"image_size": (2, 2)}, r"image_size \(2, 2\) is less than a patch of 4"),
         ({"score_gradient": "al"}, "score_gradient must be one of.*'al'"),
         ({"mask_aggregation": "polcy"}, "mask_aggregation must be one of.*'polcy'"),
+        ({"sdtps_class_token": "yes"}, "sdtps_class_token must be bool, got 'yes'"),
         ({"sdtps_beta": 0.7}, r"beta must be within \[0, 0.5\]"),
         ({"drop_path": 1.0, **IMAGENET}, r"drop_path must be within \[0, 1\)"),
         ({"num_heads": 3}, "width 16 must divide by num_heads 3"),

@@ -70,7 +70,7 @@ def size(tree):
     ("patches", "kept", "aggregated"), [(196, 98, 39), (128, 64, 25), (4, 2, 0)]
 )
 def test_the_counts_of_tokens(patches, kept, aggregated):
-    """Of the seed's two settings; 196 patches are 41 tokens with extra and class."""
+    """Of the seed's two settings."""
     model = small(num_patches=patches)
     assert model.aggregated == aggregated
     inputs = model.example_inputs(3)
@@ -82,6 +82,19 @@ def test_the_counts_of_tokens(patches, kept, aggregated):
         assert aux["aggregation"][name].shape == (3, aggregated, kept)
         assert aux["mask"][name].shape == aux["scores"][name].shape == (3, patches)
         assert aux["similarities"][name].shape == (3, 3, patches)
+
+
+def test_the_class_token_is_the_41st_of_196_patches():
+    """39 aggregated, the extra one and the modality's global vector, which is last."""
+    model = small(num_patches=196, class_token=True)
+    variables, inputs = drawn(model)
+    enhanced, _ = model.apply(variables, *inputs)
+    without, _ = small(num_patches=196).apply(variables, *inputs)
+    assert model.made == 41
+    for name in MODALITIES:
+        assert enhanced[name].shape == (2, 41, 16)
+        np.testing.assert_array_equal(enhanced[name][:, :40], without[name])
+        np.testing.assert_array_equal(enhanced[name][:, 40], inputs[1][name])
 
 
 @pytest.mark.long  # the recorded cases hold each way
@@ -129,6 +142,15 @@ def test_the_ways_of_the_gradient_have_the_same_values(start):
     same = functools.partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-6)
     jax.tree.map(same, values[0], values[1])
     jax.tree.map(same, values[0], values[2])
+
+
+def test_without_noise_the_mask_has_no_gradient(start):
+    """It is then 1 whatever the scores are: the factor 1e10 multiplies nothing."""
+    ways = [small(mask_aggregation=way) for way in MASK_AGGREGATION]
+    found = [gradient(model, ("rgb",))(*start) for model in ways]
+    same = functools.partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-6)
+    for other in found[1:]:
+        jax.tree.map(same, found[0], other)
 
 
 def test_noise_changes_gradients_and_nothing_else(start):

@@ -20,6 +20,7 @@ def test_defaults_are_themselves():
         ({"epochs": 0.0}, "epochs or steps must be above 0"),
         ({"label_smoothing": 1.0}, r"label_smoothing must be within \[0, 1\)"),
         ({"schedule": {"name": "linear"}}, "schedule.name must be one of"),
+        ({"reid": {"fused_weight": -1.0}}, "reid.fused_weight must be at least 0"),
         ({"model": {}}, "model.name is missing"),
         ({"augmentation": {"rotate": 3}}, "did you mean 'rotation'"),
     ],

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
 from tokenjax.training.tasks import reid_losses
 
@@ -49,6 +50,48 @@ def test_training_loss_is_the_recorded_one(golden, assert_close):
     for i, (scores, features) in enumerate(gradients):
         assert_close(scores, case[f"grad_input/scores_{i}"], 1e-4)
         assert_close(features, case[f"grad_input/features_{i}"], 1e-4)
+
+
+def hardest_by_torch(features, labels):
+    """The original's: distances, then `max` and `min` of each row's own and others."""
+    squares = features.pow(2).sum(1, keepdim=True)
+    squared = squares + squares.T - 2 * features @ features.T
+    apart = squared.clamp(min=1e-12).sqrt()
+    same = labels[:, None] == labels[None]
+    rows = len(features)
+    positive = apart[same].view(rows, -1).max(1)[0]
+    return positive, apart[~same].view(rows, -1).min(1)[0]
+
+
+@pytest.mark.parametrize("margin", [None, 1.0])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_of_equal_distances_the_first_has_the_gradient(margin, normalize):
+    random = np.random.default_rng(5)
+    labels = np.repeat(np.arange(4), 4)
+    # Few places, all exact: distances tie, gaps are at the margin, images are equal.
+    features = random.integers(-2, 3, (16, 2)).astype(np.float32)
+    if normalize:  # along the axes, where dividing by the length is exact too
+        features[np.arange(16), random.integers(0, 2, 16)] = 0
+    given = torch.from_numpy(features).requires_grad_()
+    used = given
+    if normalize:
+        used = given / (torch.norm(given, 2, -1, keepdim=True) + 1e-12)
+    positive, negative = hardest_by_torch(used, torch.from_numpy(labels))
+    target = torch.ones(16)
+    if margin is None:
+        expected = torch.nn.functional.soft_margin_loss(negative - positive, target)
+    else:
+        expected = torch.nn.functional.margin_ranking_loss(
+            negative, positive, target, margin=margin
+        )
+    expected.backward()
+    loss, gradient = jax.jit(
+        jax.value_and_grad(
+            lambda f: reid_losses.triplet_loss(f, labels, margin, normalize)
+        )
+    )(features)
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    np.testing.assert_allclose(gradient, given.grad, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("normalize", [False, True])

@@ -39,6 +39,7 @@ def test_a_batch_is_some_instances_of_some_identities(dataset):
             {"identity_weight": 0.5, "triplet_weight": 2.0, "triplet_margin": 0.3},
             {"fused", "rgb", "nir", "tir"},
         ),
+        ({}, {"fused_weight": 0.25, "fused_triplet_weight": 0.5}, {"fused", "direct"}),
         ({"fusion": "none"}, {}, {"direct"}),
     ],
 )
@@ -57,21 +58,22 @@ def test_the_loss_is_that_of_all_pairs(dataset, model, reid, names):
     pairs = task.model.pairs(outputs)
     assert set(pairs) == names
     chosen = task.settings.reid
-    expected, _ = reid_losses.reid_loss(
-        list(pairs.values()),
-        batch["label"],
-        chosen.identity_weight,
-        chosen.triplet_weight,
-        smoothing=0.1,
-        margin=chosen.triplet_margin or None,
-    )
+    margin = chosen.triplet_margin or None
+    expected = of_scalars = 0.0
+    for name, (scores, feature) in pairs.items():
+        fused = name == "fused"
+        whole = chosen.fused_weight if fused else 1.0
+        of_triplet = chosen.triplet_weight
+        of_triplet *= chosen.fused_triplet_weight if fused else 1.0
+        identity = reid_losses.identity_loss(scores, batch["label"], 0.1)
+        triplet = reid_losses.triplet_loss(feature, batch["label"], margin)
+        expected += whole * (chosen.identity_weight * identity + of_triplet * triplet)
+        of_scalars += whole * (
+            chosen.identity_weight * scalars[f"identity_{name}"]
+            + of_triplet * scalars[f"triplet_{name}"]
+        )
     assert loss == pytest.approx(float(expected), rel=1e-5)
-    parts = [
-        chosen.identity_weight * scalars[f"identity_{name}"]
-        + chosen.triplet_weight * scalars[f"triplet_{name}"]
-        for name in names
-    ]
-    assert sum(parts) == pytest.approx(float(loss), rel=1e-5)
+    assert of_scalars == pytest.approx(float(loss), rel=1e-5)
     jax.tree.map(
         functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),
         after,

@@ -13,6 +13,7 @@ from tokenjax.convert.tables.imagenet_vit import imagenet_vit_table
 from tokenjax.convert.tables.maxvit import maxvit_table
 from tokenjax.convert.tables.modality_fusion import modality_fusion_table
 from tokenjax.convert.tables.resnet import resnet_table
+from tokenjax.convert.tables.routing import routing_table
 from tokenjax.convert.tables.sdtps import (
     sdtps_table,
     token_aggregation_table,
@@ -38,6 +39,12 @@ from tokenjax.models.demo.sdtps import MultiModalSDTPS, TokenAggregation, TokenS
 from tokenjax.models.demo.t2t_vit import T2TViT
 from tokenjax.models.dynamic_vit import DynamicViT
 from tokenjax.models.linear_vit import LinearVisionTransformer
+from tokenjax.models.routing import (
+    AttentionRouting,
+    CheapCompute,
+    FullCompute,
+    NoRouting,
+)
 from tokenjax.models.vdpa import VDPA
 from tokenjax.models.vit import VisionTransformer
 
@@ -60,6 +67,10 @@ _TABLES: dict[type[nn.Module], Callable[..., Table]] = {
     TokenAggregation: token_aggregation_table,
     MultiModalSDTPS: sdtps_table,
     DeMo: demo_table,
+    AttentionRouting: routing_table,
+    FullCompute: routing_table,
+    CheapCompute: routing_table,
+    NoRouting: routing_table,
 }
 
 

@@ -26,10 +26,11 @@ def demo_table(model: DeMo) -> Table:
     entries = []
     if model.sizes().clip and model.sie_camera:
         entries.append(Entry("BACKBONE.cv_embed", ("params", "cv_embed")))
-    if model.global_local:
-        for name in model.modalities:
-            entries += norm(f"{name}_reduce.0", ("params", f"{name}_reduce_norm"))
-            entries += linear(f"{name}_reduce.1", ("params", f"{name}_reduce"))
+    layers = ["reduce"] if model.global_local else []
+    layers += ["join"] if model.joins_by_layers() else []
+    for layer in (f"{name}_{layer}" for layer in layers for name in model.modalities):
+        entries += norm(f"{layer}.0", ("params", f"{layer}_norm"))
+        entries += linear(f"{layer}.1", ("params", layer))
     if model.fusion == "sdtps":
         tables.append(_below(sdtps_table(model.make_sdtps()), "sdtps.", "sdtps"))
     elif model.fusion != "none":

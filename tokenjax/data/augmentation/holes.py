@@ -30,16 +30,25 @@ def inside_box(
 
 
 def cut_out(
-    images: Images, centres: Float[Array, "batch 2"], side: int, fill: ArrayLike
+    images: Images,
+    centres: Float[Array, "batch 2"],
+    side: int,
+    fill: ArrayLike,
+    even: bool = False,
 ) -> Images:
     """Set a square of `side` pixels to `fill`, cut off at the image's border.
 
-    `centres` in 0..1 pick the pixel (row, column) at the middle of the hole.
+        rows and columns in [centre - side // 2, centre - side // 2 + side), or, `even`,
+        in [centre - side // 2, centre + side // 2): an odd side gives one pixel less
+
+    `centres` in 0..1 pick the pixel (row, column) at the middle of the hole. `even` is
+    the published program and CIFAR-ViT's; an even side is the same either way.
     """
     _, height, width, _ = images.shape
     size = jnp.asarray([height, width])
     first = jnp.floor(centres * size).astype(jnp.int32) - side // 2  # (batch, 2)
-    hole = inside_box(first, first + side, height, width)
+    length = 2 * (side // 2) if even else side
+    hole = inside_box(first, first + length, height, width)
     return jnp.where(hole, jnp.asarray(fill, images.dtype), images)
 
 

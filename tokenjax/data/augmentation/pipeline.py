@@ -98,6 +98,9 @@ class Augmentation:
     random_resized_crop_aspect: Annotated[
         tuple[float, float], above(0), "its width over height, smallest and largest"
     ] = (3 / 4, 4 / 3)
+    cutout_even: Annotated[
+        bool, "an odd side of cutout is one pixel less, as in CIFAR-ViT"
+    ] = False
 
     def __post_init__(self) -> None:
         for name, argument in describe(type(self)).items():
@@ -179,7 +182,8 @@ def augment(
     if settings.cutout:
         centres = uniform("cutout", 0.5, 0.5, settings.cutout_holes, 2)
         for hole in range(settings.cutout_holes):
-            images = cut_out(images, centres[:, hole], settings.cutout, fill)
+            centre, even = centres[:, hole], settings.cutout_even
+            images = cut_out(images, centre, settings.cutout, fill, even)
     if settings.random_erasing:
         probability = settings.random_erasing
         images = erase(stream("random_erasing"), images, probability, fill)

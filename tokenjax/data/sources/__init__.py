@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tokenjax.data.dataset import Dataset
 from tokenjax.data.sources import (
+    cifar10,
     cluttered,
     digits,
     fashion_mnist,
@@ -17,6 +18,7 @@ Loader = Callable[..., Dataset]
 SOURCES: Registry[Loader] = Registry("data source")
 
 for _loader in (
+    cifar10.cifar10,
     cluttered.cluttered,
     digits.digits,
     fashion_mnist.fashion_mnist,
@@ -25,7 +27,6 @@ for _loader in (
     reid_folders.rgbnt100,
     reid_folders.rgbnt201,
     reid_folders.synthetic_reid,
-    tfds.cifar10,
     tfds.cifar100,
     tfds.tfds,
 ):

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from tokenjax.arguments import FREE, RATE, SHARE, at_least
 from tokenjax.data.images.image_files import MOST_THREADS
 from tokenjax.data.images.image_sizes import MAX_SIDE
+from tokenjax.data.partition import Division
 from tokenjax.data.sources.reid_layouts import Modality
 
 PIXELS = at_least(1, MAX_SIDE)
@@ -22,6 +23,9 @@ ValidationFraction = Annotated[
 ]
 TestFraction = Annotated[float, FREE, RATE, "of all, held back for the test"]
 SplitSeed = Annotated[int, FREE, at_least(0), "of the choice of what is held back"]
+Divided = Annotated[
+    Division, FREE, "how that is chosen; random: as PyTorch's random_split does"
+]
 CacheBytes = Annotated[
     int, FREE, at_least(0), "sets up to this size are decoded at once, into memory"
 ]

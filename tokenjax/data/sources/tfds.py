@@ -20,11 +20,12 @@ from tokenjax.data.dataset import (
     make_dataset,
 )
 from tokenjax.data.identity import Identity
-from tokenjax.data.partition import stratified_split
+from tokenjax.data.partition import Division, divide
 from tokenjax.data.preprocessing import Crop, Reading, Resize
 from tokenjax.data.sources.source_arguments import (
     CacheBytes,
     DataDirectory,
+    Divided,
     Download,
     Side,
     SplitSeed,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 LAZY_STATISTICS_EXAMPLES = 1000  # decoded at load, so few of them
 
-CIFAR10_STATISTICS = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 CIFAR100_STATISTICS = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
 
 
@@ -81,6 +81,7 @@ def _divide(
     readers: tuple[Reader, Reader],
     validation_fraction: float,
     split_seed: int,
+    division: Division,
     cache_bytes: int,
 ) -> Dataset:
     size = sum(reader.bytes for reader in readers)
@@ -95,7 +96,7 @@ def _divide(
     train, test = (
         reader.in_memory() if fits else reader.on_demand() for reader in readers
     )
-    kept, held_back = stratified_split(train.labels, (validation_fraction,), split_seed)
+    kept, held_back = divide(train.labels, validation_fraction, split_seed, division)
     return make_dataset(
         builder.name,
         builder.info.features[readers[0].label_key].names,
@@ -121,13 +122,14 @@ def tfds(
     cache_bytes: CacheBytes = 4 * 2**30,
     crop: Crop = None,
     interpolation: Resize = None,
+    division: Divided = "by_class",
 ) -> Dataset:
     """Load a TFDS set with class labels, at (image_size, image_size, 1 or 3).
 
     Images of other sizes have their shorter side resized and the centre kept (of it the
     share `crop`, if that is given). The
-    validation split is taken from `train_split`, by class; an empty `data_dir` is
-    TFDS's own. A set whose pixels exceed `cache_bytes` is decoded on demand. Raises
+    validation split is taken from `train_split` as `division` says; an empty `data_dir`
+    is TFDS's own. A set whose pixels exceed `cache_bytes` is decoded on demand. Raises
     `DatasetError` when it is not prepared (and `download` is off, or there is no
     network), has no such split or feature, or is too large a tfrecord.
     """
@@ -138,28 +140,14 @@ def tfds(
         Reader(builder, split, image_size, image_key, label_key, reading)
         for split in (train_split, test_split)
     )
-    return _divide(builder, (train, test), validation_fraction, split_seed, cache_bytes)
+    held_back = (validation_fraction, split_seed, division)
+    return _divide(builder, (train, test), *held_back, cache_bytes)
 
 
-def _with_statistics(
-    dataset: Dataset, statistics: tuple[Channels, Channels]
-) -> Dataset:
+def with_statistics(dataset: Dataset, statistics: tuple[Channels, Channels]) -> Dataset:
+    """Return a data set with the mean and standard deviation that are published."""
     mean, std = statistics
     return replace(dataset, info=replace(dataset.info, mean=mean, std=std))
-
-
-def cifar10(
-    image_size: Side = 32,
-    data_dir: DataDirectory = "",
-    validation_fraction: ValidationFraction = 0.1,
-    split_seed: SplitSeed = 0,
-    download: Download = False,
-) -> Dataset:
-    """Load CIFAR-10 (Krizhevsky 2009) through TFDS: 60,000 images of ten classes."""
-    dataset = tfds(
-        "cifar10", image_size, data_dir, validation_fraction, split_seed, download
-    )
-    return _with_statistics(dataset, CIFAR10_STATISTICS)
 
 
 def cifar100(
@@ -173,4 +161,4 @@ def cifar100(
     dataset = tfds(
         "cifar100", image_size, data_dir, validation_fraction, split_seed, download
     )
-    return _with_statistics(dataset, CIFAR100_STATISTICS)
+    return with_statistics(dataset, CIFAR100_STATISTICS)

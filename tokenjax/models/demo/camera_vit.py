@@ -225,5 +225,6 @@ class CameraViT(CheckedModule):
                 )
             row = row * count + given
         shape = (self.embedding_rows, 1, self.embed_dim)
-        embedding = self.param("sie_embed", normal_init, shape)
+        # Converted variables are NumPy's, which outside jit have no `at`.
+        embedding = jnp.asarray(self.param("sie_embed", normal_init, shape))
         return self.sie_xishu * embedding.at[row].get(mode="fill", fill_value=jnp.nan)

@@ -3,7 +3,7 @@
     tokens_m = backbone(image_m)            one backbone for all modalities m
     global_m = reduce_m([global_m; mean of patches_m])      if `global_local`
     direct   = [global_m for all m]                         (b, m c)
-    fused    = [mean of SDTPS's tokens for all m]           (b, m c), fusion "sdtps"
+    fused    = [joined SDTPS tokens for all m]              (b, m c), fusion "sdtps"
              | HDM's or ATMoE's seven features              (b, 7 c), "hdm", "hdm_atm"
     concat   = [direct; fused]
     score    = classifier(BatchNorm(feature))
@@ -13,7 +13,15 @@ the features, which are those before the normalisation. With `direct` off every 
 has a score of its own instead of one for all.
 
 Source: DeMo2 at 6334359, modeling/make_model.py; `demo_settings` takes its MODEL.*
-settings. Ours: `activation`, `mask_aggregation`, `score_gradient`, `dtype`, `remat`.
+settings. Ours: `activation`, `mask_aggregation`, `score_gradient`, `sdtps_join` other
+than "mean", `dtype`, `remat`.
+
+SDTPS's aggregated tokens are convex combinations of the backbone's, and so is their
+mean: no layer comes between it and retrieval, where every global has `reduce_m`.
+`sdtps_join` gives the fused feature a layer of the same kind, j_m, of the mean or of
+the tokens in their order:
+
+    joined   = mean t_m | j_m(mean t_m) | j_m([t_m1; t_m2; ...])        t_m (b, a, c)
 
 Axes: batch b, height h, width w, patches n, dim c, modalities m.
 """
@@ -36,6 +44,7 @@ from tokenjax.models.demo.sdtps import (
     MODALITIES,
     AggregationRatio,
     Beta,
+    ClassToken,
     GumbelTemperature,
     MaskAggregation,
     ModalityNames,
@@ -111,6 +120,12 @@ class DeMo(CheckedModule):
     sdtps_gumbel_tau: GumbelTemperature = 1.0
     mask_aggregation: MaskAggregation = "recorded"
     score_gradient: ScoreGradient = "all"
+    sdtps_class_token: ClassToken = False
+    sdtps_join: Annotated[
+        Literal["mean", "reduced_mean", "reduced_tokens"],
+        "how SDTPS's tokens of a modality become one vector: their mean, as in the "
+        "original; a layer of their mean; a layer of all of them in order",
+    ] = "mean"
     modalities: ModalityNames = MODALITIES
     dtype: DType = "float32"
     remat: Remat = False
@@ -180,10 +195,14 @@ class DeMo(CheckedModule):
         elif self.sie_camera and self.camera_num > 1:  # `CameraViT` has none for one
             groups[contract.CAMERAS] = ("backbone/sie_embed",)
         if self.fusion != "none":
-            fusion = "sdtps/**" if self.fusion == "sdtps" else "fusion/**"
-            groups[contract.FUSION] = (fusion,)
+            fusion: tuple[str, ...] = ("fusion/**",)
+            if self.fusion == "sdtps":
+                fusion = ("sdtps/**",)
+            if self.joins_by_layers():
+                fusion += ("*_join/**", "*_join_norm/**")
+            groups[contract.FUSION] = fusion
             heads = ("bottleneck_fused/**", "classifier_fused/**")
-            groups[contract.FUSED] = (fusion, *heads)
+            groups[contract.FUSED] = (*fusion, *heads)
         return groups
 
     @nn.nowrap
@@ -270,6 +289,10 @@ class DeMo(CheckedModule):
         names = [name for name in order if name in scores]
         return {name: (scores[name], features[name]) for name in names}
 
+    def joins_by_layers(self) -> bool:
+        """Return whether SDTPS's tokens go through layers of `sdtps_join`."""
+        return self.fusion == "sdtps" and self.sdtps_join != "mean"
+
     def selects_tokens(self) -> bool:
         """Return whether this one selects; see `contract.SelectsTokens`."""
         return self.fusion == "sdtps"
@@ -339,12 +362,23 @@ class DeMo(CheckedModule):
         self, name: str, vector: jax.Array, patches: jax.Array
     ) -> jax.Array:
         """Compute PIFE: QuickGELU(W LN([global; mean of patches])), (b, c)."""
-        dtype = jnp.dtype(self.dtype)
         both = jnp.concatenate([vector, patches.mean(1)], axis=-1)  # (b, 2 c)
-        both = layers.LayerNorm(dtype=dtype, name=f"{name}_reduce_norm")(both)
-        features = vector.shape[-1]
-        reduce = layers.Linear(features, dtype=dtype, name=f"{name}_reduce")
-        return layers.quick_gelu(reduce(both))
+        return self._reduce(f"{name}_reduce", both)
+
+    def _join(self, name: str, tokens: jax.Array) -> jax.Array:
+        """Turn SDTPS's tokens (b, a, c) of a modality to one vector (b, c)."""
+        if self.sdtps_join == "mean":
+            return tokens.mean(1)
+        if self.sdtps_join == "reduced_mean":
+            return self._reduce(f"{name}_join", tokens.mean(1))
+        return self._reduce(f"{name}_join", tokens.reshape(len(tokens), -1))
+
+    def _reduce(self, name: str, vectors: jax.Array) -> jax.Array:
+        """Compute QuickGELU(W LN(vectors)), (b, c)."""
+        dtype = jnp.dtype(self.dtype)
+        vectors = layers.LayerNorm(dtype=dtype, name=f"{name}_norm")(vectors)
+        linear = layers.Linear(self.sizes().feat_dim, dtype=dtype, name=name)
+        return layers.quick_gelu(linear(vectors))
 
     def _fuse(
         self,
@@ -359,8 +393,8 @@ class DeMo(CheckedModule):
             return jnp.concatenate([globals_[name] for name in names], -1), {}
         if self.fusion == "sdtps":
             enhanced, aux = self.make_sdtps()(patches, globals_, train, uniforms)
-            means = [enhanced[name].mean(1) for name in names]
-            return jnp.concatenate(means, axis=-1), aux
+            joined = [self._join(name, enhanced[name]) for name in names]
+            return jnp.concatenate(joined, axis=-1), aux
         sequences = {
             name: jnp.concatenate([globals_[name][:, None], patches[name]], 1)
             for name in names
@@ -383,6 +417,7 @@ class DeMo(CheckedModule):
             modalities=self.modalities,
             mask_aggregation=self.mask_aggregation,
             score_gradient=self.score_gradient,
+            class_token=self.sdtps_class_token,
             dtype=self.dtype,
             name="sdtps",
         )

@@ -9,6 +9,7 @@ Per modality m with tokens x_m (b, n, c) and a global vector g_m (b, c):
     mask    = 1 for the kept, in training with Gumbel noise g
               hard + (soft - stop_gradient(soft)), soft = softmax((score + g) / tau)
     out     = [softmax(scale A(LN kept)) kept; extra]                  (b, n_c + 1, c)
+            | [... ; extra; g_m] with `class_token`                    (b, n_c + 2, c)
 
 with p a predictor in (0, 1), A a small MLP to n_c rows and mm the min-max normalisation
 over an image's tokens. The noise changes gradients and nothing else. Selection follows
@@ -25,7 +26,8 @@ Which similarities a carry a gradient (`score_gradient`): "all", "self" (a_mm al
 "none". Scores are computed in float32 whatever `dtype` is.
 
 Source: DeMo2 at 6334359, modeling/sdtps_complete.py (defaults are its own); "none" for
-`score_gradient` is its parent commit. Ours: "policy", "self", any named modalities.
+`score_gradient` is its parent commit; with `class_token` 196 patches become the 41 of
+SEPS, where selection comes from. Ours: "policy", "self", any named modalities.
 
 Axes: batch b, tokens n, kept k, aggregated a, dim c.
 """
@@ -82,6 +84,9 @@ UseGumbel = Annotated[
     bool, "draw noise in training for the gradients of SDTPS's choice"
 ]
 GumbelTemperature = Annotated[float, POSITIVE, "of that draw; smaller is sharper"]
+ClassToken = Annotated[
+    bool, "append each modality's global vector to the tokens that SDTPS makes"
+]
 ModalityNames = Annotated[
     tuple[str, ...], FromData("modalities"), "names of the modalities, in order"
 ]
@@ -202,7 +207,8 @@ class MultiModalSDTPS(CheckedModule):
     """Selection and aggregation for each of several modalities.
 
     Applied to dicts by modality of tokens (b, n, c) and global vectors (b, c), gives
-    (enhanced, aux): enhanced by modality (b, n_c + 1, c), aux of dicts by modality
+    (enhanced, aux): enhanced by modality (b, n_c + 1, c), with `class_token` one more,
+    the modality's global vector, at the end; aux of dicts by modality
       "mask": (b, n), 1 for the kept; its gradient is straight-through in training;
       "scores": (b, n) float32;  "keep_indices": (b, k) int32, the best first;
       "aggregation": (b, n_c, k), what each aggregated token is made of;
@@ -225,6 +231,7 @@ class MultiModalSDTPS(CheckedModule):
     modalities: ModalityNames = MODALITIES
     mask_aggregation: MaskAggregation = "recorded"
     score_gradient: ScoreGradient = "all"
+    class_token: ClassToken = False
     dtype: DType = "float32"
 
     def problems(self) -> list[tuple[bool, str]]:
@@ -242,6 +249,11 @@ class MultiModalSDTPS(CheckedModule):
     def aggregated(self) -> int:
         """Return n_c, without the extra token; 0 for very few patches, as recorded."""
         return int(self.num_patches * self.aggr_ratio * self.sparse_ratio)
+
+    @property
+    def made(self) -> int:
+        """Return how many tokens come out: n_c, the extra one, and the class's."""
+        return self.aggregated + (2 if self.class_token else 1)
 
     def example_inputs(self, batch_size: int) -> tuple[dict, dict]:
         """Return zeros of the shapes that the module takes."""
@@ -290,8 +302,10 @@ class MultiModalSDTPS(CheckedModule):
                 dtype=self.dtype,
                 name=f"{name}_aggr",
             )(selection.tokens, selection.selected_mask)
-            extra = selection.extra.astype(aggregated.dtype)
-            enhanced[name] = jnp.concatenate([aggregated, extra], axis=1)
+            made = [aggregated, selection.extra.astype(aggregated.dtype)]
+            if self.class_token:
+                made.append(globals_[name][:, None].astype(aggregated.dtype))
+            enhanced[name] = jnp.concatenate(made, axis=1)
             aux["mask"][name] = selection.mask
             aux["scores"][name] = selection.scores
             aux["keep_indices"][name] = selection.keep_indices
@@ -334,7 +348,7 @@ def unit(vectors: jax.Array) -> jax.Array:
     vectors = vectors.astype(jnp.float32)
     square = jnp.square(vectors).sum(-1, keepdims=True)
     # The inner where keeps the gradient at a vector of zeros from being NaN.
-    length = jnp.sqrt(jnp.where(square > 1e-24, square, 1e-24))
+    length = jnp.sqrt(jnp.where(square >= 1e-24, square, 1e-24))
     return vectors / length
 
 

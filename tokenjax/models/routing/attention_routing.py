@@ -23,6 +23,7 @@ Source: the Vision Attention Routing Framework. Ours: router "top_k", the budget
 "executed", `attention_scale`, execution="masked" (to hold the gathered one against).
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -98,8 +99,12 @@ class AttentionRouting(RoutingArguments):
 
     @nn.nowrap
     def with_attention(self) -> contract.Model:
-        """Return the network with what figures show in `aux`."""
-        return self
+        """Return the network with what figures show in `aux`: all that there is.
+
+        Few images are looked at: both networks on every patch is one program, where
+        the gathered execution has one for each capacity.
+        """
+        return self.clone(execution="masked")
 
     @nn.compact
     def __call__(
@@ -124,7 +129,7 @@ class AttentionRouting(RoutingArguments):
             "mask": routed.mask,
             "routing_ratio": routed.mask.mean(axis=1),
             "routing_probability": routed.probability,
-            "threshold": routed.threshold,
+            "threshold": jnp.asarray(routed.threshold),
             **self.flops(parts, routed, patches.shape[-1], train),
             "losses": {"budget": self.budget_loss(routed.mask, target)},
         }
@@ -151,6 +156,11 @@ class AttentionRouting(RoutingArguments):
             gumbel_threshold=self.gumbel_threshold,
             **module,
         )
+
+    def learned_arguments(self) -> Mapping[str, contract.Learned]:
+        """Return the router's; see `contract.LearnsArguments`."""
+        learned = self.make_router(parent=None).learned()
+        return {name: _of_router(each) for name, each in learned.items()}
 
     def runs_both(self, train: bool) -> bool:
         """Return whether every patch runs through both networks."""
@@ -262,3 +272,20 @@ class AttentionRouting(RoutingArguments):
                 self.head_hidden_dim, self.num_classes, dropout, dtype, name="task_head"
             ),
         )
+
+
+def _of_router(learned: contract.Learned) -> contract.Learned:
+    """Return it as a function of the whole model's variables."""
+
+    def value(variables: contract.Tree) -> float:
+        return learned.value(variables["params"]["router"])
+
+    def replace(variables: contract.Tree, value: float) -> contract.Tree:
+        own = variables["params"]["router"]
+        changed = learned.replace(own, value)
+        router = jax.tree.map(
+            lambda old, new: jnp.asarray(new, old.dtype), own, changed
+        )
+        return {**variables, "params": {**variables["params"], "router": router}}
+
+    return contract.Learned(learned.how, value, replace)

@@ -26,12 +26,14 @@ take as `router`:
 
     register_router("above_mean", AboveMean)
 
-Parameters go as in any Flax module: write @nn.compact above the method.
+Parameters go as in any Flax module: write @nn.compact above the method. If an argument
+only says where they start, the method `learned` says what stands for it.
 
 Source: the Vision Attention Routing Framework; its later version for "gumbel".
 """
 
 import math
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import flax.linen as nn
@@ -40,6 +42,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from tokenjax.errors import UserError
+from tokenjax.models.contract import Learned
 from tokenjax.ops.straight_through import (
     gumbel_gate,
     straight_through,
@@ -91,6 +94,13 @@ class Router(nn.Module):
         """Return whether inference's mask lies between 0 and 1: both networks run."""
         return False
 
+    def learned(self) -> Mapping[str, Learned]:
+        """Return what stands for arguments that only say where parameters start.
+
+        By the argument's name; the variables are the router's own parameters.
+        """
+        return {}
+
     def __call__(
         self, scores: jax.Array, train: bool, temperature: ArrayLike
     ) -> Routed:
@@ -120,6 +130,16 @@ def register_router(name: str, router: type[Router]) -> None:
 class LearnableThreshold(Router):
     """Send the scores from a learned threshold on."""
 
+    def learned(self) -> Mapping[str, Learned]:
+        """Return the threshold's parameter."""
+        return {
+            "threshold": Learned(
+                "is set as the router's threshold",
+                value=lambda own: own["threshold"],
+                replace=lambda own, value: {**own, "threshold": value},
+            )
+        }
+
     @nn.compact
     def __call__(
         self, scores: jax.Array, train: bool, temperature: ArrayLike
@@ -143,6 +163,16 @@ class SigmoidGate(Router):
     nothing is annealed and at inference, it is the specified formula. Which patches are
     sent depends on the sign of the line alone, whatever the temperature.
     """
+
+    def learned(self) -> Mapping[str, Learned]:
+        """Return the score at which the line w a + b is 0."""
+        return {
+            "threshold": Learned(
+                "is made the score where w a + b is 0, by another b",
+                value=lambda own: -own["bias"] / own["weight"],
+                replace=lambda own, value: {**own, "bias": -own["weight"] * value},
+            )
+        }
 
     @nn.compact
     def __call__(
@@ -179,19 +209,30 @@ class Gumbel(Router):
         """Return whether both networks run: "expectation" mixes them by p."""
         return self.gumbel_inference == "expectation"
 
+    def learned(self) -> Mapping[str, Learned]:
+        """Return the threshold, where it is learned: its log-odds are."""
+        if self.gumbel_threshold == "half":
+            return {}
+        return {
+            "threshold": Learned(
+                "is set as the router's threshold, by its log-odds",
+                value=lambda own: nn.sigmoid(own["log_odds"]),
+                replace=lambda own, value: {**own, "log_odds": log_odds(value)},
+            )
+        }
+
     @nn.compact
     def __call__(
         self, scores: jax.Array, train: bool, temperature: ArrayLike
     ) -> Routed:
         """Decide."""
-        kept = jnp.clip(scores, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-        logits = jnp.log(kept) - jnp.log1p(-kept)
+        logits = log_odds(scores)
         threshold = jnp.asarray(0.5, scores.dtype)
         specified = self.gumbel_threshold == "half"
         if not specified:
-            start = math.log(self.threshold / (1 - self.threshold))
-            log_odds = self.param("log_odds", nn.initializers.constant(start), ())
-            logits, threshold = logits - log_odds, nn.sigmoid(log_odds)
+            start = nn.initializers.constant(log_odds(self.threshold))
+            learned = self.param("log_odds", start, ())
+            logits, threshold = logits - learned, nn.sigmoid(learned)
         if not train and self.gumbel_inference == "top_p":
             return send_highest(scores, TOP_P, temperature)
         if specified and self.gumbel_noise == 1:
@@ -207,6 +248,12 @@ class Gumbel(Router):
             uniforms = jax.random.uniform(self.make_rng("gumbel"), scores.shape)
         mask = gumbel_gate(logits, uniforms, temperature, self.gumbel_noise)
         return Routed(mask, probability, threshold)
+
+
+def log_odds(share: ArrayLike) -> jax.Array:
+    """Return log(share / (1 - share)); shares of 0 and 1 count as nearly so."""
+    kept = jnp.clip(jnp.asarray(share), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return jnp.log(kept) - jnp.log1p(-kept)
 
 
 @ROUTERS.register("top_k")

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import (
+    AT_INFERENCE,
     COUNT,
     NOT_NEGATIVE,
     NOT_OF_WEIGHTS,
@@ -65,19 +66,25 @@ class RoutingArguments(CheckedModule):
     router: Annotated[
         str, OneOf(ROUTERS), "what turns scores into a choice of patches"
     ] = "learnable_threshold"
-    threshold: Annotated[float, "score from which patches are sent, to start with"] = (
-        0.5
-    )
+    threshold: Annotated[
+        float, AT_INFERENCE, "score from which patches are sent, to start with"
+    ] = 0.5
     temperature: Annotated[
-        float, POSITIVE, "softness of the router's decision in the gradients"
+        float,
+        POSITIVE,
+        AT_INFERENCE,
+        "softness of the router's decision in the gradients",
     ] = 1.0
-    budget: Annotated[float, SHARE, "share of patches that top_k sends"] = 0.25
+    budget: Annotated[
+        float, SHARE, AT_INFERENCE, "share of patches that top_k sends"
+    ] = 0.25
     gumbel_inference: Annotated[
-        GumbelInference, "how the gumbel router decides at inference"
+        GumbelInference, AT_INFERENCE, "how the gumbel router decides at inference"
     ] = "hard"
     gumbel_noise: Annotated[
         float,
         NOT_NEGATIVE,
+        AT_INFERENCE,
         "scale of the gumbel router's noise in training; 1: as specified, 0: none",
     ] = 1.0
     gumbel_threshold: Annotated[
@@ -94,7 +101,10 @@ class RoutingArguments(CheckedModule):
     aggregator_dim: Annotated[Width, "channels of that vector"] = 256
     head_hidden_dim: Annotated[Width, "hidden channels of the classifier"] = 128
     attention_scale: Annotated[
-        float, NOT_NEGATIVE, 'of the scores, with aggregator="attention"'
+        float,
+        NOT_NEGATIVE,
+        AT_INFERENCE,
+        'of the scores, with aggregator="attention"',
     ] = 1.0
     dropout: Dropout = 0.1
     mask_gradient: Annotated[
@@ -116,21 +126,18 @@ class RoutingArguments(CheckedModule):
 
     def problems(self) -> list[tuple[bool, str]]:
         """Return what does not fit together, as (wrong, sentence)."""
+        beyond = self.img_size % self.patch_grid
         return [
             (
-                self.img_size % self.patch_grid != 0,
+                beyond != 0,
                 f"patch_grid {self.patch_grid} does not divide img_size "
-                f"{self.img_size}",
+                f"{self.img_size} ({self.img_size - beyond + self.patch_grid} pixels "
+                "would do)",
             ),
             (
                 self.encoder_side() == 0,
                 f"{self.encoder_layers} encoder_layers leave nothing of "
                 f"{self.img_size} pixels",
-            ),
-            (
-                self.gumbel_threshold == "learned" and not 0 < self.threshold < 1,
-                'gumbel_threshold "learned" starts at threshold, which must then be '
-                f"between 0 and 1, got {self.threshold}",
             ),
         ]
 

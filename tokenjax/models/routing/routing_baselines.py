@@ -10,10 +10,13 @@ score; jit leaves them out at inference, while `aux` counts their FLOPs.
 Source: the Vision Attention Routing Framework.
 """
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from tokenjax.models import contract
 from tokenjax.models.routing.attention_routing import AttentionRouting, Parts
 from tokenjax.models.routing.routers import Routed
 
@@ -34,6 +37,10 @@ class FullCompute(AttentionRouting):
         del train, temperature
         mask = jnp.full_like(scores, self.routed_share)
         return Routed(mask, mask, jnp.asarray(1 - self.routed_share))
+
+    def learned_arguments(self) -> Mapping[str, contract.Learned]:
+        """Return nothing: there is no router."""
+        return {}
 
     def budget_loss(self, mask: jax.Array, target: ArrayLike) -> jax.Array:
         """Return 0: there is nothing to hold to a budget."""

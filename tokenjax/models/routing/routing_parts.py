@@ -23,6 +23,7 @@ from tokenjax.models.layers import (
     torch_bias_init,
     torch_kernel_init,
 )
+from tokenjax.ops.maximum import first_maximum
 
 EncoderKind = Literal["convolutional", "lean"]
 AttentionKind = Literal["spatial", "global"]
@@ -102,14 +103,14 @@ def halve(features: jax.Array) -> jax.Array:
     """Pool maxima of 2x2, stride 2 (b, h, w, c); an odd last row or column is cut.
 
     Written as maxima of slices: on CPU its gradient takes a third of the time that
-    `nn.max_pool`'s takes. Of equal values each gets a part of the gradient.
+    `nn.max_pool`'s takes. Of equal values the first, by rows, has the gradient.
     """
     batch, height, width, channels = features.shape
     features = features[:, : height // 2 * 2, : width // 2 * 2]
     cells = features.reshape(batch, height // 2, 2, width // 2, 2, channels)
-    upper = jnp.maximum(cells[:, :, 0, :, 0], cells[:, :, 0, :, 1])
-    lower = jnp.maximum(cells[:, :, 1, :, 0], cells[:, :, 1, :, 1])
-    return jnp.maximum(upper, lower)
+    upper = first_maximum(cells[:, :, 0, :, 0], cells[:, :, 0, :, 1])
+    lower = first_maximum(cells[:, :, 1, :, 0], cells[:, :, 1, :, 1])
+    return first_maximum(upper, lower)
 
 
 class AttentionHead(CheckedModule):

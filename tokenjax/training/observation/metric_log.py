@@ -66,6 +66,10 @@ class MetricLog:
         """Add a row of what it took: time, memory, compilations."""
         self._add(self._performance, step, scalars)
 
+    def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+        """Show images (n, height, width, channels), uint8 or 0..1, in TensorBoard."""
+        self._to_tensorboard("write_images", step, images)
+
     def rows(self) -> list[Row]:
         """Return all rows of metrics.jsonl, earlier parts of the run included."""
         return list(self._metrics.rows)

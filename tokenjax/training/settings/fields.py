@@ -46,6 +46,10 @@ class Fields:
         int, at_least(0, LARGEST_COUNT), "instead of epochs, if above 0"
     ] = 0
     label_smoothing: Annotated[float, RATE, "share of the other classes"] = 0.0
+    evaluation_loss: Annotated[
+        Literal["cross_entropy", "criterion"],
+        "criterion: as in training, with smoothing, class weights, logit adjustment",
+    ] = "cross_entropy"
     gradient_accumulation: Annotated[
         int, at_least(1), "a step's batch goes through in so many parts"
     ] = 1
@@ -76,7 +80,9 @@ class Fields:
     ] = ()
     log_every_steps: Annotated[int, FREE, at_least(1, LARGEST_COUNT), "log rows"] = 20
     profile: Annotated[bool, FREE, "trace some steps into workdir/profile"] = False
-    figures: Annotated[bool, FREE, "drawn after the final evaluation"] = True
+    figures: Annotated[
+        bool, FREE, "drawn after the final evaluation, and small ones at every other"
+    ] = True
     evaluate_every_epochs: Annotated[float, FREE, above(0), "on validation"] = 10.0
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     schedule: Schedule = dataclasses.field(default_factory=Schedule)

@@ -24,6 +24,17 @@ def find_contradictions(settings: Fields) -> Iterator[str]:
             f"imbalance.many_shot must be at least few_shot {s.imbalance.few_shot}, "
             f"got {s.imbalance.many_shot}"
         )
+    if s.imbalance.profile != "none" and s.imbalance.indices:
+        yield (
+            "imbalance.indices names the examples itself: leave imbalance.profile "
+            '"none"'
+        )
+    thins = s.imbalance.profile != "none" or s.imbalance.indices
+    if s.imbalance.validation != "source" and not thins:
+        yield (
+            "imbalance.validation takes examples that imbalance.profile or "
+            "imbalance.indices leaves out, and neither is set"
+        )
     if not s.distributed and s.cluster != sections.Cluster():
         yield "cluster is read with distributed=True alone"
     if not s.init_from and (s.init_head != "auto" or s.init_changes):
@@ -57,8 +68,12 @@ def _find_reid_contradictions(s: Fields) -> Iterator[str]:
             'task "reid" has a schedule of its own, like schedule.name cosine, '
             f"got {s.schedule.name!r}"
         )
+    if s.schedule.stepping != "step":
+        yield 'task "reid" has a schedule of its own, without schedule.stepping'
     if s.batch_size % s.reid.instances:
         yield f"batch_size must be a multiple of reid.instances {s.reid.instances}"
+    if s.evaluation_loss != "cross_entropy":
+        yield 'task "reid" reports no loss of an evaluation: evaluation_loss'
     if s.optimizer.layer_decay != 1:
         yield 'task "reid" has rates of its own in reid, not optimizer.layer_decay'
     if s.gradient_accumulation > 1:

@@ -20,6 +20,7 @@ from tokenjax.training.settings.choices import OPTIMIZERS, SCHEDULES
 Weight = Annotated[float, NOT_NEGATIVE]
 Epochs = Annotated[float, NOT_NEGATIVE]
 OF_ADAM = Unread("optimizer.name", "sgd", "momentum")
+OF_PLATEAU = Unread("schedule.name", "cosine", "step", "multistep", "constant")
 OF_THINNING = Unread("imbalance.profile", "none")
 
 
@@ -66,26 +67,40 @@ class Schedule:
         float,
         Unread("schedule.name", "step", "multistep", "constant"),
         NOT_NEGATIVE,
-        "where cosine ends",
+        "where cosine ends; plateau goes no lower",
     ] = 0.0
+    stepping: Annotated[
+        Literal["step", "epoch"],
+        Unread("schedule.name", "step", "multistep", "constant", "plateau"),
+        "how often cosine changes the rate",
+    ] = "step"
     step_epochs: Annotated[
         float,
-        Unread("schedule.name", "cosine", "multistep", "constant"),
+        Unread("schedule.name", "cosine", "multistep", "constant", "plateau"),
         at_least(1e-6),
         "step: times `factor` every so many epochs",
     ] = 30.0
     milestones: Annotated[
         tuple[float, ...],
-        Unread("schedule.name", "cosine", "step", "constant"),
+        Unread("schedule.name", "cosine", "step", "constant", "plateau"),
         NOT_NEGATIVE,
         "multistep: times `factor` at these epochs",
     ] = (60.0, 80.0)
     factor: Annotated[
         float,
-        Unread("schedule.name", "cosine", "constant"),
+        Unread("schedule.name", "cosine", "constant", "plateau"),
         NOT_NEGATIVE,
         "of step and multistep",
     ] = 0.1
+    plateau_factor: Annotated[
+        float, OF_PLATEAU, RATE, "plateau: times this when validation gets no better"
+    ] = 0.5
+    patience: Annotated[
+        int,
+        OF_PLATEAU,
+        at_least(0),
+        "plateau: evaluations in a row that may be no better, before the rate falls",
+    ] = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +119,7 @@ class Checkpoint:
 class Imbalance:
     """`imbalance`: thins the training split, and answers to an uneven one.
 
-    Validation and test are left as the source has them.
+    The test split is left as the source has it.
     """
 
     profile: Annotated[
@@ -117,6 +132,16 @@ class Imbalance:
         "smallest class over largest; an imbalance of 100 is 0.01",
     ] = 0.1
     seed: Annotated[int, OF_THINNING, at_least(0), "of the choice of examples"] = 42
+    indices: Annotated[
+        str,
+        FREE,
+        "instead of a profile: a file of the training examples kept (.txt, .npy)",
+    ] = ""
+    validation: Annotated[
+        Literal["source", "left_out", "recorded"],
+        FREE,
+        "the source's; or of what is left out as many of each class; or CIFAR-ViT's",
+    ] = "source"
     class_weights: Annotated[
         Literal["none", "inverse_frequency"], "of the classes in the loss"
     ] = "none"
@@ -190,6 +215,12 @@ class Reid:
     identity_weight: Annotated[float, "of the cross-entropy of every score"] = 0.25
     triplet_weight: Annotated[float, "of the triplet loss of every feature"] = 1.0
     triplet_margin: Annotated[float, NOT_NEGATIVE, "0: soft margin"] = 0.0
+    fused_weight: Annotated[
+        Weight, "of the fused pair in the loss; every other has a weight of 1"
+    ] = 1.0
+    fused_triplet_weight: Annotated[
+        Weight, "times triplet_weight, of the fused feature's triplet loss"
+    ] = 1.0
     direct_only_epochs: Annotated[
         Epochs, "at first so long nothing but the direct branch learns"
     ] = 0.0
@@ -240,6 +271,11 @@ class Observation:
     stalled_seconds: Annotated[
         float, NOT_NEGATIVE, "say so when no batch comes for so long; 0: never"
     ] = 30.0
+    looks: Annotated[
+        int,
+        at_least(0, 64),
+        "images on which every evaluation draws what the model looks at; 0: none",
+    ] = 6
 
 
 @dataclasses.dataclass(frozen=True)

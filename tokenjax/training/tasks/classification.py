@@ -2,7 +2,7 @@
 
 import functools
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -104,8 +104,7 @@ class Classification(task.Task):
         loss = losses.cross_entropy(
             logits + self.logit_offsets,
             labels,
-            label_smoothing=self.settings.label_smoothing,
-            class_weights=self.class_weights,
+            **self._weighing(),
             other_labels=mixed.other_labels,
             share=mixed.share,
         )
@@ -160,9 +159,22 @@ class Classification(task.Task):
     ) -> dict[str, jax.Array]:
         """Return what `summarize` and `scalars` need of every example."""
         del aux
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+        labels = batch["label"]
+        plain = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         _, best = jax.lax.top_k(logits, min(max(evaluation.TOP), self.info.num_classes))
-        return {"loss": losses, "best": best, "label": batch["label"]}
+        found = {"loss": plain, "best": best, "label": labels}
+        if self.settings.evaluation_loss == "criterion":
+            found["weighted_loss"], found["weight"] = losses.weighted_losses(
+                logits + self.logit_offsets, labels, **self._weighing()
+            )
+        return found
+
+    def _weighing(self) -> dict[str, Any]:
+        """Return how the criterion weighs what."""
+        return {
+            "label_smoothing": self.settings.label_smoothing,
+            "class_weights": self.class_weights,
+        }
 
     def summarize(self, outputs: Outputs) -> Summary:
         """Return the evaluation of all examples of a split."""
@@ -173,6 +185,10 @@ class Classification(task.Task):
             self.info.num_classes,
             self.info.class_names,
         )
+        summary["criterion"] = "cross_entropy"  # what "loss" is
+        if "weight" in outputs:
+            summary["criterion"] = losses.name_criterion(self.settings)
+            summary["loss"] = evaluation.finite(_weighted_mean(outputs))
         counts, imbalance = self.info.counts["train"], self.settings.imbalance
         if counts.max() <= UNEVEN * counts.min():
             return summary
@@ -190,6 +206,8 @@ class Classification(task.Task):
         top = {k: summary[f"top{k}"] for k in evaluation.TOP}
         shares = [f"top-{k} {v:.2%}" for k, v in top.items() if v is not None]
         loss = tables.shown(summary["loss"], ".4f")
+        if (criterion := summary.get("criterion", "cross_entropy")) != "cross_entropy":
+            loss += f" ({criterion})"
         lines = [
             f"{summary['split']}: {', '.join(shares)}, "
             f"loss {loss} on {summary['examples']} images"
@@ -207,13 +225,20 @@ class Classification(task.Task):
             ]
         return lines
 
+    @classmethod
+    def text_report(cls, summary: Summary) -> str:
+        """Return precision, recall and F1 of every class, and their means."""
+        return evaluation.write_report(summary)
+
     def scalars(self, outputs: Outputs) -> dict[str, float]:
         """Return what is logged of a split during training."""
         accuracies = evaluation.top_accuracies(
             outputs["label"], outputs["best"], self.info.num_classes
         )
         measured = {k: v for k, v in accuracies.items() if v is not None}
-        return {"loss": float(outputs["loss"].mean()), **measured}
+        own = "weight" in outputs
+        loss = _weighted_mean(outputs) if own else outputs["loss"].mean()
+        return {"loss": float(loss), **measured}
 
     def write_predictions(
         self, path: pathlib.Path, outputs: Outputs, split: Split
@@ -259,6 +284,40 @@ class Classification(task.Task):
             for key in found[0]
         }
 
+    def watch(self, split: Split, count: int, mesh: Mesh) -> task.Watch:
+        """Return what shows the model's looks at some images; see `plots.looks`."""
+        batch = split.gather(task.spread(split, count))
+        given = {key: batch[key] for key in GIVEN if key in batch}
+
+        def look(variables: VariableDict, batch: Batch) -> Looks:
+            images = batch["image"]
+            return inference.look_or_weigh(self.model, self.prepare, variables, images)
+
+        look_again = inference.compile_few(mesh, look, {"image": batch["image"]})
+        return task.Watch(
+            lambda variables: {**look_again(variables), **given}, self.show
+        )
+
+    def show(self, looks: Looks) -> task.Shown:
+        """Return rows of small pictures of what `watch` looked at, and predictions."""
+        names, found = self.info.class_names, looks["prediction"]
+        return task.Shown(
+            plots.draw_rows(looks["image"], looks),
+            [names[index] for index in found],
+            (found == looks["label"]).tolist(),
+        )
+
+    def curves(self, rows: Sequence[task.Row], directory: pathlib.Path) -> None:
+        """Draw training curves, and how many examples of each class were trained on."""
+        super().curves(rows, directory)
+        counts, whole = self.info.counts["train"], self.info.whole_train
+        splits = {} if whole is None else {"in the source": whole.tolist()}
+        plots.class_counts(
+            {**splits, "trained on": counts.tolist()},
+            self.info.class_names,
+            directory / "class_distribution.png",
+        )
+
     def figures(
         self,
         directory: pathlib.Path,
@@ -285,6 +344,16 @@ class Classification(task.Task):
             path = directory / "recall_per_class.png"
             plots.recall_per_class(names, recall, counts, path)
         plots.draw_looks(looks["image"], looks, directory)
+
+
+def _weighted_mean(outputs: Outputs) -> float:
+    """Return the training's criterion over all examples of a split.
+
+    CIFAR-ViT averages its batches' values: with class weights they, and so the mean,
+    depend on which examples share a batch; without, both are one.
+    """
+    weighted, weights = outputs["weighted_loss"], outputs["weight"]
+    return weighted.sum(dtype=np.float64) / weights.sum(dtype=np.float64)
 
 
 def _shot_line(name: str, group: Summary) -> str:

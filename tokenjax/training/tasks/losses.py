@@ -11,6 +11,8 @@ Three answers to imbalance, from the examples per class of the training split:
     sampling           `tokenjax.data.sampling_weights`, and the plain loss
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +22,7 @@ from jaxtyping import Array, Float, Int
 
 from tokenjax.errors import UserError
 from tokenjax.ops.batch_parts import over_parts
+from tokenjax.training.settings import Settings
 
 
 def cross_entropy(
@@ -58,18 +61,12 @@ def cross_entropy(
       ValueError: shapes that disagree, which indexing would clamp without a word.
     """
     _check_shapes(logits, labels, class_weights, other_labels, share)
-    num_classes = logits.shape[1]
-
-    def weighted(labels: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return w l (b,) and w (b,)."""
-        targets = jax.nn.one_hot(labels, num_classes, dtype=logits.dtype)  # (b, k)
-        targets = optax.smooth_labels(targets, label_smoothing)
-        losses = optax.softmax_cross_entropy(logits, targets)  # (b,)
-        if class_weights is None:
-            return losses, jnp.ones_like(losses)
-        weights = jnp.asarray(class_weights, losses.dtype)[labels]  # (b,)
-        return weights * losses, weights
-
+    weighted = functools.partial(
+        weighted_losses,
+        logits,
+        label_smoothing=label_smoothing,
+        class_weights=class_weights,
+    )
     losses, weights = weighted(labels)
     if other_labels is not None:
         other_losses, other_weights = weighted(other_labels)
@@ -77,6 +74,26 @@ def cross_entropy(
         losses = share * losses + (1 - share) * other_losses
         weights = share * weights + (1 - share) * other_weights
     return losses.sum() / over_parts(weights.sum())
+
+
+def weighted_losses(
+    logits: Float[Array, "batch classes"],
+    labels: Int[Array, " batch"],
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: ArrayLike | None = None,
+) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
+    """Return w l and w of every example: the sum of one over the other's is the loss.
+
+    `w` is the weight of the example's label, 1 where there are no class weights.
+    """
+    targets = jax.nn.one_hot(labels, logits.shape[1], dtype=logits.dtype)  # (b, k)
+    targets = optax.smooth_labels(targets, label_smoothing)
+    losses = optax.softmax_cross_entropy(logits, targets)  # (b,)
+    if class_weights is None:
+        return losses, jnp.ones_like(losses)
+    weights = jnp.asarray(class_weights, losses.dtype)[labels]  # (b,)
+    return weights * losses, weights
 
 
 def _check_shapes(
@@ -99,6 +116,18 @@ def _check_shapes(
     for name, (array, shape) in expected.items():
         if jnp.shape(array) != shape:
             raise ValueError(f"{name} must be {shape}, got shape {jnp.shape(array)}")
+
+
+def name_criterion(settings: Settings) -> str:
+    """Say what a run minimises besides its model's own losses."""
+    parts: list[str] = []
+    if settings.label_smoothing:
+        parts.append(f"label_smoothing {settings.label_smoothing:g}")
+    if settings.imbalance.class_weights != "none":
+        parts.append(f"class_weights {settings.imbalance.class_weights}")
+    if settings.imbalance.logit_adjustment:
+        parts.append(f"logit_adjustment {settings.imbalance.logit_adjustment:g}")
+    return f"cross_entropy with {', '.join(parts)}" if parts else "cross_entropy"
 
 
 def inverse_frequency_weights(counts: np.ndarray) -> np.ndarray:

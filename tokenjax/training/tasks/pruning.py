@@ -73,12 +73,6 @@ class Pruning(Classification):
         """Return the shapes of the student's parameters."""
         return jax.eval_shape(self.init, jax.random.key(0))["params"]
 
-    @functools.cached_property
-    def _predictors(self) -> frozenset[str]:
-        """Return paths of the parameters that the teacher lacks."""
-        groups = self.parameter_groups()
-        return parameter_groups.members(groups, self._shapes, contract.PREDICTORS)
-
     def init_frozen(self) -> optax.Params:
         """Return zeros where the teacher's parameters go."""
         return jax.tree.map(
@@ -140,8 +134,18 @@ class Pruning(Classification):
         return loss, (model_state, {**scalars, **distilled, **kept})
 
     def _without_predictors(self, params: optax.Params) -> optax.Params:
-        """Return what the unpruned network has of the parameters."""
-        return parameter_groups.split(params, self._predictors)[1]
+        """Return what the unpruned network has of the parameters.
+
+        A teacher may have other predictors, or none: they go by their names.
+        """
+        patterns = self.parameter_groups().get(contract.PREDICTORS, ())
+        paths = flax.traverse_util.flatten_dict(params, sep="/")
+        named = [
+            path
+            for path in paths
+            if any(parameter_groups.matches(pattern, path) for pattern in patterns)
+        ]
+        return parameter_groups.split(params, frozenset(named))[1]
 
 
 def logit_divergence(student: jax.Array, teacher: jax.Array) -> jax.Array:

@@ -4,6 +4,9 @@
            identity_weight * smoothed cross-entropy(score)
            + triplet_weight * triplet(feature)
 
+in which the fused pair counts `fused_weight` times, and its triplet loss
+`fused_triplet_weight` times as much as others'.
+
 A batch holds `instances` images of each of batch_size / instances identities. During
 `direct_only_epochs` the fused pair counts nothing and what it alone needs stays as it
 is. Evaluation ranks the gallery of every query by each of the model's features; the
@@ -16,15 +19,16 @@ the analysis of its failing run.
 import copy
 import itertools
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax.typing import VariableDict
+from jax.sharding import Mesh
 
-from tokenjax import data, evaluation
+from tokenjax import data, evaluation, plots
 from tokenjax.data import Dataset, Split
 from tokenjax.errors import UserError
 from tokenjax.evaluation import predictions
@@ -167,13 +171,24 @@ class Reidentification(task.Task):
             margin = reid.triplet_margin or None
             triplet = reid_losses.triplet_loss(feature, labels, margin)
             scalars[f"identity_{name}"], scalars[f"triplet_{name}"] = identity, triplet
-            loss = reid.identity_weight * identity + reid.triplet_weight * triplet
-            if name == contract.FUSED_PAIR and self.fused_from:
-                loss = jnp.where(state.step >= self.fused_from, loss, 0.0)
-            total += loss
+            total += self._weigh(name, identity, triplet, state.step)
         first, _ = next(iter(pairs.values()))
         scalars["accuracy"] = jnp.mean(jnp.argmax(first, -1) == labels)
         return total, (model_state, scalars)
+
+    def _weigh(
+        self, name: str, identity: jax.Array, triplet: jax.Array, step: jax.Array
+    ) -> jax.Array:
+        """Return what a pair's two losses add to the total."""
+        reid = self.settings.reid
+        if name != contract.FUSED_PAIR:
+            return reid.identity_weight * identity + reid.triplet_weight * triplet
+        of_triplet = reid.triplet_weight * reid.fused_triplet_weight
+        loss = reid.identity_weight * identity + of_triplet * triplet
+        loss *= reid.fused_weight
+        return (
+            jnp.where(step >= self.fused_from, loss, 0.0) if self.fused_from else loss
+        )
 
     def gradient_scalars(self, gradients: optax.Updates) -> Scalars:
         """Return the norm of each part's gradient; together the parts are all."""
@@ -219,14 +234,16 @@ class Reidentification(task.Task):
         chosen = self.settings.reid.feature
         queries, gallery = reid_figures.roles(outputs)
         labels, groups = outputs["label"], outputs[self.info.same]
+        about = (labels[queries], labels[gallery], groups[queries], groups[gallery])
+        ranks = len(features[chosen]["cmc"])
+        chance = evaluation.chance_of_retrieval(*about)
+        by_rank = evaluation.chance_by_rank(*about, ranks)
         summary = {
             "feature": chosen,
             **features[chosen],
             "examples": len(labels),
             "gallery": int(gallery.sum()),
-            "chance": evaluation.chance_of_retrieval(
-                labels[queries], labels[gallery], groups[queries], groups[gallery]
-            ),
+            "chance": {**chance, "cmc": by_rank.tolist()},
             "features": features,
         }
         if self.settings.reid.rerank:
@@ -309,6 +326,21 @@ class Reidentification(task.Task):
             return {}
         names = self.info.modalities
         return reid_figures.look(model, self.prepare, names, variables, split)
+
+    def watch(self, split: Split, count: int, mesh: Mesh) -> task.Watch:
+        """Return what shows which tokens are chosen; see `reid_figures.watch`."""
+        feature = self.settings.reid.feature
+        return reid_figures.watch(
+            self.model, self.prepare, self.info, feature, split, count, mesh
+        )
+
+    def curves(self, rows: Sequence[task.Row], directory: pathlib.Path) -> None:
+        """Draw training curves, and mAP and rank-1 of every feature over epochs."""
+        super().curves(rows, directory)
+        if any("validation/mAP" in row for row in rows):
+            steps_per_epoch = self.num_examples / self.settings.batch_size
+            path = directory / "retrieval_curves.png"
+            plots.retrieval_curves(rows, FEATURES, steps_per_epoch, path)
 
     def figures(
         self,

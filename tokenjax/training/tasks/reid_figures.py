@@ -1,19 +1,27 @@
 """Figures of a re-identification run, and the arrays that they show."""
 
+import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.typing import VariableDict
+from jax.sharding import Mesh
 
-from tokenjax import evaluation
-from tokenjax.data import Split
+from tokenjax import evaluation, plots
+from tokenjax.data import ReidInfo, Split
 from tokenjax.data.reid_dataset import DISTRACTOR
 from tokenjax.models import contract
+from tokenjax.plots import look_rows
+from tokenjax.training import inference
 from tokenjax.training.state import Batch
+from tokenjax.training.tasks import task
 from tokenjax.training.tasks.task import Looks, Outputs, Summary
+
+Prepare: TypeAlias = Callable[[Batch], Mapping[str, jax.Array]]
 
 SAMPLES = 6  # whose tokens are drawn
 QUERIES = 8  # whose rank lists are drawn
@@ -27,16 +35,9 @@ def roles(outputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return outputs.get("query", everyone), outputs.get("gallery", everyone)
 
 
-def spread(split: Split, count: int) -> np.ndarray:
-    """Return the indices of so many examples, from the first to the last identity."""
-    order = np.argsort(split.labels, kind="stable")
-    places = np.linspace(0, len(order) - 1, min(count, len(order)))
-    return order[places.round().astype(int)]
-
-
 def look(
     model: contract.SelectsTokens,
-    prepare: Callable[[Batch], Mapping[str, jax.Array]],
+    prepare: Prepare,
     modalities: Sequence[str],
     variables: VariableDict,
     split: Split,
@@ -46,27 +47,72 @@ def look(
     Returns: dicts by modality "images" (n, h, w, 3) uint8, "mask" and "scores" (n, p),
     "weights" (n, a, p), the share of every patch of the grid in every aggregated token.
     """
-    batch = split.gather(spread(split, SAMPLES))
-
-    @jax.jit
-    def apply(
-        variables: VariableDict, batch: Batch
-    ) -> Mapping[str, contract.ByModality]:
-        outputs = model.apply(variables, prepare(batch), batch["camera"])
-        return model.selection(outputs)
-
-    found = jax.device_get(apply(variables, jax.tree.map(jnp.asarray, batch)))
+    batch = split.gather(task.spread(split, SAMPLES))
+    select = jax.jit(functools.partial(selection, model, prepare))
+    found = jax.device_get(select(variables, jax.tree.map(jnp.asarray, batch)))
     return {"images": {name: batch[name] for name in modalities}, **found}
+
+
+def selection(
+    model: contract.SelectsTokens,
+    prepare: Prepare,
+    variables: VariableDict,
+    batch: Batch,
+) -> Mapping[str, contract.ByModality]:
+    """Return which tokens a model chose, as `contract.SelectsTokens` says."""
+    outputs = model.apply(variables, prepare(batch), batch["camera"])
+    return model.selection(outputs)
+
+
+def watch(
+    model: contract.Retrieves,
+    prepare: Prepare,
+    info: ReidInfo,
+    feature: str,
+    split: Split,
+    count: int,
+    mesh: Mesh,
+) -> task.Watch:
+    """Return what shows the tokens that a model chooses of some examples.
+
+    Of a model that chooses none, what the length of a feature changes with.
+    """
+    names = info.modalities
+    batch = split.gather(task.spread(split, count))
+    images = {name: batch[name] for name in names}
+    needed = {key: batch[key] for key in (*names, "present", "camera")}
+    if isinstance(model, contract.SelectsTokens) and model.selects_tokens():
+        grid = model.grid
+        look = functools.partial(selection, model, prepare)
+
+        def draw(looks: Looks) -> list[plots.Row]:
+            return look_rows.selection_rows(
+                images, looks["scores"], looks["mask"], grid
+            )
+
+    else:
+
+        def look(variables: VariableDict, batch: Batch) -> Looks:
+            def score(inputs: Mapping[str, jax.Array]) -> jax.Array:
+                outputs = model.apply(variables, inputs, batch["camera"])
+                return jnp.linalg.norm(outputs["features"][feature], axis=-1)
+
+            return {"gradients": inference.weigh_places(score, prepare(batch))}
+
+        def draw(looks: Looks) -> list[plots.Row]:
+            return look_rows.gradient_rows_by_modality(images, looks["gradients"])
+
+    look_again = inference.compile_few(mesh, look, needed)
+    return task.Watch(look_again, lambda looks: task.Shown(draw(looks)))
 
 
 def draw_retrieval(
     directory: pathlib.Path, summary: Summary, outputs: Outputs, feature: str
 ) -> None:
     """Draw the matches by rank, and a map of the feature that retrieval goes by."""
-    from tokenjax import plots
-
     curves = {name: np.array(s["cmc"]) for name, s in summary["features"].items()}
-    plots.cmc_curve(curves, directory / "cmc.png", summary["chance"]["rank1"])
+    chance = np.array(summary["chance"]["cmc"])
+    plots.cmc_curve(curves, directory / "cmc.png", chance)
     shown = np.ones(len(outputs["label"]), bool)
     if "query" in outputs:  # of a split with raw identities
         shown = outputs["label"] != DISTRACTOR  # as many persons as images
@@ -81,8 +127,6 @@ def draw_selection(
     directory: pathlib.Path, looks: Looks, grid: tuple[int, int]
 ) -> None:
     """Draw the tokens that were kept, by what score, and what they went into."""
-    from tokenjax import plots
-
     images, weights = looks["images"], looks["weights"]
     kept = directory / "kept_tokens.png"
     plots.kept_by_modality(images, looks["mask"], grid, kept)
@@ -107,8 +151,6 @@ def draw_rank_lists(
 
     `same`: the output that a match must differ in, a camera or a scene.
     """
-    from tokenjax import plots
-
     queries, gallery = (np.flatnonzero(role) for role in roles(outputs))
     vectors, labels, groups = outputs[feature], outputs["label"], outputs[same]
     counts = evaluation.count_matches(

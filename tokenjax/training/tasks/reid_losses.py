@@ -7,8 +7,9 @@
               | mean_i max(0, ap_i - an_i + margin)
     total     = sum over pairs of 0.25 cross entropy(scores) + 1.0 triplet(features)
 
-Distances and losses are float32 whatever comes in. A distance at the clamp (to itself,
-or to an equal image) has no gradient. An anchor without a negative (a batch of a single
+Distances and losses are float32 whatever comes in. A distance below the clamp (to
+itself, or to an equal image) has no gradient. Of equally far ones the first is the
+hardest, and has the gradient alone. An anchor without a negative (a batch of a single
 identity) adds nothing, neither loss nor gradient: the mean is over the others, and 0 if
 there are none.
 
@@ -25,6 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from tokenjax.ops import maximum
 from tokenjax.training.tasks.losses import cross_entropy
 
 
@@ -45,8 +47,15 @@ def distances(features: Float[Array, "batch dim"]) -> Float[Array, "batch batch"
     # Half precision's rounding in the product would be as large as small distances.
     product = jnp.matmul(features, features.T, precision=jax.lax.Precision.HIGHEST)
     squared = squares[:, None] + squares[None] - 2 * product
-    # A where, not a maximum: at a tie the maximum would pass half of the gradient.
-    return jnp.sqrt(jnp.where(squared > 1e-12, squared, 1e-12))
+    return jnp.sqrt(_at_least(1e-12, squared))
+
+
+def _at_least(lowest: float, values: jax.Array) -> jax.Array:
+    """Return max(values, lowest), with PyTorch's gradient of clamp: 1 where equal.
+
+    The gradient of a maximum would be 1/2 there, relu's 0.
+    """
+    return jnp.where(values >= lowest, values, lowest)
 
 
 def hardest(
@@ -61,12 +70,13 @@ def hardest(
     features = features.astype(jnp.float32)
     if normalize:
         square = jnp.square(features).sum(-1, keepdims=True)
-        length = jnp.sqrt(jnp.where(square > 0, square, 1.0))  # zeros stay zeros
+        some = square > 0  # zeros stay zeros, without a NaN for gradient
+        length = jnp.where(some, jnp.sqrt(jnp.where(some, square, 1.0)), 0.0)
         features = features / (length + 1e-12)
     apart = distances(features)
     same = labels[:, None] == labels[None]
-    positive = jnp.where(same, apart, -jnp.inf).max(1)
-    return positive, jnp.where(same, jnp.inf, apart).min(1)
+    positive = maximum.first_largest(jnp.where(same, apart, -jnp.inf))
+    return positive, maximum.first_smallest(jnp.where(same, jnp.inf, apart))
 
 
 def triplet_loss(
@@ -81,7 +91,7 @@ def triplet_loss(
     there = jnp.isfinite(negative)
     negative = jnp.where(there, negative, 0.0)
     gap = positive * (1 + hard_factor) - negative * (1 - hard_factor)
-    losses = jax.nn.softplus(gap) if margin is None else jax.nn.relu(gap + margin)
+    losses = jax.nn.softplus(gap) if margin is None else _at_least(0.0, gap + margin)
     return jnp.where(there, losses, 0.0).sum() / jnp.maximum(there.sum(), 1)
 
 

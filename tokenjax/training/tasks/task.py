@@ -11,7 +11,7 @@ adds one: `--config.task=my_task` then takes it.
 import abc
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ import optax
 from flax.typing import VariableDict
 from jax.sharding import Mesh
 
-from tokenjax import data
+from tokenjax import data, plots
 from tokenjax.data import Dataset, Split
 from tokenjax.errors import UserError
 from tokenjax.models import contract
@@ -36,6 +36,33 @@ Outputs: TypeAlias = dict[str, np.ndarray]  # (examples, ...) by name
 Looks: TypeAlias = dict[str, Any]  # arrays, or dicts of arrays by modality
 Row: TypeAlias = Mapping[str, float | None]  # None: not a finite number
 Predict: TypeAlias = Callable[[VariableDict, Batch], dict[str, jax.Array]]
+
+
+class Shown(NamedTuple):
+    """What a frame shows of some examples.
+
+    Attributes:
+      rows: of small pictures, one for each example.
+      captions: above each example, () for none.
+      right: whether they are right, which says their colour; () where none can be.
+    """
+
+    rows: list[plots.Row]
+    captions: Sequence[str] = ()
+    right: Sequence[bool] = ()
+
+
+class Watch(NamedTuple):
+    """What a model looks at on the same few examples, asked for again and again.
+
+    Attributes:
+      look: variables to what the model did; compiled once. With several processes all
+        of them must call it.
+      draw: what `look` gave, to be shown.
+    """
+
+    look: Callable[[VariableDict], Looks]
+    draw: Callable[[Looks], Shown]
 
 
 class Task(abc.ABC):
@@ -178,6 +205,12 @@ class Task(abc.ABC):
     def headline(cls, summary: Summary) -> list[str]:
         """Return the lines that say first what an evaluation found."""
 
+    @classmethod
+    def text_report(cls, summary: Summary) -> str:
+        """Return an evaluation as text, for a file; "" for none."""
+        del summary
+        return ""
+
     @abc.abstractmethod
     def scalars(self, outputs: Outputs) -> dict[str, float]:
         """Return what is logged of a split during training."""
@@ -203,10 +236,16 @@ class Task(abc.ABC):
         del variables, batches, split
         return {}
 
+    def watch(self, split: Split, count: int, mesh: Mesh) -> Watch | None:
+        """Return what shows, over the run, what the model looks at on some examples.
+
+        None where there is no such thing.
+        """
+        del split, count, mesh
+        return None
+
     def curves(self, rows: Sequence[Row], directory: pathlib.Path) -> None:
         """Draw figures of a run from its logged rows."""
-        from tokenjax import plots
-
         plots.training_curves(rows, directory / "training_curves.png")
 
     def figures(
@@ -224,6 +263,13 @@ class Task(abc.ABC):
 def first_examples(split: Split, seed: int, count: int) -> dict[str, np.ndarray]:
     """Return `count` training examples of the run's first epoch."""
     return split.gather(data.train_indices(seed, 0, count, len(split)))
+
+
+def spread(split: Split, count: int) -> np.ndarray:
+    """Return the indices of so many examples, from the first to the last label."""
+    order = np.argsort(split.labels, kind="stable")
+    places = np.linspace(0, len(order) - 1, min(count, len(order)))
+    return order[places.round().astype(int)]
 
 
 def names_of(split: Split) -> list[str]:

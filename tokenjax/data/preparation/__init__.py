@@ -1,0 +1,1 @@
+"""Sets made ready for a source: fetched, checked, written as arrays."""
