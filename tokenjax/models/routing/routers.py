@@ -216,7 +216,7 @@ class Gumbel(Router):
         return {
             "threshold": Learned(
                 "is set as the router's threshold, by its log-odds",
-                value=lambda own: nn.sigmoid(own["log_odds"]),
+                value=lambda own: float(nn.sigmoid(own["log_odds"])),
                 replace=lambda own, value: {**own, "log_odds": log_odds(value)},
             )
         }
