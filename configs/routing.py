@@ -153,6 +153,7 @@ def questions() -> ConfigDict:
     config.routing.update(anneal_from_epochs=0.2, anneal_to_epochs=0.5)
     config.evaluate_every_epochs = config.checkpoint.every_epochs = 1.0
     gumbel = {"router": "gumbel"}
+    mended = gumbel | {"gumbel_noise": 0.1, "gumbel_threshold": "learned"}
     config.ablation = ConfigDict(
         {
             "grid": "named",
@@ -163,7 +164,7 @@ def questions() -> ConfigDict:
                 "grid_8": {"model": {"patch_grid": 8}},
                 "sigmoid_gate": {"model": {"router": "sigmoid_gate"}},
                 "top_k": {"model": {"router": "top_k"}},
-                "gumbel": {"model": gumbel | {"gumbel_noise": 0.25}},
+                "gumbel": {"model": mended},
                 "gumbel_as_specified": {"model": gumbel},
                 "gumbel_as_specified_not_annealed": {
                     "model": gumbel,

@@ -14,14 +14,17 @@ LEARNED = {
     "learnable_threshold": {"threshold": 0.5},
     "sigmoid_gate": {"weight": 3.0, "bias": -1.5},  # zero at 0.5
 }
+OWN_THRESHOLD = {"router": "gumbel", "gumbel_threshold": "learned"}
 
 
-@pytest.mark.parametrize("name", LEARNED)
+@pytest.mark.parametrize("name", [*LEARNED, "gumbel"])
 @pytest.mark.parametrize("value", [0.0, 0.3, 0.7, 0.95])
 def test_a_threshold_in_the_place_of_the_learned_one(name, value):
-    model = models.create("attention_routing", router=name, threshold=0.2)
+    router = OWN_THRESHOLD if name == "gumbel" else {"router": name}
+    model = models.create("attention_routing", threshold=0.2, **router)
     learned = model.learned_arguments()
-    own = {key: jnp.asarray(number) for key, number in LEARNED[name].items()}
+    parameters = LEARNED.get(name, {"log_odds": 0.0})
+    own = {key: jnp.asarray(number) for key, number in parameters.items()}
     variables = {"params": {"router": own, "rest": jnp.ones(2)}, "batch_stats": {}}
     assert float(learned["threshold"].value(variables)) == pytest.approx(0.5)
     changed = learned["threshold"].replace(variables, value)
@@ -59,6 +62,16 @@ def test_who_has_no_router_learns_no_argument(name):
         ({}, ["threshold", "execution"]),
         ({"router": "top_k"}, ["budget", "execution"]),
         ({"router": "gumbel"}, ["gumbel_inference", "execution"]),
+        pytest.param(
+            OWN_THRESHOLD,
+            ["threshold", "gumbel_inference", "execution"],
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            {"router": "gumbel", "gumbel_inference": "expectation"},
+            ["gumbel_inference", "gumbel_noise"],
+            marks=pytest.mark.long,
+        ),
         (
             {"router": "top_k", "aggregator": "attention"},
             ["budget", "attention_scale", "execution"],

@@ -126,3 +126,30 @@ def test_expectation_mixes_by_the_probability_of_training(noise):
     np.testing.assert_allclose(mixed, draw(noise, train=True)[1], rtol=1e-5)
     if noise == 0:
         np.testing.assert_array_equal(mixed, SCORES > 0.5)
+
+
+@pytest.mark.parametrize("theta", [0.3, 0.5, 0.8])
+def test_a_learned_threshold_moves_draws_and_decisions_alike(theta):
+    """log-odds(a) are held against log-odds(theta), in training and at inference."""
+    learned = {"gumbel_threshold": "learned", "threshold": theta}
+    router = ROUTERS["gumbel"](**learned, gumbel_noise=0.25)
+    params = router.init(jax.random.key(0), SCORES, False, 1.0)
+    assert set(params["params"]) == {"log_odds"}
+    np.testing.assert_allclose(params["params"]["log_odds"], log_odds(theta), atol=1e-6)
+    logits = log_odds(SCORES) - log_odds(theta)
+
+    decided, soft, threshold, _ = draw_learned(params, **learned)
+    np.testing.assert_array_equal(decided, theta < SCORES)
+    np.testing.assert_allclose(threshold, theta, rtol=1e-5)
+    np.testing.assert_allclose(soft, sigmoid(logits / 0.25), rtol=1e-3, atol=1e-6)
+
+    _, same, _, (of_params, _) = draw_learned(params, train=True, **learned)
+    np.testing.assert_array_equal(soft, same)
+    uniforms = np.asarray(drawn_uniforms(jax.random.key(0)), np.float64)
+    drawn = sigmoid(logits + 0.25 * log_odds(uniforms))
+    expected = -(drawn * (1 - drawn)).sum()
+    np.testing.assert_allclose(of_params["params"]["log_odds"], expected, rtol=1e-4)
+
+
+def draw_learned(params, **more):
+    return route("gumbel", params, gumbel_noise=0.25, **more)

@@ -125,6 +125,7 @@ MISTAKES = {
     "execution must be one of .*got 'dense'": {"execution": "dense"},
     "gumbel_inference must be one of .*got 'soft'": {"gumbel_inference": "soft"},
     "gumbel_noise must be at least 0.*got -1": {"gumbel_noise": -1.0},
+    "gumbel_threshold must be one of .*got 'free'": {"gumbel_threshold": "free"},
     "temperature must be above 0, got 0": {"temperature": 0.0},
     "budget_weight must be at least 0": {"budget_weight": -1.0},
     r"dropout must be within \[0, 1\)": {"dropout": 1.0},

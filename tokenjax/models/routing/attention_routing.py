@@ -153,6 +153,7 @@ class AttentionRouting(RoutingArguments):
             budget=self.budget,
             gumbel_inference=self.gumbel_inference,
             gumbel_noise=self.gumbel_noise,
+            gumbel_threshold=self.gumbel_threshold,
             **module,
         )
 

@@ -6,9 +6,8 @@
                           -theta_0 / tau_0
     gumbel                a draw with probability p in training; at inference "hard"
                           (p > 1/2), "top_p" (the 30 % highest) or "expectation" (p
-                          itself: both networks on every patch);
-                          p = sigmoid(log(a / (1 - a)) / s), s the noise's scale:
-                          p = a at 1, as specified
+                          itself: both networks on every patch); p = a as specified, a
+                          steeper function with less noise or a learned threshold
     top_k                 the ceil(budget N) highest, gradient of
                           sigmoid((a - k-th score) / tau); ours
 
@@ -53,6 +52,7 @@ from tokenjax.ops.token_selection import keep_mask, top_indices
 from tokenjax.registry import Registry
 
 GumbelInference = Literal["hard", "top_p", "expectation"]
+GumbelThreshold = Literal["half", "learned"]
 TOP_P = 0.3  # share of the patches that "top_p" sends to the big network
 LEAST_PROBABILITY = 1e-6  # scores are kept this far from 0 and 1 under the logarithm
 
@@ -78,7 +78,8 @@ class Router(nn.Module):
       threshold: where a learned threshold starts.
       temperature: of the soft decision, where it starts.
       budget: share of the patches to send.
-      gumbel_inference, gumbel_noise: see the module's docstring.
+      gumbel_inference: see the module's docstring.
+      gumbel_noise, gumbel_threshold: see `Gumbel`.
     """
 
     threshold: float = 0.5
@@ -86,6 +87,7 @@ class Router(nn.Module):
     budget: float = 0.25
     gumbel_inference: GumbelInference = "hard"
     gumbel_noise: float = 1.0
+    gumbel_threshold: GumbelThreshold = "half"
 
     @property
     def is_soft(self) -> bool:
@@ -192,12 +194,14 @@ class SigmoidGate(Router):
 class Gumbel(Router):
     """Draw in training by a probability that the score gives, decide at inference.
 
-    A patch is sent where log(a / (1 - a)) + s g > 0, g a standard logistic draw. At the
-    specified s = 1, whose standard deviation is 1.8, scores that differ by a tenth
-    (0.4 in these log-odds) are drawn nearly alike: the networks see patches at random,
-    a budget near 1 can be kept by scores near 1 alone, and at inference, which
-    compares a with 1/2, few patches are sent where a quarter was drawn. A small s
-    mends all three (docs/results.md).
+        sent = 1[log-odds(a) - log-odds(theta) + s g > 0],  g a standard logistic draw
+        p = sigmoid((log-odds(a) - log-odds(theta)) / s)
+
+    As specified theta is 1/2 and s is 1. The standard deviation of s g is then 1.8,
+    and scores that differ by a tenth (0.4 in log-odds) are drawn nearly alike: the
+    networks see patches at random; the ratio can be near 1 where all scores are near 1
+    alone; and at inference, which compares a with 1/2, few patches are sent where a
+    quarter was drawn. A small s and a learned theta mend this (docs/results.md).
     """
 
     @property
@@ -205,31 +209,51 @@ class Gumbel(Router):
         """Return whether both networks run: "expectation" mixes them by p."""
         return self.gumbel_inference == "expectation"
 
+    def learned(self) -> Mapping[str, Learned]:
+        """Return the threshold, where it is learned: its log-odds are."""
+        if self.gumbel_threshold == "half":
+            return {}
+        return {
+            "threshold": Learned(
+                "is set as the router's threshold, by its log-odds",
+                value=lambda own: float(nn.sigmoid(own["log_odds"])),
+                replace=lambda own, value: {**own, "log_odds": log_odds(value)},
+            )
+        }
+
+    @nn.compact
     def __call__(
         self, scores: jax.Array, train: bool, temperature: ArrayLike
     ) -> Routed:
         """Decide."""
-        half = jnp.asarray(0.5, scores.dtype)
+        logits = log_odds(scores)
+        threshold = jnp.asarray(0.5, scores.dtype)
+        specified = self.gumbel_threshold == "half"
+        if not specified:
+            start = nn.initializers.constant(log_odds(self.threshold))
+            learned = self.param("log_odds", start, ())
+            logits, threshold = logits - learned, nn.sigmoid(learned)
         if not train and self.gumbel_inference == "top_p":
             return send_highest(scores, TOP_P, temperature)
-        kept = jnp.clip(scores, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-        logits = jnp.log(kept) - jnp.log1p(-kept)
-        probability = self.probability(scores, logits)
+        if specified and self.gumbel_noise == 1:
+            probability = scores
+        elif self.gumbel_noise == 0:
+            probability = (logits > 0).astype(scores.dtype)
+        else:
+            probability = nn.sigmoid(logits / self.gumbel_noise)
         if not train and self.gumbel_inference == "expectation":
-            return Routed(probability, probability, half)
+            return Routed(probability, probability, threshold)
         uniforms = None
         if train:
             uniforms = jax.random.uniform(self.make_rng("gumbel"), scores.shape)
         mask = gumbel_gate(logits, uniforms, temperature, self.gumbel_noise)
-        return Routed(mask, probability, half)
+        return Routed(mask, probability, threshold)
 
-    def probability(self, scores: jax.Array, logits: jax.Array) -> jax.Array:
-        """Return how likely each patch is sent in training, by score and log-odds."""
-        if self.gumbel_noise == 1:
-            return scores
-        if self.gumbel_noise == 0:
-            return (logits > 0).astype(scores.dtype)
-        return nn.sigmoid(logits / self.gumbel_noise)
+
+def log_odds(share: ArrayLike) -> jax.Array:
+    """Return log(share / (1 - share)); shares of 0 and 1 count as nearly so."""
+    kept = jnp.clip(jnp.asarray(share), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return jnp.log(kept) - jnp.log1p(-kept)
 
 
 @ROUTERS.register("top_k")

@@ -28,7 +28,11 @@ from tokenjax.models.argument_types import (
     Width,
 )
 from tokenjax.models.checked_module import CheckedModule
-from tokenjax.models.routing.routers import ROUTERS, GumbelInference
+from tokenjax.models.routing.routers import (
+    ROUTERS,
+    GumbelInference,
+    GumbelThreshold,
+)
 from tokenjax.models.routing.routing_parts import (
     STEM,
     AggregatorKind,
@@ -80,8 +84,12 @@ class RoutingArguments(CheckedModule):
     gumbel_noise: Annotated[
         float,
         NOT_NEGATIVE,
+        AT_INFERENCE,
         "scale of the gumbel router's noise in training; 1: as specified, 0: none",
     ] = 1.0
+    gumbel_threshold: Annotated[
+        GumbelThreshold, "of the gumbel router: 1/2 as specified, or learned"
+    ] = "half"
     big_hidden_dim: Annotated[Width, "hidden channels of the big network"] = 512
     big_layers: Annotated[int, COUNT, "hidden layers of the big network"] = 3
     small_hidden_dim: Annotated[Width, "hidden channels of the small network"] = 64
