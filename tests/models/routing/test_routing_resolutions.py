@@ -1,5 +1,7 @@
 """CIFAR's photographs at other resolutions: enlarged, and the model follows."""
 
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -8,22 +10,25 @@ from configs import routing
 from tokenjax import building
 from tokenjax.data.dataset import ArraySplit, make_dataset
 from tokenjax.data.images.image_sizes import fit_array
-from tokenjax.data.sources import tfds
+from tokenjax.data.sources import SOURCES
 from tokenjax.errors import UserError
 
 
 @pytest.fixture
-def photographs(monkeypatch):
+def photographs(monkeypatch, tmp_path):
     """Twelve of 32 pixels, in the place of what TFDS would have prepared."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # where nothing is prepared
     images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8)
     labels = np.arange(12, dtype=np.int32) % 10
 
-    def load(name, image_size, *arguments):
+    def load(name, image_size, *arguments, **more):
         fitted = np.stack([fit_array(image, image_size, 3) for image in images])
         classes = [str(n) for n in range(100 if name == "cifar100" else 10)]
         return make_dataset(name, classes, *[ArraySplit(fitted, labels)] * 3)
 
-    monkeypatch.setattr(tfds, "tfds", load)
+    for source in ("cifar10", "cifar100"):
+        module = sys.modules[SOURCES[source].__module__]
+        monkeypatch.setattr(module, "tfds", load)
     return images
 
 
