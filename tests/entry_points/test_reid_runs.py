@@ -104,11 +104,14 @@ def test_the_files_of_a_run(trained):
         "rank_lists_nir.png",
         "rank_lists_rgb.png",
         "rank_lists_tir.png",
+        "retrieval_curves.png",
         "selection_scores.png",
         "training_curves.png",
     }
     for name in drawn:
         assert (workdir / "figures" / name).stat().st_size > 5_000
+    looks = {path.name for path in (workdir / "looks").iterdir()}
+    assert looks == {"looks.gif", *(f"step_{step:08}.png" for step in (0, 6, 12))}
 
 
 def test_the_log_has_gradients_by_part_and_validations_by_feature(trained):
