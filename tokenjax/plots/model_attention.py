@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter
 
 from tokenjax.plots import figure_files as files
 from tokenjax.plots import image_panels as panels
-from tokenjax.plots.images import displayable
+from tokenjax.plots.images import displayable, faded
 
 HIGHEST_RATIO = 16.0
 
@@ -59,7 +59,7 @@ def attention_by_model(
         axes.set_title(files.short(title, 14), fontsize=9)
     for row, (name, squares) in zip(grid[1:], ratios.items(), strict=True):
         for axes, image, values in zip(row, shown, squares, strict=True):
-            quiet = panels.faded(0.25 + 0.5 * image, values > 0)
+            quiet = faded(0.25 + 0.5 * image, values > 0)
             masked = np.ma.masked_equal(values, 0)
             heat = panels.overlay(axes, quiet, masked, norm, "inferno", 0.75)
         row[0].set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
