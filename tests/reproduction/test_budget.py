@@ -70,11 +70,20 @@ def test_the_length_of_a_run():
     assert (config.batch_size, config.steps) == (64, 100)
     assert config.epochs == pytest.approx(0.5)
     assert config.schedule.warmup_epochs == pytest.approx(0.025)  # 5 of 100 epochs
-    assert config.evaluate_every_epochs == pytest.approx(0.1)
+    assert config.evaluate_every_epochs == pytest.approx(0.1)  # 20 of 100 steps
     assert config.log_every_steps == 2
     config, run = config_of("dynamic_vit_pruned")
     budget.set_length(config, run, 6400, 12_800)
     assert config.steps == 30
+
+
+def test_evaluations_end_with_the_run():
+    """No sixth one follows the fifth by a step or two."""
+    config, run = config_of("vit_base")
+    budget.set_length(config, run, 64 * 407, 57_000)
+    every = config.evaluate_every_epochs * 57_000 / 64
+    assert every == pytest.approx(82)
+    assert config.steps == 407 < 5 * 82
 
 
 def test_what_in_a_recipe_is_in_epochs_keeps_its_share():

@@ -94,6 +94,22 @@ def test_an_answer_to_imbalance(make_material, gain, verdict, told):
     assert ("*logit adjustment*" in best.partition("before")[0]) == (gain > 0)
 
 
+def test_whether_the_budget_was_enough(make_material, monkeypatch):
+    material = make_material(accuracies())
+    curve = ([10, 20, 30, 40, 50], [0.5, 0.6, 0.7, 0.8, 0.801])
+    monkeypatch.setattr(type(material.findings), "curves", lambda *a: [curve])
+    assert "none gained more than half a point" in told(material)
+    curve[1][-1] = 0.83
+    assert "vit_base +3.0" in told(material)
+    assert "all were still learning" in told(material)
+    monkeypatch.setattr(type(material.findings), "curves", lambda *a: [([9], [0.5])])
+    assert "there is no curve to read" in told(material)
+
+
+def told(material):
+    return accuracy_verdicts.still_rising(material)
+
+
 def test_pruning(make_material):
     material = make_material(accuracies(dynamic_vit_random=0.3))
     own, random, learned = accuracy_verdicts.pruning(material)

@@ -46,7 +46,7 @@ def accuracy_bars(
         for index, name in enumerate(variants)
     }
     groups = [[row for row in rows if row["dataset"] == name] for name in datasets]
-    columns = min(3, len(datasets))
+    columns = 2 if len(datasets) == 4 else min(3, len(datasets))
     lines = -(-len(datasets) // columns)
     height = (0.42 * max(map(len, groups)) + 1.4) * lines
     figure, grid = files.new_figure(

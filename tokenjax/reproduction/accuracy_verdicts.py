@@ -13,7 +13,8 @@ from tokenjax.reproduction.material import Material, joined
 from tokenjax.reproduction.verdicts import FAILS, HOLDS, UNKNOWN, Verdict
 
 AROUND = 0.01  # "~85 %" is held to a point
-RISING = 0.5  # points in the last fifth of a run, above which it was still learning
+LATE = 0.85  # of a run; what follows its last evaluation before that is its end
+RISING = 0.5  # points at the end of a run, above which it was still learning
 
 
 def orders(material: Material) -> Iterator[Verdict]:
@@ -75,12 +76,13 @@ def still_rising(material: Material) -> str:
     gains = {}
     for name, claim in CLAIMS.items():
         curves = material.findings.curves(BALANCED, name, batch)
-        last = [top1[-1] - top1[-2] for _, top1 in curves if len(top1) > 1]
+        last = [gain for curve in curves if (gain := _late_gain(*curve)) is not None]
         if last:
             gains[claim.title] = 100 * float(np.mean(last))
     if not gains:
         return "Each run was validated once: there is no curve to read."
     each = joined([f"{title} {gain:+.1f}" for title, gain in gains.items()])
+    told = "four fifths of the run"
     rising = [title for title, gain in gains.items() if gain > RISING]
     if not rising:
         end = "none gained more than half a point: the budget was not what limits them"
@@ -88,7 +90,17 @@ def still_rising(material: Material) -> str:
         end = "all were still learning: what they reach with more images is not known"
     else:
         end = f"{joined(rising)} would gain from a larger budget"
-    return f"Points gained over the last fifth of the run: {each}; {end}."
+    return f"Points of validation accuracy gained since {told}: {each}; {end}."
+
+
+def _late_gain(images: list[float], top1: list[float]) -> float | None:
+    """Return what the last part of a run gained, None where nothing was before it."""
+    before = [
+        value
+        for seen, value in zip(images, top1, strict=True)
+        if seen <= LATE * images[-1]
+    ]
+    return top1[-1] - before[-1] if before else None
 
 
 def pruning(material: Material) -> list[Verdict]:

@@ -110,7 +110,8 @@ def set_length(config: ConfigDict, run: StudyRun, images: int, examples: int) ->
     config.schedule.milestones = tuple(
         factor * milestone for milestone in config.schedule.milestones
     )
-    config.evaluate_every_epochs = config.checkpoint.every_epochs = epochs / EVALUATIONS
+    every = -(-steps // EVALUATIONS) * epochs / steps
+    config.evaluate_every_epochs = config.checkpoint.every_epochs = every
     config.log_every_steps = max(1, steps // LOG_ROWS)
     config.figures = False
 

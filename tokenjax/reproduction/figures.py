@@ -87,12 +87,15 @@ def _curves(study: ConfigDict, findings: Findings, path: pathlib.Path) -> pathli
     """Draw validation accuracy over images, of the balanced runs."""
     batch = study.datasets[BALANCED].batch_size
     curves = {
-        claim.title: findings.curves(BALANCED, name, batch)
+        claim.title: [
+            (images, [100 * value for value in values])
+            for images, values in findings.curves(BALANCED, name, batch)
+        ]
         for name, claim in CLAIMS.items()
     }
     title = "Learning curves on the balanced split"
     return plots.loss_curves(
-        curves, path, "validation accuracy", title, xlabel="images learned from"
+        curves, path, "validation accuracy, %", title, xlabel="images learned from"
     )
 
 
