@@ -77,6 +77,32 @@ def test_the_variants_of_the_routing_configuration():
         routing.get_config("full_comput")
 
 
+def test_the_questions_of_the_routing_configuration():
+    study = grid.make_study(routing.get_config("questions"))
+    runs = plan.plan(study)
+    assert {run.seed for run in runs} == {0, 1, 2}
+    configs = {
+        run.variant: plan.run_config(study, run, pathlib.Path("x")).to_dict()
+        for run in runs
+        if run.seed == 1
+    }
+    assert len(runs) == 3 * len(configs)
+    base = configs["base"]
+
+    def changed(variant, section):
+        found = configs[variant][section].items()
+        return {key: value for key, value in found if value != base[section].get(key)}
+
+    assert changed("full_compute", "model") == {"name": "full_compute"}
+    assert changed("gumbel_as_specified", "model") == {"router": "gumbel"}
+    mended = {"router": "gumbel", "gumbel_noise": 0.1, "gumbel_threshold": "learned"}
+    assert changed("gumbel", "model") == mended
+    assert not changed("gumbel", "routing")
+    for name in ("annealed", "gumbel_as_specified_annealed"):
+        assert changed(name, "routing") == {"anneal_to_epochs": 0.5}
+    assert base["model"]["gumbel_noise"] == 1.0
+
+
 NAMED = {"sharp": {"model": {"temperature": 0.1}}, "short": {"routing": {}}}
 
 

@@ -153,3 +153,21 @@ def test_a_learned_threshold_moves_draws_and_decisions_alike(theta):
 
 def draw_learned(params, **more):
     return route("gumbel", params, gumbel_noise=0.25, **more)
+
+
+def test_draws_of_untrained_scores_follow_them_once_noise_is_small():
+    """Scores 0.45 to 0.55: log-odds of -0.2 to 0.2 beside noise of 1.8 s."""
+    scores = np.linspace(0.45, 0.55, 20_000, dtype=np.float32)[None]
+    above = scores[0] > 0.5
+    ahead = {}
+    for noise in (1.0, 0.1):
+        router = ROUTERS["gumbel"](gumbel_noise=noise)
+        rngs = {"gumbel": jax.random.key(0)}
+        mask = router.apply({}, scores, True, 1.0, rngs=rngs).mask[0]
+        ahead[noise] = mask[above].mean() - mask[~above].mean()
+        logits = log_odds(scores[0])
+        expected = sigmoid(logits / noise)
+        expected = expected[above].mean() - expected[~above].mean()
+        assert ahead[noise] == pytest.approx(expected, abs=0.03)
+    assert ahead[1.0] < 0.08  # a coin is tossed
+    assert ahead[0.1] > 0.4
