@@ -16,7 +16,7 @@ from tokenjax.study.plan import StudyRun
 CLASSES = ("heron", "newt", "otter")
 IMAGES = 1000  # of each class in the test split
 FIGURES = ("classes", "accuracy", "curves", "confusion", "answers", "attention")
-MODELS = [*claims.CLAIMS, "dynamic_vit_pruned", "dynamic_vit_random"]
+MODELS = [*claims.CLAIMS, *jobs.BALANCED_ALONE]
 
 
 def make_plan(seeds: list[int], data: str = "fashion_mnist") -> Plan:
@@ -69,7 +69,13 @@ def make_costs() -> dict:
     trained = {size: {name: dict(one) for name in MODELS} for size in ("1", "64")}
     where = {"hardware": "two cores", "platform": "Linux", "device": "cpu"}
     where |= {"jax": "0", "flax": "0", "commit": "0123456789ab"}
-    return {"original": original, "trained": trained, "environment": where}
+    patches = {name: [16, 11] for name in MODELS if name.startswith("dynamic")}
+    return {
+        "original": original,
+        "trained": trained,
+        "patches": patches,
+        "environment": where,
+    }
 
 
 def pretended(
