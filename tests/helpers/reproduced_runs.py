@@ -24,7 +24,7 @@ def make_plan(seeds: list[int], data: str = "fashion_mnist") -> Plan:
     even, thinned = [600, 600, 600], [600, 330, 60]
     counts = dict.fromkeys(jobs.CONDITIONS, thinned) | {jobs.BALANCED: even}
     costs = {name: Cost(1e-3, 9.0, 4.0) for name in MODELS}
-    return Plan(data, 60.0, seeds, 12_000, counts, list(CLASSES), costs)
+    return Plan(data, 60.0, seeds, 12_000, counts, list(CLASSES), "0abc", costs)
 
 
 def write_runs(

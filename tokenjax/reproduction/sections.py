@@ -38,7 +38,8 @@ def head(material: Material) -> str:
         f"{len(plan.seeds)} seed{'s' if len(plan.seeds) > 1 else ''},",
         f"{material.findings.minutes():.0f} minutes of running in all, on",
         f"{where['hardware']} ({where['platform']}), jax {where['jax']}, flax",
-        f"{where['flax']}, float32, commit {where['commit']}.",
+        f"{where['flax']}, float32; begun at commit {plan.commit}, costs measured at",
+        f"{where['commit']}.",
     )
     read = prose(
         "Accuracies are means over the seeds ± their sample standard deviation, in",
