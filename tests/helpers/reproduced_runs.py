@@ -75,6 +75,8 @@ def make_costs() -> dict:
         "trained": trained,
         "patches": patches,
         "environment": where,
+        "load": 0.3,
+        "cores": 2,
     }
 
 

@@ -44,7 +44,7 @@ def test_an_order_that_is_as_claimed(make_material):
     assert {each.verdict for each in found.values()} == {verdicts.HOLDS}
     first = found["vit_base above DynamicViT (by 1 point)"]
     assert "+10.00 points (claimed +1), beyond the seeds' spread" in first.sentence
-    assert first.sentence.endswith(", as claimed.")
+    assert first.sentence.endswith(", the order as claimed.")
 
 
 def test_an_order_that_is_the_other_way_round(make_material):
@@ -143,6 +143,13 @@ def test_costs(make_material):
     assert cost_verdicts.time(material).verdict == verdicts.HOLDS
     original["linear_vit"]["milliseconds"] = 90.0
     assert cost_verdicts.time(material).verdict == verdicts.FAILS
+
+
+def test_a_busy_machine_is_said(make_material):
+    material = make_material(accuracies())
+    assert "Other programs ran" not in results.one_table(material)
+    material.costs["load"] = 7.2
+    assert "(7.2 at a time on 2 cores)" in " ".join(results.one_table(material).split())
 
 
 def test_the_conclusion_counts_its_claims(make_material):

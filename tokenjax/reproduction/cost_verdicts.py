@@ -36,12 +36,12 @@ def fewer(material: Material) -> Verdict:
     met = [title for title, share in shares.items() if share >= FEWER_PARAMETERS]
     verdict = HOLDS if len(met) == len(shares) else IN_PART if met else FAILS
     each = joined(
-        [f"{100 * share:.0f} % than {title}" for title, share in shares.items()]
+        [f"{100 * share:.0f} % fewer than {title}" for title, share in shares.items()]
     )
     return Verdict(
         f"LightweightViT has {100 * FEWER_PARAMETERS:.0f} % fewer parameters",
         verdict,
-        f"LightweightViT has fewer parameters by {each}.",
+        f"The parameters of LightweightViT are {each}.",
     )
 
 

@@ -4,6 +4,7 @@ Measured once, in turns, and kept in costs.json, so that a report written again 
 the same numbers; without that file they are measured anew.
 """
 
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -33,16 +34,20 @@ def read_or_measure(
 ) -> Costs:
     """Return what the models cost, measured if it is not there.
 
-    Under "original", "trained", "patches" and "environment".
+    Under "original", "trained", "patches" and "environment"; "load" is how many
+    programs ran on the "cores" in the minute before.
     """
     path = root / FILE
     if not path.exists():
         print("measuring what the models cost", flush=True)
+        load = os.getloadavg()[0]
         costs = {
             "original": measure_originals(),
             "trained": measure_trained(study, runs, root),
             "patches": count_patches(study, runs, root),
             "environment": report.environment(),
+            "load": load,
+            "cores": os.cpu_count(),
         }
         storage.write_json(path, costs)
     return storage.read_json(path)
