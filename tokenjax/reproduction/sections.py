@@ -46,9 +46,9 @@ def head(material: Material) -> str:
         f"percent of {material.findings.examples():,} test images. A difference is",
         f"*beyond the seeds' spread* where a t-test gives p < {LEVEL:g}: Welch's",
         "between two networks; the paired one, network by network and seed by seed,",
-        "between two answers to imbalance, and between pruned and unpruned. With so few",
-        "seeds it finds large differences alone, and of many comparisons it finds one in",
-        "twenty by chance.",
+        "between two answers to imbalance, and between pruned and unpruned. With so",
+        "few seeds it finds large differences alone, and of many comparisons it finds",
+        "one in twenty by chance.",
     )
     return f"""\
 # CIFAR-ViT done again: what of its README holds
