@@ -8,12 +8,12 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from tokenjax import models, storage
+from tokenjax import building, data, models, storage
 from tokenjax.benchmark import latency, measure, report
+from tokenjax.models.dynamic_vit import DynamicViT
 from tokenjax.reproduction.claims import CLAIMS, PRUNING
 from tokenjax.reproduction.jobs import BALANCED
 from tokenjax.study.costs import Trained, measure_costs
@@ -31,13 +31,17 @@ Costs = dict[str, Any]
 def read_or_measure(
     study: ConfigDict, runs: Sequence[StudyRun], root: pathlib.Path
 ) -> Costs:
-    """Return {"original", "trained", "environment"}, measured if they are not there."""
+    """Return what the models cost, measured if it is not there.
+
+    Under "original", "trained", "patches" and "environment".
+    """
     path = root / FILE
     if not path.exists():
         print("measuring what the models cost", flush=True)
         costs = {
             "original": measure_originals(),
             "trained": measure_trained(study, runs, root),
+            "patches": count_patches(study, runs, root),
             "environment": report.environment(),
         }
         storage.write_json(path, costs)
@@ -86,6 +90,17 @@ def measure_trained(
     return {str(size): measure_costs(trained, size) for size in BATCHES}
 
 
-def device() -> str:
-    """Return what is computed on."""
-    return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+def count_patches(
+    study: ConfigDict, runs: Sequence[StudyRun], root: pathlib.Path
+) -> dict[str, list[int]]:
+    """Return how many patches each DynamicViT has, then after each step of pruning."""
+    info = data.load(study.datasets[BALANCED].data).info
+    found = {}
+    for run in runs:
+        if run.dataset == BALANCED and run.variant not in found:
+            model = building.create_model(run_config(study, run, root).model, info)
+            if isinstance(model, DynamicViT):
+                steps = model.steps() if model.pruning != "none" else {}
+                left = [count for count, _ in steps.values()]
+                found[run.variant] = [model.num_patches, *left]
+    return found

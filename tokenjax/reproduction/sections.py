@@ -1,7 +1,5 @@
 """The report's head, background, architectures and settings."""
 
-import pathlib
-
 from ml_collections import ConfigDict
 
 from tokenjax import models
@@ -10,7 +8,6 @@ from tokenjax.reproduction.claims import CLAIMS
 from tokenjax.reproduction.differences import LEVEL
 from tokenjax.reproduction.jobs import BALANCED, CONDITIONS, IMBALANCED, PRUNED
 from tokenjax.reproduction.material import Material, joined, listed, prose, table
-from tokenjax.study.plan import run_config
 from tokenjax.training import default_config
 
 NAMES = {
@@ -41,7 +38,8 @@ def head(material: Material) -> str:
         f"{len(plan.seeds)} seed{'s' if len(plan.seeds) > 1 else ''},",
         f"{material.findings.minutes():.0f} minutes of running in all, on",
         f"{where['hardware']} ({where['platform']}), jax {where['jax']}, flax",
-        f"{where['flax']}, float32, commit {where['commit']}.",
+        f"{where['flax']}, float32; begun at commit {plan.commit}, costs measured at",
+        f"{where['commit']}.",
     )
     read = prose(
         "Accuracies are means over the seeds ± their sample standard deviation, in",
@@ -104,7 +102,7 @@ def architectures(material: Material) -> str:
                 claim.title,
                 _sizes({"name": claim.model, **claim.arguments}),
                 f"{original[name]['parameters']:,}",
-                _sizes(_recipe(material, name).model.to_dict()),
+                _sizes(material.recipe(name).model.to_dict()),
                 f"{trained[name]['parameters']:,}",
             ]
         )
@@ -141,12 +139,6 @@ def _sizes(model: dict[str, object]) -> str:
     known = models.arguments(str(model["name"]))
     values = {key: model.get(key, known[key].default) for key in SIZES}
     return " / ".join(f"{value:g}" for value in values.values())
-
-
-def _recipe(material: Material, name: str) -> ConfigDict:
-    """Return the training configuration of a model's balanced runs."""
-    run = next(run for run in material.runs if run.variant == name)
-    return run_config(material.study, run, pathlib.Path())
 
 
 def settings(material: Material) -> str:
@@ -191,7 +183,7 @@ def _training(material: Material) -> str:
     config = material.study.datasets[BALANCED]
     rules: dict[str, list[str]] = {}
     for name in (*CLAIMS, "dynamic_vit_pruned"):
-        own = _recipe(material, name)
+        own = material.recipe(name)
         rule = (
             f"{own.optimizer.name}, rate {own.optimizer.learning_rate:g}, weight decay "
             f"{own.optimizer.weight_decay:g}, label smoothing {own.label_smoothing:g}, "
