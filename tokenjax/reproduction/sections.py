@@ -46,8 +46,9 @@ def head(material: Material) -> str:
         f"percent of {material.findings.examples():,} test images. A difference is",
         f"*beyond the seeds' spread* where a t-test gives p < {LEVEL:g}: Welch's",
         "between two networks; the paired one, network by network and seed by seed,",
-        "between two answers to imbalance. With so few seeds it finds large",
-        "differences alone, and of many comparisons it finds one in twenty by chance.",
+        "between two answers to imbalance, and between pruned and unpruned. With so",
+        "few seeds it finds large differences alone, and of many comparisons it finds",
+        "one in twenty by chance.",
     )
     return f"""\
 # CIFAR-ViT done again: what of its README holds
@@ -158,7 +159,7 @@ def settings(material: Material) -> str:
     length = prose(
         f"Every run learns from {plan.images:,} images, whatever its condition: as",
         f"many as the budget of {plan.budget:g} minutes for all runs bought on this",
-        f"machine, where seconds per step were measured first. {PRUNED} goes on from",
+        f"machine, where seconds per step were measured first. *{PRUNED}* goes on from",
         f"the unpruned network, with {100 * PRUNING_SHARE:.0f} % as many. The",
         "seed decides the initial weights and the order of the images; what",
         f"*{IMBALANCED}* leaves out is the same for all.",
