@@ -155,7 +155,6 @@ def questions() -> ConfigDict:
     config.evaluate_every_epochs = config.checkpoint.every_epochs = 1.0
     gumbel = {"router": "gumbel"}
     mended = gumbel | {"gumbel_noise": 0.1, "gumbel_threshold": "learned"}
-    annealed = {"routing": {"anneal_to_epochs": 0.5}}
     config.ablation = ConfigDict(
         {
             "grid": "named",
@@ -164,12 +163,10 @@ def questions() -> ConfigDict:
                 "target_eighth": {"model": {"target_ratio": 0.125}},
                 "target_half": {"model": {"target_ratio": 0.5}},
                 "grid_8": {"model": {"patch_grid": 8}},
-                "annealed": annealed,
                 "sigmoid_gate": {"model": {"router": "sigmoid_gate"}},
                 "top_k": {"model": {"router": "top_k"}},
                 "gumbel": {"model": mended},
                 "gumbel_as_specified": {"model": gumbel},
-                "gumbel_as_specified_annealed": {"model": gumbel, **annealed},
             },
             "seeds": (0, 1, 2),
             "columns": ("top1", "routing_ratio", "target_recall", "score_std"),
