@@ -47,7 +47,7 @@ def fashion_mnist() -> ConfigDict:
     config.batch_size, config.label_smoothing = 64, 0.1
     config.optimizer.update(name="muon", learning_rate=1.5e-3, weight_decay=0.05)
     config.schedule.update(warmup_epochs=5.0)  # of 100: a twentieth of a run
-    return _study(config, _small_models())
+    return _study(config, _small_models(), (KEPT, KEPT))
 
 
 def digits() -> ConfigDict:
@@ -74,7 +74,8 @@ def cifar10() -> ConfigDict:
     }
     config = vit.cifar10()
     config.imbalance.update(many_shot=3000, few_shot=1500)
-    study = _study(config, models)
+    # Learned, it prunes before the blocks 1, 3 and 4 of 6.
+    study = _study(config, models, (KEPT, 1.0, KEPT, KEPT, 1.0))
     for name in CONDITIONS:
         if name != "balanced":  # the original's 27,500 of all 50,000 images
             study.datasets[name].data = imbalanced.cifar10().data
@@ -82,17 +83,25 @@ def cifar10() -> ConfigDict:
     return study
 
 
-def _study(config: ConfigDict, models: dict[str, dict]) -> ConfigDict:
-    """Lay conditions over a training configuration, and add what evaluates alone."""
+def _study(
+    config: ConfigDict, models: dict[str, dict], rates: tuple[float, ...]
+) -> ConfigDict:
+    """Lay conditions over a training configuration, and add what evaluates alone.
+
+    `rates` are what each block would leave of the patches to prune as ours does.
+    """
     datasets = {}
     for name, answer in CONDITIONS.items():
         datasets[name] = config.copy_and_resolve_references()
         datasets[name].imbalance.update(answer)
-    # What inference_mode=True would do there: scores of predictors that never learned.
-    models["dynamic_vit_random"] = {
-        "weights_from": "dynamic_vit",
-        "model": models["dynamic_vit"]["model"] | {"pruning": "inference"},
-    }
+    # What inference_mode=True would do there: scores of predictors that never learned;
+    # and the same, where as many patches go as the network that prunes lets go.
+    random = models["dynamic_vit"]["model"] | {"pruning": "inference"}
+    for name, changed in (
+        ("dynamic_vit_random", {}),
+        ("dynamic_vit_random_alike", {"keep_rate": rates}),
+    ):
+        models[name] = {"weights_from": "dynamic_vit", "model": random | changed}
     return ConfigDict(
         {
             "reference": "vit_base",

@@ -234,6 +234,7 @@ def test_ours_and_pytorchs_in_one_markdown_table(tmp_path):
     assert second["Latency_median(ms)"] == "100.00"
     assert second["PyTorch eager(ms)"] == "200.00"
     assert (second["Ours/theirs"], second["95%"]) == ("0.500", "0.400-0.600")
+    assert second["Difference"] == "1.0e-06"
     assert third["Ours/theirs"] == "–"  # another batch
     text = path.read_text()
     assert "FLOPs: 2 per multiply-add" in text

@@ -16,7 +16,7 @@ from tokenjax.study.plan import StudyRun
 CLASSES = ("heron", "newt", "otter")
 IMAGES = 1000  # of each class in the test split
 FIGURES = ("classes", "accuracy", "curves", "confusion", "answers", "attention")
-MODELS = [*claims.CLAIMS, "dynamic_vit_pruned", "dynamic_vit_random"]
+MODELS = [*claims.CLAIMS, *jobs.BALANCED_ALONE]
 
 
 def make_plan(seeds: list[int], data: str = "fashion_mnist") -> Plan:
@@ -24,7 +24,7 @@ def make_plan(seeds: list[int], data: str = "fashion_mnist") -> Plan:
     even, thinned = [600, 600, 600], [600, 330, 60]
     counts = dict.fromkeys(jobs.CONDITIONS, thinned) | {jobs.BALANCED: even}
     costs = {name: Cost(1e-3, 9.0, 4.0) for name in MODELS}
-    return Plan(data, 60.0, seeds, 12_000, counts, list(CLASSES), costs)
+    return Plan(data, 60.0, seeds, 12_000, counts, list(CLASSES), "0abc", costs)
 
 
 def write_runs(
@@ -62,14 +62,27 @@ def write_run(workdir: pathlib.Path, accuracy: float, seconds: float = 30.0) -> 
 def make_costs() -> dict:
     """Return costs as costs.json has them."""
     original = {
-        name: {"parameters": 1_000_000, "flops": 2e9, "milliseconds": 20.0}
+        name: {
+            "parameters": 1_000_000,
+            "flops": 2e9,
+            "milliseconds": 20.0,
+            "slowest_ms": 21.0,
+        }
         for name in [*claims.CLAIMS, PRUNED]
     }
     one = {"parameters": 5000, "mflops": 8.0, "latency_ms": 2.0}
     trained = {size: {name: dict(one) for name in MODELS} for size in ("1", "64")}
     where = {"hardware": "two cores", "platform": "Linux", "device": "cpu"}
     where |= {"jax": "0", "flax": "0", "commit": "0123456789ab"}
-    return {"original": original, "trained": trained, "environment": where}
+    patches = {name: [16, 11] for name in MODELS if name.startswith("dynamic")}
+    return {
+        "original": original,
+        "trained": trained,
+        "patches": patches,
+        "environment": where,
+        "load": 0.3,
+        "cores": 2,
+    }
 
 
 def pretended(

@@ -31,6 +31,13 @@ def test_pairs_find_what_groups_do_not():
     assert found.p == pytest.approx(1 - 2 / np.pi * (np.arctan(3) + 0.3))
 
 
+def test_one_group_without_spread():
+    found = apart(np.array([0.5, 0.5]), np.array([0.7, 0.9]))
+    # One degree of freedom: p = 1 - 2 / pi angle, of the tangent t = 0.3 / 0.1.
+    assert found.p == pytest.approx(1 - 2 / np.pi * np.arctan(3))
+    assert not found.known
+
+
 def test_one_seed_tells_nothing():
     for found in (apart(np.array([0.9]), np.array([0.1])), paired(np.array([0.8]))):
         assert found.mean == pytest.approx(0.8)

@@ -22,6 +22,7 @@ def pretend(monkeypatch):
     measured = reproduced_runs.make_costs()
     monkeypatch.setattr(costs, "measure_originals", lambda: measured["original"])
     monkeypatch.setattr(costs, "measure_trained", lambda *a: measured["trained"])
+    monkeypatch.setattr(costs, "count_patches", lambda *a: measured["patches"])
     monkeypatch.setattr(costs.report, "environment", lambda: measured["environment"])
     monkeypatch.setattr(figures, "draw_attention", lambda *a: a[-1])
     monkeypatch.setattr(
@@ -38,9 +39,9 @@ def test_from_flags_to_report_and_once_more(pretend, monkeypatch, tmp_path):
     assert finished.returncode == 0, finished.stderr
     study = jobs.load_study("digits", [0, 1])
     runs = [run.name for run in jobs.list_runs(study)]
-    assert len(runs) == 2 * (5 * 4 + 2)
-    assert sorted(pretend[12:]) == sorted(runs)  # after the short ones, twice six
-    assert "44 of 44 runs done, about 0 minutes left" in finished.stdout
+    assert len(runs) == 2 * (5 * 4 + 3)
+    assert sorted(pretend[14:]) == sorted(runs)  # after the short ones, twice seven
+    assert "46 of 46 runs done, about 0 minutes left" in finished.stdout
     text = output.read_text()
     for heading in ("Background", "Architectures", "Settings", "Results", "Conclusion"):
         assert re.search(rf"^## \d\. {heading}", text, re.MULTILINE)
@@ -94,7 +95,7 @@ def test_the_plan_holds(tmp_path):
         (["cifar_vit", "--data", "digits", "--seeds", "0,0"], "--seeds must differ"),
         (["cifar_vit", "--data", "digits", "--seeds", "one"], "--seeds are whole"),
         (["cifar_vit", "--data", "digits", "--seeds", "-1"], "--seeds are whole"),
-        (["cifar_vit", "--data", "digits", "--budget", "0.5"], "is too small: 66 runs"),
+        (["cifar_vit", "--data", "digits", "--budget", "0.5"], "is too small: 69 runs"),
         (["cifar_vit", "--data", "digits", "--budget", "-3"], "is too small"),
         (["cifar_vit", "--data", "digits", "--output", "a.txt"], "must end in .md"),
         (["cifar_vit", "--data", "digits", "--jobs", "0"], "jobs"),
@@ -145,5 +146,10 @@ def test_from_end_to_end(tmp_path):
         for name in ("dynamic_vit", "dynamic_vit_pruned")
     )
     assert pruned < unpruned
+    patches = measured["patches"]
+    assert patches["dynamic_vit"] == [16]
+    assert patches["dynamic_vit_random"] == [16, 16, 14]
+    assert patches["dynamic_vit_random_alike"] == [16, 11, 7]
+    assert patches["dynamic_vit_pruned"] == [16, 11, 7]
     assert (tmp_path / "figures" / "reproduce_attention.png").exists()
     assert "## 5. Conclusion" in output.read_text()

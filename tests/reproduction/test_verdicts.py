@@ -5,6 +5,7 @@ import pytest
 from tokenjax.reproduction import (
     accuracy_verdicts,
     answer_verdicts,
+    claims,
     conclusion,
     cost_verdicts,
     results,
@@ -18,6 +19,7 @@ FLAT = {
     "linear_vit": 0.85,
     "dynamic_vit_pruned": 0.85,
     "dynamic_vit_random": 0.85,
+    "dynamic_vit_random_alike": 0.85,
 }
 
 
@@ -43,7 +45,7 @@ def test_an_order_that_is_as_claimed(make_material):
     assert {each.verdict for each in found.values()} == {verdicts.HOLDS}
     first = found["vit_base above DynamicViT (by 1 point)"]
     assert "+10.00 points (claimed +1), beyond the seeds' spread" in first.sentence
-    assert first.sentence.endswith(", as claimed.")
+    assert first.sentence.endswith(", the order as claimed.")
 
 
 def test_an_order_that_is_the_other_way_round(make_material):
@@ -112,8 +114,9 @@ def told(material):
 
 def test_pruning(make_material):
     material = make_material(accuracies(dynamic_vit_random=0.3))
-    own, random, learned = accuracy_verdicts.pruning(material)
-    assert (random.verdict, learned.verdict) == (verdicts.FAILS, verdicts.UNKNOWN)
+    own, random, alike, learned, chance = accuracy_verdicts.pruning(material)
+    assert random.verdict == verdicts.FAILS
+    assert alike.verdict == learned.verdict == chance.verdict == verdicts.UNKNOWN
     assert "-55.00 points" in random.sentence
     assert "would save 0 % of the FLOPs" in own.sentence
 
@@ -134,17 +137,41 @@ def test_costs(make_material):
     assert fewer.verdict == verdicts.FAILS
     assert flops.verdict == verdicts.IN_PART
     assert "multiply-adds: within 10 % for vit_base and vit_small" in flops.sentence
-    assert time.verdict == verdicts.IN_PART  # in order, all alike
+    assert time.verdict == verdicts.UNKNOWN  # all alike
     original["linear_vit"]["parameters"] = 4.8e6
-    original["linear_vit"]["milliseconds"] = 20.0 * 8 / 15
     assert cost_verdicts.parameters(material).verdict == verdicts.HOLDS
-    assert cost_verdicts.time(material).verdict == verdicts.HOLDS
-    original["linear_vit"]["milliseconds"] = 90.0
-    assert cost_verdicts.time(material).verdict == verdicts.FAILS
+
+
+def test_times(make_material):
+    """By their order in every round and the ratio of the first to the last."""
+    material = make_material(accuracies())
+
+    def judge(*milliseconds, slower=1.01):
+        for name, value in zip(claims.CLAIMS, milliseconds, strict=True):
+            times = {"milliseconds": value, "slowest_ms": slower * value}
+            material.costs["original"][name] |= times
+        return cost_verdicts.time(material)
+
+    assert judge(150, 120, 100, 80).verdict == verdicts.HOLDS
+    assert judge(150, 120, 100, 20).verdict == verdicts.IN_PART  # too great a ratio
+    overlapping = judge(150, 120, 100, 80, slower=1.3)
+    assert overlapping.verdict == verdicts.IN_PART  # the ratio holds
+    assert "overlap for 3 of 6 pairs" in overlapping.sentence
+    wrong = judge(150, 160, 100, 20)
+    assert wrong.verdict == verdicts.FAILS
+    assert "claimed are vit_base slower than vit_small, and every" in wrong.sentence
+    assert "LightweightViT is 7.5 times as fast" in wrong.sentence
+
+
+def test_a_busy_machine_is_said(make_material):
+    material = make_material(accuracies())
+    assert "Other programs ran" not in results.one_table(material)
+    material.costs["load"] = 7.2
+    assert "(7.2 at a time on 2 cores)" in " ".join(results.one_table(material).split())
 
 
 def test_the_conclusion_counts_its_claims(make_material):
     text = conclusion.conclude(make_material(accuracies()))
-    assert text.count("| **") == 8 + 7
+    assert text.count("| **") == 8 + 9
     assert "Of 8 claims of the README," in text
     assert "`--data cifar10` trains the original's own" in text

@@ -58,4 +58,5 @@ def columns_beside(compared: Sequence[Pair]) -> list[Column[Row]]:
         Column(f"PyTorch {kind}(ms)", of(lambda pair: 1e3 * pair.theirs.median), ".2f"),
         Column("Ours/theirs", of(lambda pair: pair.ratio), ".3f"),
         Column("95%", of(pairs.interval), "s"),
+        Column("Difference", of(lambda pair: pair.difference), ".1e"),
     ]

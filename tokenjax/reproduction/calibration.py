@@ -6,6 +6,7 @@ import time
 from ml_collections import ConfigDict
 
 from tokenjax import building, data
+from tokenjax.benchmark.report import commit
 from tokenjax.data import Dataset
 from tokenjax.reproduction import budget, jobs
 from tokenjax.reproduction.plan_file import Plan
@@ -79,6 +80,7 @@ def describe_data(study: ConfigDict, source: str, minutes: float) -> Plan:
             for name, dataset in datasets.items()
         },
         class_names=list(datasets[jobs.BALANCED].info.class_names),
+        commit=commit(pathlib.Path(__file__).parent),
     )
 
 

@@ -45,8 +45,8 @@ def _counted(found: Sequence[Verdict]) -> str:
         verdicts.IN_PART: ("holds in part", "hold in part"),
         verdicts.FAILS: ("does not hold", "do not hold"),
         verdicts.UNKNOWN: (
-            "cannot be told from the seeds' spread",
-            "cannot be told from the seeds' spread",
+            "cannot be told from chance",
+            "cannot be told from chance",
         ),
     }
     return joined(

@@ -27,7 +27,11 @@ CONDITIONS = (  # in the order of the report; the first two without an answer
 BALANCED, IMBALANCED, *ANSWERS = CONDITIONS
 PRUNED = "DynamicViT, pruned"
 # Pruning is the original's idea of a cheap network, no answer to imbalance.
-BALANCED_ALONE = ("dynamic_vit_pruned", "dynamic_vit_random")
+BALANCED_ALONE = (
+    "dynamic_vit_pruned",
+    "dynamic_vit_random",
+    "dynamic_vit_random_alike",
+)
 
 
 def load_study(data: str, seeds: list[int]) -> ConfigDict:

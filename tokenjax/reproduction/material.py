@@ -1,6 +1,7 @@
 """All that the report is written from."""
 
 import dataclasses
+import pathlib
 import textwrap
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +11,7 @@ from ml_collections import ConfigDict
 from tokenjax.reproduction.costs import Costs
 from tokenjax.reproduction.findings import Findings
 from tokenjax.reproduction.plan_file import Plan
-from tokenjax.study.plan import StudyRun
+from tokenjax.study.plan import StudyRun, run_config
 
 CIFAR = "cifar10"
 WIDTH = 88
@@ -35,6 +36,11 @@ class Material:
     def figure(self, name: str, caption: str) -> str:
         """Return a figure in Markdown."""
         return f"![{caption}]({self.figures[name]})"
+
+    def recipe(self, name: str) -> ConfigDict:
+        """Return the training configuration of a model's balanced runs."""
+        run = next(run for run in self.runs if run.variant == name)
+        return run_config(self.study, run, pathlib.Path())
 
     def spread(self, values: np.ndarray) -> str:
         """Write values (seeds,), fractions, as percent: mean ± standard deviation."""

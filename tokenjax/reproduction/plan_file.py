@@ -21,6 +21,7 @@ class Plan:
       images: that each run learns from.
       counts: training examples by condition and class.
       class_names: of the data.
+      commit: of the program that began it, None where it is not known.
       costs: what the short runs measured, by model.
     """
 
@@ -30,6 +31,7 @@ class Plan:
     images: int
     counts: dict[str, list[int]]
     class_names: list[str]
+    commit: str | None = None
     costs: dict[str, Cost] = dataclasses.field(default_factory=dict)
 
     @property

@@ -8,6 +8,7 @@ from tokenjax.reproduction import (
     cost_verdicts,
 )
 from tokenjax.reproduction.claims import CLAIMS
+from tokenjax.reproduction.differences import apart
 from tokenjax.reproduction.jobs import (
     ANSWERS,
     BALANCED,
@@ -17,9 +18,11 @@ from tokenjax.reproduction.jobs import (
 )
 from tokenjax.reproduction.material import Material, joined, listed, prose, table
 
+BUSY = 0.5  # programs a core that were running before times were measured
 PRUNING = (
     ("dynamic_vit", "unpruned, as the original evaluates it"),
     ("dynamic_vit_random", "the same weights, pruned by predictors that never learned"),
+    ("dynamic_vit_random_alike", "likewise, as many patches dropped as by ours"),
     ("dynamic_vit_pruned", "pruned by predictors that learned from it (ours)"),
 )
 
@@ -80,11 +83,24 @@ def one_table(material: Material) -> str:
         'pixels (64 patches, 10 classes), one image at a time; "trained here" are the',
         "networks of section 2. FLOPs count 2 for a multiply-add; products of layers",
         "and of attention are counted, softmax and norms are not. Time on",
-        f"{where['device']}, median of five rounds, the networks in turns. {data}",
+        f"{where['device']}, the networks in turns: of the original's sizes the",
+        "fastest of five rounds, of those trained here the median one.",
+        _other_work(material.costs["load"], material.costs["cores"]),
+        data,
     )
     lines = listed([each.sentence for each in cost_verdicts.all_costs(material)])
     parts = ["### 4.1 One table", table(headings, rows), explained, lines]
     return "\n\n".join(parts)
+
+
+def _other_work(load: float, cores: int) -> str:
+    """Say how busy the machine was with other work when times were measured."""
+    if load <= BUSY * cores:
+        return ""
+    return (
+        f"Other programs ran beside it ({load:.1f} at a time on {cores} cores): times "
+        "are longer than they need be, and compare with each other alone."
+    )
 
 
 def accuracy(material: Material) -> str:
@@ -191,6 +207,7 @@ def pruning(material: Material) -> str:
             [
                 title,
                 material.spread(material.findings.values(BALANCED, name, "top1")),
+                " → ".join(map(str, material.costs["patches"][name])),
                 f"{one['parameters']:,}",
                 f"{one['mflops']:.2f}",
                 f"{one['latency_ms']:.2f}",
@@ -198,7 +215,7 @@ def pruning(material: Material) -> str:
             ]
         )
     headings = [
-        *("DynamicViT", "accuracy, %", "parameters", "MFLOPs per image"),
+        *("DynamicViT", "accuracy, %", "patches", "parameters", "MFLOPs per image"),
         *("ms, one image", "ms an image, 64 at a time"),
     ]
     lines = listed([each.sentence for each in accuracy_verdicts.pruning(material)])
@@ -208,22 +225,12 @@ def pruning(material: Material) -> str:
 
 def attention(material: Material) -> str:
     """Return the maps of what the networks look at, and how wide they look."""
-    wide = {}
-    for name, claim in CLAIMS.items():
-        values = material.findings.values(BALANCED, name, "effective_keys")
-        if np.isfinite(values).all():
-            wide[claim.title] = float(values.mean())
-    told = ""
-    if wide:
-        each = joined([f"{title} {value:.1f}" for title, value in wide.items()])
-        widest, narrowest = (
-            choose(wide, key=lambda title: wide[title]) for choose in (max, min)
-        )
-        told = (
-            "A query attends to so many tokens (exp of the entropy of its weights, "
-            f"mean over test images, blocks, heads and queries): {each}; "
-            f"{widest} looks widest, {narrowest} most narrowly."
-        )
+    wide = {
+        name: material.findings.values(BALANCED, name, "effective_keys")
+        for name in CLAIMS
+    }
+    measured = all(np.isfinite(each).all() for each in wide.values())
+    told = _width(wide) if measured else ""
     return "\n\n".join(
         [
             "### 4.5 What the networks look at",
@@ -235,4 +242,20 @@ def attention(material: Material) -> str:
                 told,
             ),
         ]
+    )
+
+
+def _width(wide: dict[str, np.ndarray]) -> str:
+    """Say how many tokens a query of each network attends to (seeds,)."""
+    each = joined([f"{CLAIMS[name].title} {np.mean(wide[name]):.1f}" for name in wide])
+    widest, narrowest = (
+        choose(wide, key=lambda name: float(np.mean(wide[name])))
+        for choose in (max, min)
+    )
+    gap = apart(wide[widest], wide[narrowest])
+    return (
+        "A query attends to so many tokens (exp of the entropy of its weights, mean "
+        f"over test images, blocks, heads and queries): {each}. {CLAIMS[widest].title} "
+        f"looks widest and {CLAIMS[narrowest].title} most narrowly, by a difference "
+        f"{gap.told()}."
     )

@@ -1,7 +1,5 @@
 """The report's head, background, architectures and settings."""
 
-import pathlib
-
 from ml_collections import ConfigDict
 
 from tokenjax import models
@@ -10,7 +8,6 @@ from tokenjax.reproduction.claims import CLAIMS
 from tokenjax.reproduction.differences import LEVEL
 from tokenjax.reproduction.jobs import BALANCED, CONDITIONS, IMBALANCED, PRUNED
 from tokenjax.reproduction.material import Material, joined, listed, prose, table
-from tokenjax.study.plan import run_config
 from tokenjax.training import default_config
 
 NAMES = {
@@ -41,15 +38,17 @@ def head(material: Material) -> str:
         f"{len(plan.seeds)} seed{'s' if len(plan.seeds) > 1 else ''},",
         f"{material.findings.minutes():.0f} minutes of running in all, on",
         f"{where['hardware']} ({where['platform']}), jax {where['jax']}, flax",
-        f"{where['flax']}, float32, commit {where['commit']}.",
+        f"{where['flax']}, float32; begun at commit {plan.commit}, costs measured at",
+        f"{where['commit']}.",
     )
     read = prose(
         "Accuracies are means over the seeds ± their sample standard deviation, in",
         f"percent of {material.findings.examples():,} test images. A difference is",
         f"*beyond the seeds' spread* where a t-test gives p < {LEVEL:g}: Welch's",
         "between two networks; the paired one, network by network and seed by seed,",
-        "between two answers to imbalance. With so few seeds it finds large",
-        "differences alone, and of many comparisons it finds one in twenty by chance.",
+        "between two answers to imbalance, and between pruned and unpruned. With so",
+        "few seeds it finds large differences alone, and of many comparisons it finds",
+        "one in twenty by chance.",
     )
     return f"""\
 # CIFAR-ViT done again: what of its README holds
@@ -104,7 +103,7 @@ def architectures(material: Material) -> str:
                 claim.title,
                 _sizes({"name": claim.model, **claim.arguments}),
                 f"{original[name]['parameters']:,}",
-                _sizes(_recipe(material, name).model.to_dict()),
+                _sizes(material.recipe(name).model.to_dict()),
                 f"{trained[name]['parameters']:,}",
             ]
         )
@@ -143,12 +142,6 @@ def _sizes(model: dict[str, object]) -> str:
     return " / ".join(f"{value:g}" for value in values.values())
 
 
-def _recipe(material: Material, name: str) -> ConfigDict:
-    """Return the training configuration of a model's balanced runs."""
-    run = next(run for run in material.runs if run.variant == name)
-    return run_config(material.study, run, pathlib.Path())
-
-
 def settings(material: Material) -> str:
     """Return the data, the recipe, the length of the runs."""
     plan = material.plan
@@ -166,7 +159,7 @@ def settings(material: Material) -> str:
     length = prose(
         f"Every run learns from {plan.images:,} images, whatever its condition: as",
         f"many as the budget of {plan.budget:g} minutes for all runs bought on this",
-        f"machine, where seconds per step were measured first. {PRUNED} goes on from",
+        f"machine, where seconds per step were measured first. *{PRUNED}* goes on from",
         f"the unpruned network, with {100 * PRUNING_SHARE:.0f} % as many. The",
         "seed decides the initial weights and the order of the images; what",
         f"*{IMBALANCED}* leaves out is the same for all.",
@@ -191,7 +184,7 @@ def _training(material: Material) -> str:
     config = material.study.datasets[BALANCED]
     rules: dict[str, list[str]] = {}
     for name in (*CLAIMS, "dynamic_vit_pruned"):
-        own = _recipe(material, name)
+        own = material.recipe(name)
         rule = (
             f"{own.optimizer.name}, rate {own.optimizer.learning_rate:g}, weight decay "
             f"{own.optimizer.weight_decay:g}, label smoothing {own.label_smoothing:g}, "

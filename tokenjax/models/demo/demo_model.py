@@ -195,12 +195,10 @@ class DeMo(CheckedModule):
         elif self.sie_camera and self.camera_num > 1:  # `CameraViT` has none for one
             groups[contract.CAMERAS] = ("backbone/sie_embed",)
         if self.fusion != "none":
-            fusion: tuple[str, ...] = ("fusion/**",)
-            if self.fusion == "sdtps":
-                fusion = ("sdtps/**",)
+            fusion = ["sdtps/**" if self.fusion == "sdtps" else "fusion/**"]
             if self.joins_by_layers():
-                fusion += ("*_join/**", "*_join_norm/**")
-            groups[contract.FUSION] = fusion
+                fusion += ["*_join/**", "*_join_norm/**"]
+            groups[contract.FUSION] = tuple(fusion)
             heads = ("bottleneck_fused/**", "classifier_fused/**")
             groups[contract.FUSED] = (*fusion, *heads)
         return groups

@@ -164,7 +164,7 @@ class Classification(task.Task):
         _, best = jax.lax.top_k(logits, min(max(evaluation.TOP), self.info.num_classes))
         found = {"loss": plain, "best": best, "label": labels}
         if self.settings.evaluation_loss == "criterion":
-            found["weighted_loss"], found["weight"] = losses.weighted_losses(
+            found["weighted_loss"], found["loss_weight"] = losses.weighted_losses(
                 logits + self.logit_offsets, labels, **self._weighing()
             )
         return found
@@ -186,7 +186,7 @@ class Classification(task.Task):
             self.info.class_names,
         )
         summary["criterion"] = "cross_entropy"  # what "loss" is
-        if "weight" in outputs:
+        if "loss_weight" in outputs:
             summary["criterion"] = losses.name_criterion(self.settings)
             summary["loss"] = evaluation.finite(_weighted_mean(outputs))
         counts, imbalance = self.info.counts["train"], self.settings.imbalance
@@ -236,7 +236,7 @@ class Classification(task.Task):
             outputs["label"], outputs["best"], self.info.num_classes
         )
         measured = {k: v for k, v in accuracies.items() if v is not None}
-        own = "weight" in outputs
+        own = "loss_weight" in outputs
         loss = _weighted_mean(outputs) if own else outputs["loss"].mean()
         return {"loss": float(loss), **measured}
 
@@ -352,7 +352,7 @@ def _weighted_mean(outputs: Outputs) -> float:
     CIFAR-ViT averages its batches' values: with class weights they, and so the mean,
     depend on which examples share a batch; without, both are one.
     """
-    weighted, weights = outputs["weighted_loss"], outputs["weight"]
+    weighted, weights = outputs["weighted_loss"], outputs["loss_weight"]
     return weighted.sum(dtype=np.float64) / weights.sum(dtype=np.float64)
 
 
