@@ -201,7 +201,8 @@ class Gumbel(Router):
     and scores that differ by a tenth (0.4 in log-odds) are drawn nearly alike: the
     networks see patches at random; the ratio can be near 1 where all scores are near 1
     alone; and at inference, which compares a with 1/2, few patches are sent where a
-    quarter was drawn. A small s and a learned theta mend this (docs/results.md).
+    quarter was drawn. A small s and a learned theta, together, mend this
+    (docs/results.md).
     """
 
     @property
