@@ -108,6 +108,7 @@ def test_a_learned_threshold_is_swept_by_one_program(routed, monkeypatch):
     assert [row["routed to the big network, %"] for row in table][::3] == ["100", "0"]
 
 
+@pytest.mark.long  # the sweep of a threshold holds all but the compilations
 def test_the_token_share_is_swept_by_a_program_for_each(tmp_path, monkeypatch):
     run = train(tmp_path, PRUNING)
     made = count_compilations(monkeypatch)
@@ -135,9 +136,21 @@ def test_the_token_share_is_swept_by_a_program_for_each(tmp_path, monkeypatch):
             "attention_routing, as it was trained; what can be swept of it: "
             "threshold, attention_scale, execution",
         ),
-        (["temperature=0.1,5"], "--sweep temperature: it does not act at inference"),
-        (["budget=0.5,1"], "--sweep budget: it does not act at inference"),
-        (["dropout=0.1:0.2:2"], "--sweep dropout: it does not act at inference"),
+        pytest.param(
+            ["temperature=0.1,5"],
+            "--sweep temperature: it does not act at inference",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            ["budget=0.5,1"],
+            "--sweep budget: it does not act at inference",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            ["dropout=0.1:0.2:2"],
+            "--sweep dropout: it does not act at inference",
+            marks=pytest.mark.long,
+        ),
         (["treshold=0.1"], "'treshold', did you mean 'threshold'?"),
         (
             ["execution=gatherd"],

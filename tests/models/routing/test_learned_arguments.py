@@ -61,7 +61,11 @@ def test_who_has_no_router_learns_no_argument(name):
     [
         ({}, ["threshold", "execution"]),
         ({"router": "top_k"}, ["budget", "execution"]),
-        ({"router": "gumbel"}, ["gumbel_inference", "execution"]),
+        pytest.param(
+            {"router": "gumbel"},
+            ["gumbel_inference", "execution"],
+            marks=pytest.mark.long,
+        ),
         pytest.param(
             OWN_THRESHOLD,
             ["threshold", "gumbel_inference", "execution"],
@@ -72,9 +76,10 @@ def test_who_has_no_router_learns_no_argument(name):
             ["gumbel_inference", "gumbel_noise"],
             marks=pytest.mark.long,
         ),
-        (
+        pytest.param(
             {"router": "top_k", "aggregator": "attention"},
             ["budget", "attention_scale", "execution"],
+            marks=pytest.mark.long,
         ),
     ],
 )
