@@ -3,7 +3,6 @@
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -113,5 +112,5 @@ def _widen(axes: Axes, heights: np.ndarray) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(6))
 
 
-def _number(value: Any) -> float:
+def _number(value: float | None) -> float:
     return np.nan if value is None else float(value)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -55,7 +56,7 @@ def shown(value: Any) -> str:
 
 def columns(report: Report) -> list[Column[Row]]:
     """Return the columns of which some row has a value."""
-    every = [
+    every: list[Column[Row]] = [
         Column(f"{report.split} accuracy, %", _percent("top1"), ".2f"),
         Column("routed to the big network, %", _percent("routing_ratio"), ".2f"),
         Column("target patches routed, %", _percent("target_recall"), ".2f"),
@@ -81,7 +82,7 @@ def columns(report: Report) -> list[Column[Row]]:
     ]
 
 
-def _percent(key: str) -> Any:
+def _percent(key: str) -> Callable[[Row], float | None]:
     def value(row: Row) -> float | None:
         return 100 * row.scalars[key] if key in row.scalars else None
 
