@@ -8,9 +8,10 @@ says what it takes in its annotation:
     name: Annotated[str, OneOf(SCHEDULES), "how the rate goes on"] = "cosine"
 
 that is its type, a `Range` for its numbers, a `OneOf` for names that may be registered,
-what it means, `FromData` if its value follows from the data unless it is given; whether
-weights may be used with another value: `NOT_OF_WEIGHTS`, `AT_INFERENCE`; and whether a
-resumed run may have one: `FREE`, `READ_AT_START`, `Unread`.
+`Written` for what may be given in several ways, what it means, `FromData` if its value
+follows from the data unless it is given; whether weights may be used with another
+value: `NOT_OF_WEIGHTS`, `AT_INFERENCE`; and whether a resumed run may have one: `FREE`,
+`READ_AT_START`, `Unread`.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
@@ -127,6 +128,17 @@ class Unread:
         object.__setattr__(self, "values", values)
 
 
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """How a value is kept that may be given in several ways.
+
+    `write` takes the value and what messages call the argument, and raises UserError
+    for what does not fit.
+    """
+
+    write: Callable[[Any, str], Any]
+
+
 class _Mark:
     """A mark in an annotation."""
 
@@ -169,6 +181,7 @@ class Argument:
       floating: whether it is the type of an array's numbers.
       of_weights: whether weights mean something else with another value.
       at_inference: whether other values make sense at inference, on the same weights.
+      written: how it is kept, or None: as it is given.
     """
 
     name: str
@@ -184,6 +197,7 @@ class Argument:
     floating: bool = False
     of_weights: bool = True
     at_inference: bool = False
+    written: Written | None = None
 
     @property
     def is_section(self) -> bool:
@@ -225,7 +239,7 @@ class Argument:
         if self.names is not None and fitted not in self.names:
             wanted = _one_of(self.names.names(), value)
             raise self._refusal(f"{where} must be {wanted}")
-        return fitted
+        return fitted if self.written is None else self.written.write(fitted, where)
 
     def _refusal(self, sentence: str) -> UserError:
         """Return the error, with what the argument is for."""
@@ -309,6 +323,8 @@ def _argument(name: str, hint: Any, default: Any) -> Argument:
             found["names"] = mark.registry
         elif isinstance(mark, FromData):
             found["from_data"] = mark.what
+        elif isinstance(mark, Written):
+            found["written"] = mark
         elif isinstance(mark, Unread):
             found["unread"] = (*found.get("unread", ()), mark)
         elif mark is FREE:

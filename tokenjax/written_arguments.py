@@ -31,8 +31,7 @@ class WrittenModel(NamedTuple):
         """Return it as it is written, without spaces or quotes that need not be."""
         if not self.arguments:
             return self.name
-        pairs = (f"{key}={_shown(value)}" for key, value in self.arguments.items())
-        return f"{self.name}({','.join(pairs)})"
+        return f"{self.name}({write_arguments(self.arguments)})"
 
 
 def read_value(text: str) -> object:
@@ -92,6 +91,11 @@ def read_arguments(texts: Iterable[str], where: str) -> dict[str, object]:
                 raise UserError(f"{where} gives {key} twice; keep one")
             arguments[key] = read_value(value)
     return arguments
+
+
+def write_arguments(arguments: Mapping[str, object]) -> str:
+    """Write arguments as `read_arguments` reads them."""
+    return ",".join(f"{key}={_shown(value)}" for key, value in arguments.items())
 
 
 def read_model(text: str, where: str) -> WrittenModel:

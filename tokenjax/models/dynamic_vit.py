@@ -31,7 +31,10 @@ from tokenjax.arguments import (
 )
 from tokenjax.models import contract, reduction
 from tokenjax.models.argument_types import PART, Execution
+from tokenjax.models.encoder import Encoded
 from tokenjax.models.layers import Aux
+from tokenjax.models.reduction import ReductionName
+from tokenjax.models.reduction.reducer import Method
 from tokenjax.models.transformer import Transformer
 from tokenjax.models.vit import VisionTransformer
 
@@ -78,6 +81,11 @@ class DynamicViT(Transformer):
         float, NOT_NEGATIVE, NOT_OF_WEIGHTS, "of the loss that holds to keep_ratio"
     ] = 2.0
     execution: Execution = "gathered"
+    reduction: ReductionName = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        reduction.check(reduction.build(self.reduction), self.facts())
 
     def problems(self) -> list[tuple[bool, str]]:
         """Return what does not fit together, see `Transformer`."""
@@ -103,6 +111,10 @@ class DynamicViT(Transformer):
             (
                 bool(stages) and self.predictor != "local_global",
                 'stages belong to predictor="local_global"; linear prunes by keep_rate',
+            ),
+            (
+                self.reduction is not None and self.pruning != "none",
+                'its predictors drop tokens: another reduction needs pruning="none"',
             ),
         ]
 
@@ -168,47 +180,58 @@ class DynamicViT(Transformer):
             found[index] = (count, count / total)
         return found
 
-    def reducer(self, index: int) -> nn.Module | None:
-        """Return what prunes after the blocks of `steps`."""
-        steps = self.steps()
-        if self.predictor == "linear":
-            name = f"predictors_{index}"
-            predictor: nn.Module = reduction.LinearPredictor(self.linear(), name=name)
-        elif index in steps:
-            name = f"predictors_{list(steps).index(index)}"
-            predictor = reduction.LocalGlobalPredictor(
-                self.linear(), jnp.dtype(self.dtype), name=name
+    def method(self) -> Method | None:
+        """Return what prunes after the blocks of `steps`; call it inside compact."""
+        predictors = self._predictors()
+        if self.is_initializing():  # each has parameters, used or not
+            for predictor in predictors.values():
+                predictor(jnp.zeros((1, 1, self.embed_dim)), None)
+        if self.pruning == "none":
+            return reduction.build(self.reduction)
+        prunes = {
+            index + 1: reduction.PruneTokens(
+                predictors[index],
+                count,
+                share,
+                learned=self.pruning == "learned",
+                gathered=self.execution == "gathered",
+                name=f"prune_{index}",
             )
-        else:
-            return None
-        if self.is_initializing():  # every predictor has parameters, used or not
-            predictor(jnp.zeros((1, 1, self.embed_dim)), None)
-        if index not in steps or self.pruning == "none":
-            return None
-        count, share = steps[index]
-        return reduction.PruneTokens(
-            predictor,
-            count,
-            share,
-            self.num_patches,
-            learned=self.pruning == "learned",
-            gathered=self.execution == "gathered",
-            name=f"prune_{index}",
-        )
+            for index, (count, share) in self.steps().items()
+        }
+        return reduction.Pruning(prunes)
 
-    def more_aux(self, reductions: list[reduction.Reduction], batch: int) -> Aux:
+    def _predictors(self) -> dict[int, nn.Module]:
+        """Return the predictor after each block that has one."""
+        if self.predictor == "linear":
+            return {
+                index: reduction.LinearPredictor(
+                    self.linear(), name=f"predictors_{index}"
+                )
+                for index in range(self.depth)
+            }
+        dtype = jnp.dtype(self.dtype)
+        return {
+            index: reduction.LocalGlobalPredictor(
+                self.linear(), dtype, name=f"predictors_{number}"
+            )
+            for number, index in enumerate(self.steps())
+        }
+
+    def more_aux(self, encoded: Encoded) -> Aux:
         """Return masks, scores and the ratio loss."""
+        batch = len(encoded.token_set.tokens)
         steps, total = len(self.steps()), self.num_patches
+        done = [each for each in encoded.reductions if each is not None]
         loss = jnp.zeros(())
-        if not reductions:
+        if self.pruning == "none":
             scores = tuple(jnp.zeros((batch, total)) for _ in range(steps))
             masks = jnp.ones((steps, batch, total))
         else:
-            masks = jnp.stack([reduction.mask for reduction in reductions])
-            scores = tuple(reduction.scores for reduction in reductions)
+            masks = jnp.stack([each.more["mask"] for each in done])
+            scores = tuple(each.scores for each in done)
             if self.pruning == "learned":
-                losses = [reduction.ratio_loss for reduction in reductions]
-                loss = self.ratio_weight * jnp.stack(losses).mean()
+                loss = self.ratio_weight * encoded.losses()["keep_ratio"]
         return {
             "keep_masks": masks,
             "keep_scores": scores,

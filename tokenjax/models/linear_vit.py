@@ -12,31 +12,44 @@ import jax
 
 from tokenjax.models import layers
 from tokenjax.models.argument_types import Heads, MlpRatio, Width
+from tokenjax.models.attention import Attended, Inside, Seen, Wanted
 from tokenjax.models.layers import Initializer, ModuleMaker
 from tokenjax.models.transformer import Transformer
 from tokenjax.ops import linear_attention
+from tokenjax.ops.attention import MaskedSoftmax
 
 
 class LinearAttention(nn.Module):
-    """(b, n, c) -> (b, n, c), and the implied weights (b, h, n, n)."""
+    """(b, n, c) -> (b, n, c), and to be seen the implied weights (b, h, n, n).
+
+    Its attributes are those that `Block` gives every attention.
+    """
 
     num_heads: int
     linear: ModuleMaker
+    wants: tuple[Wanted, ...] = ()
+    masked_softmax: MaskedSoftmax | None = None
 
     @nn.compact
     def __call__(
-        self, tokens: jax.Array, train: bool, visible: jax.Array | None = None
-    ) -> tuple[jax.Array, jax.Array]:
-        """Attend; `visible` (b, n): 1 for tokens to be attended to, None: all."""
-        del train  # there is no attention matrix to drop from
+        self,
+        tokens: jax.Array,
+        train: bool,
+        keep: jax.Array | None = None,
+        bias: jax.Array | None = None,
+        inside: Inside | None = None,
+    ) -> Attended:
+        """Attend; `keep` (b, n): 1 for tokens to be attended to, None: all."""
+        del train, bias, inside  # there is no attention matrix to change or drop from
         dim = tokens.shape[-1]
         qkv = self.linear(3 * dim, name="qkv")(tokens)
         query, key, value = layers.split_heads(qkv, self.num_heads)  # (b, h, n, d)
-        if visible is not None:
-            key *= visible[:, None, :, None].astype(key.dtype)
+        if keep is not None:
+            key *= keep[:, None, :, None].astype(key.dtype)
         mixed, normaliser = linear_attention.linear_attention(query, key, value)
         weights = linear_attention.implied_weights(query, key, normaliser)
-        return self.linear(dim, name="proj")(layers.merge_heads(mixed)), weights
+        mixed = self.linear(dim, name="proj")(layers.merge_heads(mixed))
+        return Attended(mixed, Seen(attention=weights))
 
 
 class LinearVisionTransformer(Transformer):
@@ -48,7 +61,9 @@ class LinearVisionTransformer(Transformer):
 
     def attention(self) -> ModuleMaker:
         """Return ReLU linear attention."""
-        return functools.partial(LinearAttention, num_heads=self.num_heads)
+        return functools.partial(
+            LinearAttention, num_heads=self.num_heads, linear=self.linear()
+        )
 
     def recorded_init(self) -> tuple[Initializer, Initializer | None]:
         """Return PyTorch's defaults."""

@@ -2,10 +2,10 @@
 
     tokens = [class token; patches] + pos_embed
     tokens += attention(LayerNorm(tokens));  tokens += MLP(LayerNorm(tokens))  per block
-    tokens = reducer(tokens)                        after the blocks that have one
+    tokens = reducer(tokens)                       where a method of reduction acts
     logits = head(LayerNorm(tokens)[0])
 
-A model of the family says what its attention and its reducers are.
+A model of the family says what its attention is and how tokens are reduced.
 
 Source: starkplus/CIFAR-ViT (arguments and defaults are its own).
 Ours: `dtype`, `remat`, `return_attention`, and `initialization="xavier"`, which learns
@@ -16,7 +16,6 @@ is saved, and a network overfits less (Liu et al. 2022, arXiv 2208.07220).
 Axes: batch b, heads h, tokens n (class token first), patches p, dim c, head_dim d.
 """
 
-import dataclasses
 import functools
 from typing import Annotated, Literal
 
@@ -25,7 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import NOT_OF_WEIGHTS, RATE, DType
-from tokenjax.models import contract, layers
+from tokenjax.models import contract, layers, reduction
 from tokenjax.models.argument_types import (
     Channels,
     Classes,
@@ -39,64 +38,16 @@ from tokenjax.models.argument_types import (
     Side,
     Width,
 )
+from tokenjax.models.attention import SelfAttention
 from tokenjax.models.checked_module import CheckedModule
+from tokenjax.models.encoder import Block, Encoded, encode, normal_init
 from tokenjax.models.layers import Aux, Initializer, ModuleMaker
 from tokenjax.models.parameter_layers import number_blocks, whole
 from tokenjax.models.position_embedding import Places
-from tokenjax.models.reduction import Reduction, TokenSet
-from tokenjax.ops import masked_attention, soft_topk, token_selection
-
-normal_init = nn.initializers.normal(0.02)
-
-
-class Attention(nn.Module):
-    """Multi-head softmax attention: (b, n, c) -> (b, n, c), weights (b, h, n, n)."""
-
-    num_heads: int
-    dropout: float
-    linear: ModuleMaker
-
-    @nn.compact
-    def __call__(
-        self, tokens: jax.Array, train: bool, visible: jax.Array | None = None
-    ) -> tuple[jax.Array, jax.Array]:
-        """Attend; `visible` (b, n): 1 for tokens to be attended to, None: all."""
-        dim = tokens.shape[-1]
-        qkv = self.linear(3 * dim, name="qkv")(tokens)
-        query, key, value = layers.split_heads(qkv, self.num_heads)  # (b, h, n, d)
-        logits = jnp.einsum(
-            "bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32
-        )
-        logits *= query.shape[-1] ** -0.5
-        if visible is None:
-            weights = jax.nn.softmax(logits, axis=-1)
-        else:
-            weights = masked_attention.masked_softmax(logits, visible)
-        weights = layers.Dropout(self.dropout, deterministic=not train)(weights)
-        mixed = layers.merge_heads(weights.astype(value.dtype) @ value)
-        return self.linear(dim, name="proj")(mixed), weights
-
-
-class Block(nn.Module):
-    """One pre-norm transformer block."""
-
-    attention: ModuleMaker  # of (linear=, name=)
-    hidden_dim: int
-    dropout: float
-    linear: ModuleMaker
-    dtype: DType
-
-    @nn.compact
-    def __call__(
-        self, tokens: jax.Array, train: bool, visible: jax.Array | None = None
-    ) -> tuple[jax.Array, jax.Array]:
-        """Compute (b, n, c) -> (b, n, c) and the attention weights (b, h, n, n)."""
-        norm = functools.partial(layers.LayerNorm, dtype=self.dtype)
-        attention = self.attention(linear=self.linear, name="attn")
-        mixed, weights = attention(norm(name="norm1")(tokens), train, visible)
-        tokens += layers.Dropout(self.dropout, deterministic=not train)(mixed)
-        mlp = layers.MLP(self.hidden_dim, self.dropout, linear=self.linear, name="mlp")
-        return tokens + mlp(norm(name="norm2")(tokens), train), weights
+from tokenjax.models.reduction import EncoderFacts, TokenSet
+from tokenjax.models.reduction.account import account_for
+from tokenjax.models.reduction.reducer import Method
+from tokenjax.ops import soft_topk, token_selection
 
 
 class Transformer(CheckedModule):
@@ -109,7 +60,8 @@ class Transformer(CheckedModule):
       "effective_keys": (depth, b), exp of the entropy of the attention, mean over heads
         and queries;
       "tokens": (b, n, c), the last ones, normalised, as the head gets them;
-      "losses": {}.
+      "reduction": per block what became of the tokens, see `reduction.account`;
+      "losses": {}, or those of the reduction.
     The first three are None with `return_attention` off. jit computes what is used.
 
     Raises: UserError for arguments that do not fit together, ValueError for images that
@@ -190,9 +142,33 @@ class Transformer(CheckedModule):
         return self.clone(return_attention=True)
 
     def attention(self) -> ModuleMaker:
-        """Return what makes a block's attention of `linear` and `name`: softmax's."""
+        """Return what makes a block's attention, as `Block` says: softmax's."""
+        return self.softmax_attention(self.dropout)
+
+    def softmax_attention(self, dropout: float) -> ModuleMaker:
+        """Return what makes a softmax attention that drops weights in training."""
+        linear = self.linear()
         return functools.partial(
-            Attention, num_heads=self.num_heads, dropout=self.dropout
+            SelfAttention,
+            num_heads=self.num_heads,
+            in_proj=linear,
+            out_proj=linear,
+            dropout=dropout,
+        )
+
+    def facts(self) -> EncoderFacts:
+        """Return what a method of reduction may know."""
+        return EncoderFacts(
+            depth=self.depth,
+            patches=self.num_patches,
+            protected=1,
+            class_token=True,
+            distilled=False,
+            width=self.embed_dim,
+            num_heads=self.num_heads,
+            classes=self.num_classes,
+            patch_inputs=self.patch_size**2 * self.in_channels,
+            hidden=int(self.embed_dim * self.mlp_ratio),
         )
 
     def linear(self) -> ModuleMaker:
@@ -212,18 +188,17 @@ class Transformer(CheckedModule):
         """Return the original's initialisers of a linear layer's kernel and bias."""
         return normal_init, nn.initializers.zeros
 
-    def reducer(self, index: int) -> nn.Module | None:
-        """Return what reduces the tokens after block `index`, if anything."""
-        del index
+    def method(self) -> Method | None:
+        """Return how tokens are reduced, if they are."""
         return None
 
     def patches_left_out(self) -> float:
         """Return the share left out at random in training."""
         return self.patch_dropout
 
-    def more_aux(self, reductions: list[Reduction], batch: int) -> Aux:
+    def more_aux(self, encoded: Encoded) -> Aux:
         """Return what a member adds to `aux`."""
-        del reductions, batch
+        del encoded
         return {}
 
     @nn.compact
@@ -231,35 +206,41 @@ class Transformer(CheckedModule):
         """Compute; see the class."""
         layers.check_images(images, (self.img_size, self.img_size, self.in_channels))
         dtype = jnp.dtype(self.dtype)
-        state = self._embed(images, train)
-        block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
-        attention, sources, reductions = [], [], []
-        for index in range(self.depth):
-            tokens, weights = block(
-                attention=self.attention(),
-                hidden_dim=int(self.embed_dim * self.mlp_ratio),
-                dropout=self.dropout,
-                linear=self.linear(),
-                dtype=dtype,
-                name=f"blocks_{index}",
-            )(state.tokens, train, state.visible())
-            attention.append(weights)
-            sources.append(state.source)
-            state = dataclasses.replace(state, tokens=tokens)
-            reducer = self.reducer(index)
-            if reducer is not None:
-                state, reduction = reducer(state, train)
-                reductions.append(reduction)
-
-        tokens = layers.LayerNorm(dtype=dtype, name="norm")(state.tokens)
+        block = self._block()
+        encoded = encode(
+            self._embed(images, train),
+            train,
+            [block] * self.depth,
+            self.remat,
+            self.method(),
+            self.facts(),
+        )
+        norm = layers.LayerNorm(dtype=dtype, name="norm")
+        tokens = norm(encoded.token_set.tokens)
         logits = self.linear()(self.num_classes, name="head")(tokens[:, 0])
         aux = {
-            **self._attention_aux(attention, sources),
+            **self._attention_aux(encoded),
             "tokens": tokens.astype(jnp.float32),
-            "losses": {},
-            **self.more_aux(reductions, len(images)),
+            "reduction": account_for(encoded),
+            "losses": encoded.losses(),
+            **self.more_aux(encoded),
         }
         return logits.astype(jnp.float32), aux
+
+    def _block(self) -> ModuleMaker:
+        """Return what makes a block."""
+        linear = self.linear()
+        mlp = functools.partial(
+            layers.MLP, int(self.embed_dim * self.mlp_ratio), self.dropout, linear
+        )
+        return functools.partial(
+            Block,
+            attention=self.attention(),
+            mlp=mlp,
+            norm=functools.partial(layers.LayerNorm, dtype=jnp.dtype(self.dtype)),
+            dropout=self.dropout,
+            wants=("attention",) if self.return_attention else (),
+        )
 
     def _embed(self, images: jax.Array, train: bool) -> TokenSet:
         """Turn images into tokens with their positions."""
@@ -274,30 +255,34 @@ class Transformer(CheckedModule):
         tokens = jnp.concatenate([class_token, patches], axis=1)  # (b, n, c)
         tokens += position.astype(dtype)
         tokens = layers.Dropout(self.dropout, deterministic=not train)(tokens)
-        source = jnp.broadcast_to(jnp.arange(count), (batch, count))
-        token_set = TokenSet(tokens, source)
+        token_set = TokenSet.start(tokens, protected=1)
         share = self.patches_left_out()
         if not train or not share:
             return token_set
         left = max(1, round(count * (1 - share)))
         scores = jax.random.uniform(self.make_rng("dropout"), (batch, count))
-        return token_set.gather(token_selection.top_indices(scores, left))
+        kept = token_selection.top_indices(scores, left)
+        return reduction.select_patches(token_set, kept)[0]
 
-    def _attention_aux(
-        self, attention: list[jax.Array], sources: list[jax.Array]
-    ) -> Aux:
+    def _attention_aux(self, encoded: Encoded) -> Aux:
         if not self.return_attention:
             keys = ("attention", "class_attention", "effective_keys")
             return dict.fromkeys(keys)
+        attention = tuple(seen.attention for seen in encoded.seen)
         effective = [soft_topk.effective_keys(maps).mean((1, 2)) for maps in attention]
         class_attention = [
-            token_selection.scatter_tokens(
-                maps[:, :, 0, 1:].mean(1), source, self.num_patches
-            )
-            for maps, source in zip(attention, sources, strict=True)
+            _by_patch(maps[:, :, 0].mean(1), token_set)
+            for maps, token_set in zip(attention, encoded.attended, strict=True)
         ]
         return {
-            "attention": tuple(attention),
+            "attention": attention,
             "class_attention": jnp.stack(class_attention),  # (depth, b, p)
             "effective_keys": jnp.stack(effective),  # (depth, b)
         }
+
+
+def _by_patch(values: jax.Array, token_set: TokenSet) -> jax.Array:
+    """Share what each token has (b, n) among the patches it stands for: (b, p)."""
+    if token_set.sizes is not None:
+        values /= token_set.sizes
+    return token_set.restore(values[..., None])[..., 0]

@@ -23,6 +23,7 @@ Axes: batch b, heads h, tokens n (queries q, keys k), head_dim d, global tokens 
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import flax.linen as nn
@@ -47,10 +48,13 @@ from tokenjax.models.argument_types import (
     Side,
     Width,
 )
+from tokenjax.models.attention import Attended
 from tokenjax.models.checked_module import CheckedModule
+from tokenjax.models.encoder import Block, encode
 from tokenjax.models.parameter_layers import number_blocks, whole
 from tokenjax.models.position_embedding import Places
-from tokenjax.ops import modulated_attention, neighborhood, soft_topk
+from tokenjax.models.reduction import TokenSet
+from tokenjax.ops import attention, modulated_attention, neighborhood, soft_topk
 
 ALPHA_RANGE = (0.31, 0.89)
 LocalAttention = Literal["recorded", "soft_topk"]
@@ -102,33 +106,29 @@ class VarianceGate(nn.Module):
         return low + (high - low) * gate
 
 
-class Block(nn.Module):
-    """One pre-norm transformer block; its arguments are VDPA's."""
+class VDPABlock(Block):
+    """The block of every transformer with VDPA's attention; see the module."""
 
-    num_heads: int
-    hidden_dim: int
-    attn_drop: float
-    drop: float
-    stk: LocalAttention
-    stk_temperature: float
-    topk_ratio: float
-    global_tokens: int
-    return_attention: bool
-    dtype: DType
+    num_heads: int = 1
+    attn_drop: float = 0.0
+    stk: LocalAttention = "recorded"
+    stk_temperature: float = 0.5
+    topk_ratio: float = 0.25
+    global_tokens: int = 1
+    return_attention: bool = False
+    dtype: DType = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: jax.Array, train: bool) -> tuple[jax.Array, dict]:
-        """Compute (b, n, c) -> (b, n, c) and what the block looked at."""
-        norm = functools.partial(layers.LayerNorm, dtype=self.dtype)
+    def attend(self, norm: nn.Module, token_set: TokenSet, train: bool) -> Attended:
+        """Attend; what there is to see is a dict."""
         linear = functools.partial(layers.Linear, dtype=self.dtype)
+        tokens = token_set.tokens
         dim = tokens.shape[-1]
-        qkv = linear(3 * dim, name="qkv")(norm(name="norm1")(tokens))
+        qkv = linear(3 * dim, name="qkv")(norm(tokens))
         query, key, value = layers.split_heads(qkv, self.num_heads)  # (b, h, n, d)
 
-        logits = jnp.einsum(
-            "bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32
-        )
-        weights = self._local_weights(logits * query.shape[-1] ** -0.5)
+        scale = query.shape[-1] ** -0.5
+        logits = attention.attention_logits(query, key, scale)
+        weights = self._local_weights(logits)
         local = self._local(query, key, value, weights, train)
         lga = LearnableGlobalAttention(self.global_tokens, self.attn_drop, name="lga")
         everywhere = lga(query, key, value, train)
@@ -137,10 +137,7 @@ class Block(nn.Module):
         share = alpha.astype(self.dtype)[:, None, None, None]
         mixed = layers.merge_heads(share * local + (1 - share) * everywhere)
         projected = linear(dim, name="proj")(mixed)
-        tokens += layers.Dropout(self.drop, deterministic=not train)(projected)
-        mlp = layers.MLP(self.hidden_dim, self.drop, linear=linear, name="mlp")
-        tokens += mlp(norm(name="norm2")(tokens), train)
-        return tokens, {"alpha": alpha, **self._attention(weights)}
+        return Attended(projected, {"alpha": alpha, **self._attention(weights)})
 
     def _local(
         self,
@@ -288,23 +285,26 @@ class VDPA(CheckedModule):
         tokens += position.astype(dtype)
         tokens = layers.Dropout(self.drop, deterministic=not train)(tokens)
 
-        block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
-        looks = []
-        for index in range(self.depth):
-            tokens, look = block(
-                num_heads=self.num_heads,
-                hidden_dim=int(self.embed_dim * self.mlp_ratio),
-                attn_drop=self.attn_drop,
-                drop=self.drop,
-                stk=self.stk,
-                stk_temperature=self.stk_temperature,
-                topk_ratio=self.topk_ratio,
-                global_tokens=self.global_tokens,
-                return_attention=self.return_attention,
-                dtype=dtype,
-                name=f"blocks_{index}",
-            )(tokens, train)
-            looks.append(look)
+        linear = functools.partial(layers.Linear, dtype=dtype)
+        block = functools.partial(
+            VDPABlock,
+            mlp=functools.partial(
+                layers.MLP, int(self.embed_dim * self.mlp_ratio), self.drop, linear
+            ),
+            norm=functools.partial(layers.LayerNorm, dtype=dtype),
+            dropout=self.drop,
+            num_heads=self.num_heads,
+            attn_drop=self.attn_drop,
+            stk=self.stk,
+            stk_temperature=self.stk_temperature,
+            topk_ratio=self.topk_ratio,
+            global_tokens=self.global_tokens,
+            return_attention=self.return_attention,
+            dtype=dtype,
+        )
+        token_set = TokenSet.start(tokens, protected=0)
+        encoded = encode(token_set, train, [block] * self.depth, self.remat)
+        tokens, looks = encoded.token_set.tokens, encoded.seen
 
         tokens = layers.LayerNorm(dtype=dtype, name="norm")(tokens)
         pooled, shares, window_weights = neighborhood.adaptive_local_pooling(
@@ -314,7 +314,7 @@ class VDPA(CheckedModule):
         return logits.astype(jnp.float32), self._aux(looks, shares, window_weights)
 
     def _aux(
-        self, looks: list[dict], shares: jax.Array, window_weights: jax.Array
+        self, looks: Sequence[dict], shares: jax.Array, window_weights: jax.Array
     ) -> dict:
         shown = self.return_attention
         alphas = [look["alpha"] for look in looks]

@@ -6,20 +6,28 @@ Source: starkplus/CIFAR-ViT, VisionTransformer. See `tokenjax.models.transformer
 the rest of the network, and for `aux`.
 """
 
-import functools
-
+from tokenjax.models import reduction
 from tokenjax.models.argument_types import AttentionDropout
 from tokenjax.models.layers import ModuleMaker
-from tokenjax.models.transformer import Attention, Transformer
+from tokenjax.models.reduction import ReductionName
+from tokenjax.models.reduction.reducer import Method
+from tokenjax.models.transformer import Transformer
 
 
 class VisionTransformer(Transformer):
     """Classifier: images (b, img_size, img_size, in_channels) -> (logits, aux)."""
 
     attn_dropout: AttentionDropout = 0.1
+    reduction: ReductionName = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        reduction.check(reduction.build(self.reduction), self.facts())
 
     def attention(self) -> ModuleMaker:
         """Return softmax attention with a dropout rate of its own."""
-        return functools.partial(
-            Attention, num_heads=self.num_heads, dropout=self.attn_dropout
-        )
+        return self.softmax_attention(self.attn_dropout)
+
+    def method(self) -> Method | None:
+        """Return how tokens are reduced, if they are."""
+        return reduction.build(self.reduction)

@@ -21,13 +21,14 @@ def masked_softmax(logits: jax.Array, keep: jax.Array) -> jax.Array:
     """Return attention weights among the kept tokens.
 
     Args:
-      logits: (batch, heads, tokens, tokens) float32.
+      logits: (batch, heads, queries, tokens) float32, the queries being the first of
+        the tokens: all, or the class token alone.
       keep: (batch, tokens), 0 or 1.
 
-    Returns: (batch, heads, tokens, tokens), rows sum to 1.
+    Returns: (batch, heads, queries, tokens), rows sum to 1.
     """
-    same = jnp.eye(logits.shape[-1], dtype=keep.dtype)
-    visible = keep[:, None, None, :] * (1 - same) + same  # (batch, 1, tokens, tokens)
+    same = jnp.eye(*logits.shape[-2:], dtype=keep.dtype)
+    visible = keep[:, None, None, :] * (1 - same) + same  # (batch, 1, queries, tokens)
     kept = jnp.where(visible > 0, logits, -jnp.inf)
     highest = jax.lax.stop_gradient(kept.max(axis=-1, keepdims=True))
     weights = jnp.exp(jnp.minimum(logits - highest, _MOST_ABOVE_KEPT)) * visible

@@ -39,7 +39,7 @@ from tokenjax.models.argument_types import (
     StageWidths,
 )
 from tokenjax.models.checked_module import CheckedModule
-from tokenjax.models.encoder_block import normal_init
+from tokenjax.models.encoder import normal_init
 from tokenjax.models.layers import Aux
 from tokenjax.models.parameter_layers import number_stages, whole
 from tokenjax.ops.depthwise import depthwise_convolution

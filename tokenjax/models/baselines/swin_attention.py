@@ -26,7 +26,7 @@ from tokenjax.arguments import DType
 from tokenjax.models import layers
 from tokenjax.models.baselines import windows
 from tokenjax.models.baselines.windows import Size
-from tokenjax.models.encoder_block import normal_init
+from tokenjax.models.encoder import normal_init
 
 POSITION_TABLE = "relative_position_bias_table"  # the parameter's name
 _APART = -100.0  # the original's mask: to float32's softmax as good as -inf

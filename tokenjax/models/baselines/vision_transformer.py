@@ -44,10 +44,11 @@ from tokenjax.models.argument_types import (
 )
 from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.demo.camera_vit import CameraViT
-from tokenjax.models.encoder_block import normal_init
+from tokenjax.models.encoder import normal_init
 from tokenjax.models.layers import Aux, Dropout, Linear
 from tokenjax.models.parameter_layers import number_blocks, whole
 from tokenjax.models.position_embedding import Places
+from tokenjax.models.reduction import ReductionName
 from tokenjax.models.registry import Presets
 
 PRESETS: Presets = {
@@ -60,7 +61,8 @@ PRESETS: Presets = {
 class ImageNetViT(CheckedModule):
     """Classifier: images (b, *img_size, in_chans) -> (logits (b, num_classes), aux).
 
-    `aux`: "tokens" (b, n, c), what `norm` gives; "losses" {}. In training dropout, of
+    `aux`: "tokens" (b, n, c), what `norm` gives; "losses" and "reduction", what the
+    reduction says. In training dropout, of
     `drop_rate` before the head and of `attn_drop_rate` of the attention weights, and
     stochastic depth, of rates 0 to `drop_path_rate` from first to last block, draw from
     the rng "dropout".
@@ -82,6 +84,7 @@ class ImageNetViT(CheckedModule):
     activation: ActivationName = "gelu"
     dtype: DType = "float32"
     remat: Remat = False
+    reduction: ReductionName = None
 
     def problems(self) -> list[tuple[bool, str]]:
         """Return what the encoder finds wrong; it is made of the same arguments."""
@@ -108,6 +111,7 @@ class ImageNetViT(CheckedModule):
             activation=self.activation,
             dtype=self.dtype,
             remat=self.remat,
+            reduction=self.reduction,
             parent=None,
         )
 
@@ -144,7 +148,7 @@ class ImageNetViT(CheckedModule):
     def __call__(self, images: jax.Array, train: bool = False) -> tuple[jax.Array, Aux]:
         """Compute; see the class."""
         encoder = self.encoder().copy(name="encoder")
-        tokens, _ = encoder(images, train=train)  # (b, n, c)
+        tokens, aux = encoder(images, train=train)  # (b, n, c)
         class_token = Dropout(self.drop_rate, deterministic=not train)(tokens[:, 0])
         head = Linear(
             self.num_classes,
@@ -154,4 +158,5 @@ class ImageNetViT(CheckedModule):
             name="head",
         )
         logits = head(class_token).astype(jnp.float32)
-        return logits, {"tokens": tokens, "losses": {}}
+        seen = {key: aux[key] for key in ("losses", "reduction")}
+        return logits, {"tokens": tokens, **seen}

@@ -48,7 +48,7 @@ from tokenjax.models.argument_types import (
     StageDepths,
 )
 from tokenjax.models.checked_module import CheckedModule
-from tokenjax.models.encoder_block import normal_init
+from tokenjax.models.encoder import normal_init
 from tokenjax.models.layers import Aux
 from tokenjax.models.parameter_layers import number_stages, whole
 from tokenjax.models.registry import Presets

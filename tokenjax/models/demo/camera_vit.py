@@ -17,10 +17,9 @@ from typing import Annotated
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from tokenjax.arguments import COUNT, NOT_NEGATIVE, DType
-from tokenjax.models import contract, layers, patch_grid
+from tokenjax.models import contract, layers, patch_grid, reduction
 from tokenjax.models.argument_types import (
     ActivationName,
     AttentionDropout,
@@ -39,9 +38,11 @@ from tokenjax.models.argument_types import (
     Width,
 )
 from tokenjax.models.checked_module import CheckedModule
-from tokenjax.models.encoder_block import encode, normal_init
+from tokenjax.models.encoder import encode, normal_init, vision_blocks
 from tokenjax.models.layers import Aux
 from tokenjax.models.position_embedding import Places
+from tokenjax.models.reduction import EncoderFacts, ReductionName, TokenSet
+from tokenjax.models.reduction.account import account_for
 from tokenjax.models.registry import Presets
 
 _PRESET = {"qkv_bias": True, "drop_path_rate": 0.1, "norm_eps": 1e-6}
@@ -57,10 +58,10 @@ PRESETS: Presets = {  # the original's factories
 class CameraViT(CheckedModule):
     """Images (b, *img_size, in_chans) -> (tokens (b, n, embed_dim) in float32, aux).
 
-    `aux`: "losses" {}, and, None without `return_intermediate`, "embedded" (b, n, c)
-    and "blocks", a tuple of every block's output (b, n, c). In training dropout and
-    stochastic depth, of rates 0 to `drop_path_rate` from first to last block, draw from
-    the rng "dropout".
+    `aux`: "losses" and "reduction", what the reduction says; and, None without
+    `return_intermediate`, "embedded" (b, n, c) and "blocks", a tuple of every block's
+    output (b, n, c). In training dropout and stochastic depth, of rates 0 to
+    `drop_path_rate` from first to last block, draw from the rng "dropout".
 
     Raises: UserError for arguments that do not fit together, ValueError for inputs that
     do not fit the arguments. A camera that is not there makes its tokens NaN.
@@ -91,6 +92,7 @@ class CameraViT(CheckedModule):
     dtype: DType = "float32"
     remat: Remat = False
     return_intermediate: ReturnIntermediate = False
+    reduction: ReductionName = None
 
     def problems(self) -> list[tuple[bool, str]]:
         """Return what the arguments are not to each other, as (wrong, sentence)."""
@@ -102,6 +104,25 @@ class CameraViT(CheckedModule):
             ),
             (small, "img_size must be at least patch_size"),
         ]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        reduction.check(reduction.build(self.reduction), self.facts())
+
+    def facts(self) -> EncoderFacts:
+        """Return what a method of reduction may know."""
+        rows, columns = self.grid
+        return EncoderFacts(
+            depth=self.depth,
+            patches=rows * columns,
+            protected=1,
+            class_token=True,
+            distilled=False,
+            width=self.embed_dim,
+            num_heads=self.num_heads,
+            patch_inputs=self.patch_size**2 * self.in_chans,
+            hidden=int(self.embed_dim * self.mlp_ratio),
+        )
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -168,25 +189,32 @@ class CameraViT(CheckedModule):
         tokens = self._embed(images, train)
         tokens += self._camera(cameras, views).astype(dtype)
         embedded = layers.Dropout(self.drop_rate, deterministic=not train)(tokens)
-        block = {
-            "num_heads": self.num_heads,
-            "hidden_dim": int(self.embed_dim * self.mlp_ratio),
-            "activation": layers.ACTIVATIONS[self.activation],
-            "epsilon": self.norm_eps,
-            "in_proj_bias": self.qkv_bias,
-            "scale": self.qk_scale,
-            "dropout": self.drop_rate,
-            "attention_dropout": self.attn_drop_rate,
-            "dtype": dtype,
-        }
-        rates = np.linspace(0, self.drop_path_rate, self.depth).tolist()
-        blocks = [block | {"drop_path": rate} for rate in rates]
-        outputs = encode(embedded, train, blocks, self.remat)
+        encoded = encode(
+            TokenSet.start(embedded, protected=1),
+            train,
+            vision_blocks(
+                self.depth,
+                num_heads=self.num_heads,
+                hidden_dim=int(self.embed_dim * self.mlp_ratio),
+                activation=layers.ACTIVATIONS[self.activation],
+                epsilon=self.norm_eps,
+                in_proj_bias=self.qkv_bias,
+                scale=self.qk_scale,
+                dropout=self.drop_rate,
+                attention_dropout=self.attn_drop_rate,
+                drop_path=self.drop_path_rate,
+                dtype=dtype,
+            ),
+            self.remat,
+            reduction.build(self.reduction),
+            self.facts(),
+        )
         norm = nn.LayerNorm(epsilon=self.norm_eps, dtype=dtype, name="norm")
         seen: Aux = dict.fromkeys(("embedded", "blocks"))
         if self.return_intermediate:
-            seen = {"embedded": embedded, "blocks": outputs}
-        return norm(outputs[-1]).astype(jnp.float32), {"losses": {}, **seen}
+            seen = {"embedded": embedded, "blocks": encoded.outputs}
+        aux = {"losses": encoded.losses(), "reduction": account_for(encoded), **seen}
+        return norm(encoded.token_set.tokens).astype(jnp.float32), aux
 
     def _embed(self, images: jax.Array, train: bool) -> jax.Array:
         """Turn images into tokens with their positions: (b, n, c)."""

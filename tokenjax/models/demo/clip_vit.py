@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import SIZE, DType
-from tokenjax.models import contract, patch_grid
+from tokenjax.models import contract, patch_grid, reduction
 from tokenjax.models.argument_types import (
     ActivationName,
     Depth,
@@ -32,7 +32,7 @@ from tokenjax.models.argument_types import (
     Width,
 )
 from tokenjax.models.checked_module import CheckedModule
-from tokenjax.models.encoder_block import encode
+from tokenjax.models.encoder import encode, vision_blocks
 from tokenjax.models.layers import (
     ACTIVATIONS,
     Aux,
@@ -41,13 +41,16 @@ from tokenjax.models.layers import (
     PatchEmbedding,
 )
 from tokenjax.models.position_embedding import Places
+from tokenjax.models.reduction import EncoderFacts, ReductionName, TokenSet
+from tokenjax.models.reduction.account import account_for
 
 
 class ClipVisionTransformer(CheckedModule):
     """Images (b, height, width, 3) -> (tokens (b, n, output_dim) in float32, aux).
 
-    `aux`: "losses" {}, and, None without `return_intermediate`, "ln_pre" (b, n, c),
-    "blocks", a tuple of every block's output (b, n, c), and "ln_post" (b, n, c).
+    `aux`: "losses" and "reduction", what the reduction says; and, None without
+    `return_intermediate`, "ln_pre" (b, n, c), "blocks", a tuple of every block's output
+    (b, n, c), and "ln_post" (b, n, c).
 
     Raises: UserError for arguments that do not fit together, ValueError for images or
     camera embeddings that do not fit the arguments.
@@ -65,10 +68,29 @@ class ClipVisionTransformer(CheckedModule):
     dtype: DType = "float32"
     remat: Remat = False
     return_intermediate: ReturnIntermediate = False
+    reduction: ReductionName = None
 
     def problems(self) -> list[tuple[bool, str]]:
         """Return what the arguments are not to each other, as (wrong, sentence)."""
         return [(bool(self.width % self.heads), "width must divide by heads")]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        reduction.check(reduction.build(self.reduction), self.facts())
+
+    def facts(self) -> EncoderFacts:
+        """Return what a method of reduction may know."""
+        return EncoderFacts(
+            depth=self.layers,
+            patches=self.h_resolution * self.w_resolution,
+            protected=1,
+            class_token=True,
+            distilled=False,
+            width=self.width,
+            num_heads=self.heads,
+            patch_inputs=self.patch_size**2 * 3,
+            hidden=4 * self.width,
+        )
 
     @property
     def stride(self) -> tuple[int, int]:
@@ -114,15 +136,23 @@ class ClipVisionTransformer(CheckedModule):
         dtype = jnp.dtype(self.dtype)
         tokens = self._embed(images, cv_embed)
         embedded = LayerNorm(dtype=dtype, name="ln_pre")(tokens)
-        block = {
-            "num_heads": self.heads,
-            "hidden_dim": 4 * self.width,
-            "activation": ACTIVATIONS[self.activation],
-            "in_proj_init": nn.initializers.xavier_uniform(),
-            "dtype": dtype,
-        }
-        outputs = encode(embedded, train, [block] * self.layers, self.remat)
-        tokens = LayerNorm(dtype=dtype, name="ln_post")(outputs[-1])
+        encoded = encode(
+            TokenSet.start(embedded, protected=1),
+            train,
+            vision_blocks(
+                self.layers,
+                num_heads=self.heads,
+                hidden_dim=4 * self.width,
+                activation=ACTIVATIONS[self.activation],
+                in_proj_init=nn.initializers.xavier_uniform(),
+                dtype=dtype,
+            ),
+            self.remat,
+            reduction.build(self.reduction),
+            self.facts(),
+        )
+        norm = LayerNorm(dtype=dtype, name="ln_post")
+        tokens = norm(encoded.token_set.tokens)
         projected = Linear(
             self.output_dim,
             kernel_init=nn.initializers.normal(self.width**-0.5),
@@ -132,8 +162,10 @@ class ClipVisionTransformer(CheckedModule):
         )(tokens)
         seen: Aux = dict.fromkeys(("ln_pre", "blocks", "ln_post"))
         if self.return_intermediate:
-            seen = {"ln_pre": embedded, "blocks": outputs, "ln_post": tokens}
-        return projected.astype(jnp.float32), {"losses": {}, **seen}
+            blocks = encoded.outputs
+            seen = {"ln_pre": embedded, "blocks": blocks, "ln_post": tokens}
+        aux = {"losses": encoded.losses(), "reduction": account_for(encoded), **seen}
+        return projected.astype(jnp.float32), aux
 
     def _embed(self, images: jax.Array, cv_embed: jax.Array | None) -> jax.Array:
         """Turn images into tokens with positions and the camera: (b, n, c)."""

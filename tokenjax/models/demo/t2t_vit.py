@@ -37,7 +37,7 @@ import numpy as np
 from tokenjax.arguments import LARGEST_SIZE, NOT_NEGATIVE, DType, at_least
 from tokenjax.models import contract, layers
 from tokenjax.models.demo.camera_vit import CameraViT
-from tokenjax.models.encoder_block import normal_init
+from tokenjax.models.encoder import normal_init
 from tokenjax.models.layers import ModuleMaker
 from tokenjax.models.position_embedding import Places
 from tokenjax.models.registry import Presets

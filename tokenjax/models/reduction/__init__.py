@@ -1,18 +1,43 @@
-"""Reducers: after some block, tokens in, fewer tokens out.
+"""Token reduction: methods that leave fewer tokens to the blocks that follow.
 
-A reducer is a module `(TokenSet, train) -> (TokenSet, Reduction)` that a transformer
-calls between two blocks. It either removes tokens (gathered: static shapes, time is
-saved) or marks them (masked: shapes stay, gradients flow through the marks).
+See `reducer` for what a method is, `methods` for their names, `token_set` for what they
+take and give.
 """
 
+from tokenjax.models.reduction.methods import (
+    ReductionName,
+    build,
+    check,
+    names,
+    register,
+)
 from tokenjax.models.reduction.predictors import LinearPredictor, LocalGlobalPredictor
-from tokenjax.models.reduction.prune import PruneTokens
-from tokenjax.models.reduction.token_set import Reduction, TokenSet
+from tokenjax.models.reduction.prune import PruneTokens, Pruning
+from tokenjax.models.reduction.reducer import EncoderFacts, Place, Reducer
+from tokenjax.models.reduction.token_set import (
+    Reduction,
+    TokenSet,
+    merge_set,
+    select_patches,
+    select_set,
+)
 
 __all__ = [
+    "EncoderFacts",
     "LinearPredictor",
     "LocalGlobalPredictor",
+    "Place",
     "PruneTokens",
+    "Pruning",
+    "Reducer",
     "Reduction",
+    "ReductionName",
     "TokenSet",
+    "build",
+    "check",
+    "merge_set",
+    "names",
+    "register",
+    "select_patches",
+    "select_set",
 ]

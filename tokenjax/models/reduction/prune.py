@@ -4,13 +4,23 @@ Axes: batch b, patch tokens now m, patches of the image p, dim c.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tokenjax.models.reduction.token_set import Reduction, TokenSet
+from tokenjax.models.attention import Wanted
+from tokenjax.models.reduction.reducer import EncoderFacts, Place, Site
+from tokenjax.models.reduction.token_set import (
+    Reduction,
+    TokenSet,
+    mark_patches,
+    select_patches,
+)
 from tokenjax.ops import straight_through, token_selection
+from tokenjax.ops.attention import MaskedSoftmax
+from tokenjax.ops.masked_attention import masked_softmax
 
 
 class PruneTokens(nn.Module):
@@ -20,7 +30,6 @@ class PruneTokens(nn.Module):
       predictor: (patches, keep) -> keep/drop logits (b, m, 2).
       count: tokens left at inference.
       share: of the image's patches that should be left in training, for the loss.
-      num_patches: p.
       learned: in training decisions are drawn (Gumbel, straight-through, rng "gumbel")
         and marked; else the best `count` stay in training as at inference.
       gathered: at inference the others are removed; else they are marked.
@@ -29,39 +38,72 @@ class PruneTokens(nn.Module):
     predictor: nn.Module
     count: int
     share: float
-    num_patches: int
     learned: bool
     gathered: bool
 
     def __call__(
-        self, token_set: TokenSet, train: bool = False
+        self, token_set: TokenSet, seen: object, place: Place, train: bool
     ) -> tuple[TokenSet, Reduction]:
         """Prune; see the class."""
-        patches, keep = token_set.tokens[:, 1:], token_set.keep
-        logits = self.predictor(patches, keep).astype(jnp.float32)  # (b, m, 2)
-        scores = logits[..., 0] - logits[..., 1]
+        del seen, place
+        lead, keep = token_set.protected, None
+        if token_set.keep is not None:
+            keep = token_set.keep[:, lead:]
+        logits = self.predictor(token_set.patches, keep).astype(jnp.float32)
+        scores = logits[..., 0] - logits[..., 1]  # (b, m)
         if train and self.learned:
             uniforms = jax.random.uniform(self.make_rng("gumbel"), logits.shape)
             decision = straight_through.gumbel_one_hot(logits, uniforms)[..., 0]
             decision = decision if keep is None else decision * keep
-            left = dataclasses.replace(token_set, keep=decision)
+            left, step = mark_patches(token_set, decision)
+        elif self.gathered:
+            indices = token_selection.top_indices(_of_kept(scores, keep), self.count)
+            left, step = select_patches(token_set, indices)
         else:
-            left = self._best(token_set, scores)
-        mask = self._mask(left)
-        loss = jnp.mean((mask.mean(axis=1) - self.share) ** 2)
-        return left, Reduction(mask, scores, loss)
-
-    def _best(self, token_set: TokenSet, scores: jax.Array) -> TokenSet:
-        """Keep the `count` best: remove the others, or mark them."""
-        if token_set.keep is not None:
-            scores = jnp.where(token_set.keep > 0, scores, -jnp.inf)
-        indices = token_selection.top_indices(scores, self.count)  # (b, count)
-        if not self.gathered:
+            indices = token_selection.top_indices(_of_kept(scores, keep), self.count)
             mask = token_selection.keep_mask(indices, scores.shape[1])
-            return dataclasses.replace(token_set, keep=mask)
-        return token_set.gather(indices)
+            left, step = mark_patches(token_set, mask)
+        mask = left.present() if left.keep is None else left.keep[:, lead:]
+        loss = jnp.mean((mask.mean(axis=1) - self.share) ** 2)
+        return left, Reduction(step, scores, {"keep_ratio": loss}, {"mask": mask})
 
-    def _mask(self, token_set: TokenSet) -> jax.Array:
-        if token_set.keep is not None:  # then no token was ever removed
-            return token_set.keep
-        return token_selection.keep_mask(token_set.source, self.num_patches)
+
+@dataclasses.dataclass(frozen=True)
+class Pruning:
+    """A method whose every place has a module of its own: `Method`, by block."""
+
+    prunes: Mapping[int, PruneTokens]
+    site: Site = "before"
+
+    def wants(self) -> tuple[Wanted, ...]:
+        """Return that it looks at no attention."""
+        return ()
+
+    def biases_by_size(self) -> bool:
+        """Return that every token stands for one patch."""
+        return False
+
+    def masked_softmax(self) -> MaskedSoftmax:
+        """Return the plain one."""
+        return masked_softmax
+
+    def start(self, token_set: TokenSet, train: bool) -> TokenSet:
+        """Leave the first tokens as they are."""
+        del train
+        return token_set
+
+    def places(self, encoder: EncoderFacts) -> Mapping[int, Place]:
+        """Return where it acts."""
+        return {
+            block: Place(block, number, None, encoder)
+            for number, block in enumerate(self.prunes)
+        }
+
+    def step(self, place: Place) -> PruneTokens:
+        """Return what prunes there."""
+        return self.prunes[place.block]
+
+
+def _of_kept(scores: jax.Array, keep: jax.Array | None) -> jax.Array:
+    """Return scores by which a token that is gone is never chosen."""
+    return scores if keep is None else jnp.where(keep > 0, scores, -jnp.inf)

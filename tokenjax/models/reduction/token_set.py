@@ -1,43 +1,142 @@
 """A reducer's input and output: tokens, and an account of them.
 
-Axes: batch b, patch tokens now m, patches of the image p, dim c.
+Axes: batch b, tokens now n, tokens after k, tokens at first (protected and all patches)
+a, patches of the image p, dim c.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from tokenjax.ops import token_selection
+from tokenjax.ops import token_merging
+from tokenjax.ops.token_merging import MergePlan
 
 
 @flax.struct.dataclass
 class TokenSet:
-    """The tokens between two blocks."""
+    """The tokens between two steps of an encoder.
 
-    tokens: jax.Array  # (b, 1 + m, c), class token first
-    source: jax.Array  # (b, m) int32, the patch that a token stands for
-    keep: jax.Array | None = None  # (b, m), 1 or 0; None where every token counts
+    Attributes:
+      tokens: (b, n, c), the protected first.
+      protected: how many lead that no reducer may touch: class token, distillation
+        token, registers.
+      source_map: (b, a) int32, which token now holds what each token at first was; -1
+        if it was dropped.
+      sizes: (b, n) float32, how many tokens at first each stands for; None: one.
+      keep: (b, n), 1 for tokens that are there, 0 for those that are only marked as
+        dropped (masked execution, training); None: all are there.
+      memory: what a method carries from one of its places to the next.
+    """
 
-    def visible(self) -> jax.Array | None:
-        """Return `keep` with the class token, always 1: (b, 1 + m) or None."""
-        if self.keep is None:
-            return None
-        return jnp.pad(self.keep, ((0, 0), (1, 0)), constant_values=1)
+    tokens: jax.Array
+    source_map: jax.Array
+    protected: int = flax.struct.field(pytree_node=False, default=1)
+    sizes: jax.Array | None = None
+    keep: jax.Array | None = None
+    memory: Any = None
 
-    def gather(self, indices: jax.Array) -> "TokenSet":
-        """Keep the class token and the patches at `indices` (b, kept) alone."""
-        patches = token_selection.gather_tokens(self.tokens[:, 1:], indices)
-        return TokenSet(
-            jnp.concatenate([self.tokens[:, :1], patches], axis=1),
-            token_selection.gather_tokens(self.source, indices),
-        )
+    @classmethod
+    def start(cls, tokens: jax.Array, protected: int) -> "TokenSet":
+        """Return the set of an encoder's first tokens (b, a, c)."""
+        batch, count, _ = tokens.shape
+        positions = jnp.arange(count, dtype=jnp.int32)
+        source_map = jnp.broadcast_to(positions, (batch, count))
+        return cls(tokens, source_map, protected)
+
+    @property
+    def patches(self) -> jax.Array:
+        """Return the tokens (b, n - protected, c) that may be reduced."""
+        return self.tokens[:, self.protected :]
+
+    @property
+    def patch_map(self) -> jax.Array:
+        """Return for each patch of the image the token that holds it, (b, p), or -1."""
+        return self.source_map[:, self.protected :]
+
+    def present(self) -> jax.Array:
+        """Mark the patches (b, p) float32 that some token still holds."""
+        return (self.patch_map >= 0).astype(jnp.float32)
+
+    def restore(self, values: jax.Array) -> jax.Array:
+        """Give every patch of the image its token's value, 0 if there is none.
+
+        (b, n, c) -> (b, p, c).
+        """
+        return token_merging.restore_tokens(values, self.patch_map)
 
 
 class Reduction(NamedTuple):
-    """An account of one reducer's work."""
+    """An account of one reducer's work.
 
-    mask: jax.Array  # (b, p), 1 for the patches that are left
-    scores: jax.Array  # (b, m), how much each token that came in is wanted
-    ratio_loss: jax.Array  # (), squared distance from the share that should be left
+    Attributes:
+      map: (b, n) int32, the output that each token went to, -1 if it was dropped.
+      scores: (b, n - protected), how much each was wanted, where the method has that.
+      losses: what training should make small, by name, each ().
+      more: what else there is to see, by name.
+    """
+
+    map: jax.Array
+    scores: jax.Array | None = None
+    losses: Mapping[str, jax.Array] = {}
+    more: Mapping[str, jax.Array] = {}
+
+
+def merge_set(token_set: TokenSet, plan: MergePlan) -> tuple[TokenSet, jax.Array]:
+    """Apply a plan that merges; tokens weigh by their sizes.
+
+    Returns: what is left, and the plan's map (b, n).
+    """
+    sizes = token_set.sizes
+    if plan.merged is None:
+        return select_set(token_set, plan.kept)
+    tokens, sizes = token_merging.merge_tokens(plan, token_set.tokens, sizes)
+    return _moved(token_set, plan, tokens=tokens, sizes=sizes)
+
+
+def select_set(token_set: TokenSet, kept: jax.Array) -> tuple[TokenSet, jax.Array]:
+    """Keep the tokens at `kept` (b, k), the protected ones included, in that order.
+
+    Returns: what is left, and the map (b, n).
+    """
+    plan = MergePlan(kept)
+    changes = {"tokens": token_merging.add_up(plan, token_set.tokens)}
+    if token_set.sizes is not None:
+        changes["sizes"] = token_merging.add_up(plan, token_set.sizes)
+    return _moved(token_set, plan, **changes)
+
+
+def select_patches(token_set: TokenSet, kept: jax.Array) -> tuple[TokenSet, jax.Array]:
+    """Keep the protected tokens, and the patch tokens at `kept` (b, k), from 0.
+
+    Returns: what is left, and the map (b, n).
+    """
+    lead = jnp.arange(token_set.protected, dtype=kept.dtype)
+    lead = jnp.broadcast_to(lead, (len(kept), token_set.protected))
+    indices = jnp.concatenate([lead, kept + token_set.protected], axis=1)
+    return select_set(token_set, indices)
+
+
+def mark_patches(token_set: TokenSet, keep: jax.Array) -> tuple[TokenSet, jax.Array]:
+    """Mark the patch tokens that are there by 1 in `keep` (b, n - P), drop no token.
+
+    Returns: the same tokens, and the map (b, n).
+    """
+    lead = ((0, 0), (token_set.protected, 0))
+    keep = jnp.pad(keep, lead, constant_values=1)  # (b, n)
+    positions = jnp.arange(keep.shape[1], dtype=jnp.int32)
+    step = jnp.where(keep > 0, positions, -1)
+    source_map = token_merging.compose_maps(token_set.source_map, step)
+    return token_set.replace(keep=keep, source_map=source_map), step
+
+
+def _moved(
+    token_set: TokenSet, plan: MergePlan, **changes: Any
+) -> tuple[TokenSet, jax.Array]:
+    step = token_merging.find_outputs(plan, token_set.tokens.shape[1])
+    if token_set.keep is not None:
+        changes["keep"] = token_merging.add_up(MergePlan(plan.kept), token_set.keep)
+    source_map = token_merging.compose_maps(token_set.source_map, step)
+    return token_set.replace(source_map=source_map, **changes), step

@@ -1,0 +1,40 @@
+"""What a model says of its reductions in `aux["reduction"]`.
+
+Axes: batch b, tokens before n, tokens after k, protected tokens P.
+"""
+
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from tokenjax.models.encoder import Encoded
+
+Account: TypeAlias = tuple[dict[str, jax.Array | None] | None, ...]
+
+
+def account_for(encoded: Encoded) -> Account:
+    """Return one entry per block, None where nothing happened, else a dict.
+
+    "map" (b, n) int32: the output that an input token went to, -1 if it was dropped;
+    "sizes" (b, k) float32: how many tokens of the start each stands for; "scores" (b,
+    n - P): how much each was wanted, or None where the method does not say; and what
+    more the method shows.
+    """
+    entries: list[dict[str, jax.Array | None] | None] = []
+    for reduction, left in zip(encoded.reductions, encoded.left, strict=True):
+        if reduction is None:
+            entries.append(None)
+            continue
+        sizes = left.sizes
+        if sizes is None:
+            sizes = jnp.ones(left.tokens.shape[:2], jnp.float32)
+        entries.append(
+            {
+                "map": reduction.map,
+                "sizes": sizes,
+                "scores": reduction.scores,
+                **reduction.more,
+            }
+        )
+    return tuple(entries)

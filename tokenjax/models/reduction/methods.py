@@ -1,0 +1,94 @@
+"""Methods of token reduction by name, which anybody may add to.
+
+    from tokenjax.models import reduction
+
+    reduction.register("mine", Mine)                 a class derived from `Reducer`
+    models.create("vit_small_patch16", reduction="mine:rate=0.5")
+
+A method is written "NAME" or "NAME:key=value,...", or is a dict {"name": NAME, key:
+value}; the text is how it is kept.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeAlias
+
+from tokenjax.arguments import AT_INFERENCE, Written, check_all
+from tokenjax.errors import UserError
+from tokenjax.models.reduction.reducer import EncoderFacts, Reducer
+from tokenjax.registry import Registry
+from tokenjax.written_arguments import read_arguments, write_arguments
+
+METHODS: Registry[type[Reducer]] = Registry("reduction")
+
+
+def register(name: str, reducer: type[Reducer]) -> None:
+    """Add a method.
+
+    Raises: UserError for a name that another method has, or what is no method.
+    """
+    if not (isinstance(reducer, type) and issubclass(reducer, Reducer)):
+        raise UserError(
+            f"reduction {name!r} must be a class derived from "
+            f"tokenjax.models.reduction.Reducer, got {reducer!r}"
+        )
+    METHODS.add(name, reducer)
+
+
+def names() -> list[str]:
+    """Return every name, sorted."""
+    return METHODS.names()
+
+
+def read(
+    written: str | Mapping[str, Any], where: str = "reduction"
+) -> tuple[str, dict[str, Any]]:
+    """Return a method's name and its arguments, each checked.
+
+    Raises: UserError for what names no method, or arguments that do not fit it.
+    """
+    if isinstance(written, str):
+        name, colon, rest = written.strip().partition(":")
+        arguments = read_arguments([rest], f"{where} {name}") if colon else {}
+    else:
+        arguments = dict(written)
+        name = arguments.pop("name", "")
+    method = METHODS[name.strip()]
+    fitted = check_all(arguments, method, f"argument of {name}", f"{where} {name}: ")
+    method(**fitted, parent=None)  # refuses what does not fit together
+    return name, fitted
+
+
+def write(written: str | Mapping[str, Any] | None, where: str) -> str | None:
+    """Return how a method is kept: "NAME:key=value,..."; None for none.
+
+    Raises: as `read`.
+    """
+    if written is None or written == "none":
+        return None
+    name, arguments = read(written, where)
+    return f"{name}:{write_arguments(arguments)}" if arguments else name
+
+
+def build(written: str | Mapping[str, Any] | None) -> Reducer | None:
+    """Return the method that is written so, bound to no module; None for none.
+
+    Raises: as `read`.
+    """
+    if written is None:
+        return None
+    name, arguments = read(written)
+    return METHODS[name](**arguments, parent=None)
+
+
+def check(method: Reducer | None, encoder: EncoderFacts) -> None:
+    """Raise UserError if a method does not fit an encoder."""
+    if method is not None:
+        method.places(encoder)
+
+
+ReductionName: TypeAlias = Annotated[
+    str | Mapping[str, Any] | None,
+    Written(write),
+    AT_INFERENCE,
+    "how tokens are reduced: NAME:key=value,... or nothing",
+]
