@@ -1,13 +1,15 @@
 """Plans that make fewer tokens of many, and what applies them.
 
 A plan says for every output which input token it begins with, and which other tokens
-are added to it:
+are joined to it:
 
-    out_j = in[kept_j] + sum of in[merged_i] over the i with receivers_i = j
+    group j = {kept_j} and every merged_i with receivers_i = j
 
-so selection is a plan that merges nothing, and a merge weighs by sizes before and
-divides by them after. A token that is neither kept nor merged is dropped. Applying is a
-gather and a product with a 0/1 matrix, never a scatter.
+so selection is a plan that merges nothing. A token that is neither kept nor merged is
+dropped. An output is the mean of its group, weighed by sizes (how many patches each
+token stands for by now), or the sum, or the maximum. All are a gather and a product
+with a 0/1 matrix: the sum of a group has one order on every device, which a scatter
+that adds does not promise.
 
 The map of a plan (b, n) int32 says for every input the output that it went to, -1 if it
 was dropped; maps of plans one after another compose.
@@ -26,11 +28,17 @@ from tokenjax.ops import token_selection
 
 
 class MergePlan(NamedTuple):
-    """Which tokens begin the outputs, and which are added to them."""
+    """Which tokens begin the outputs, and which are joined to them."""
 
     kept: jax.Array  # (b, k) int32, an input each
     merged: jax.Array | None = None  # (b, r) int32, inputs; None: nothing is merged
     receivers: jax.Array | None = None  # (b, r) int32, an output each
+
+
+def keep_all(batch: int, num_tokens: int) -> MergePlan:
+    """Return the plan that leaves every token where it is."""
+    positions = jnp.arange(num_tokens, dtype=jnp.int32)
+    return MergePlan(jnp.broadcast_to(positions, (batch, num_tokens)))
 
 
 def add_up(plan: MergePlan, values: jax.Array) -> jax.Array:
@@ -38,10 +46,8 @@ def add_up(plan: MergePlan, values: jax.Array) -> jax.Array:
     outputs = token_selection.gather_tokens(values, plan.kept)
     if plan.merged is None:
         return outputs
-    assert plan.receivers is not None
     merged = token_selection.gather_tokens(values, plan.merged)  # (b, r, ...)
-    into = jax.nn.one_hot(plan.receivers, plan.kept.shape[1], dtype=values.dtype)
-    return outputs + jnp.einsum("brk,br...->bk...", into, merged)
+    return outputs + _send(_find_goals(plan).astype(values.dtype), merged)
 
 
 def merge_tokens(
@@ -49,28 +55,54 @@ def merge_tokens(
 ) -> tuple[jax.Array, jax.Array]:
     """Average the tokens that go together, weighed by how many patches each stands for.
 
+    The mean is computed in float32. A token that nothing joins is left bit for bit.
+
     Args:
       plan: for n tokens.
       tokens: (b, n, c).
-      sizes: (b, n) float32; None: all 1.
+      sizes: (b, n) float32, above 0; None: all 1, which is the plain mean.
 
     Returns: tokens (b, k, c), and sizes (b, k) float32, the sums.
     """
     if sizes is None:
         sizes = jnp.ones(tokens.shape[:2], jnp.float32)
-    total = add_up(plan, sizes)
-    weighted = add_up(plan, tokens * sizes[..., None].astype(tokens.dtype))
-    return weighted / total[..., None].astype(tokens.dtype), total
+    begun = token_selection.gather_tokens(tokens, plan.kept)  # (b, k, c)
+    own = token_selection.gather_tokens(sizes, plan.kept)  # (b, k)
+    if plan.merged is None:
+        return begun, own
+    goals = _find_goals(plan)  # (b, r, k)
+    joining = token_selection.gather_tokens(sizes, plan.merged)  # (b, r)
+    total = own + _send(goals, joining)
+    shares = goals * (joining[:, :, None] / total[:, None, :])
+    joined = token_selection.gather_tokens(tokens, plan.merged)  # (b, r, c)
+    mean = begun * (own / total)[..., None] + _send(shares, joined)
+    return mean.astype(tokens.dtype), total
+
+
+def take_largest(plan: MergePlan, values: jax.Array) -> jax.Array:
+    """Take the maximum of the values (b, n, c) that go together: (b, k, c)."""
+    outputs = token_selection.gather_tokens(values, plan.kept)
+    if plan.merged is None:
+        return outputs
+    merged = token_selection.gather_tokens(values, plan.merged)  # (b, r, c)
+    goals = _find_goals(plan)[..., None] > 0  # (b, r, k, 1)
+    candidates = jnp.where(goals, merged[:, :, None], -jnp.inf)  # (b, r, k, c)
+    return jnp.maximum(outputs, candidates.max(axis=1))
 
 
 def find_outputs(plan: MergePlan, num_tokens: int) -> jax.Array:
     """Return the plan's map (b, num_tokens), see the module."""
     outputs = jnp.arange(plan.kept.shape[1], dtype=jnp.int32)
-    found = _place(plan.kept, jnp.broadcast_to(outputs, plan.kept.shape), num_tokens)
-    if plan.merged is None:
-        return found
-    assert plan.receivers is not None
-    return jnp.maximum(found, _place(plan.merged, plan.receivers, num_tokens))
+    went = jnp.broadcast_to(outputs, plan.kept.shape)
+    inputs = plan.kept
+    if plan.merged is not None:
+        assert plan.receivers is not None
+        inputs = jnp.concatenate([inputs, plan.merged], axis=1)
+        went = jnp.concatenate([went, plan.receivers], axis=1)
+    # Looking every input up in the plan would take n * n comparisons: at 1025 tokens
+    # more than all else that a plan costs.
+    dropped = jnp.full((inputs.shape[0], num_tokens), -1, jnp.int32)
+    return dropped.at[jnp.arange(inputs.shape[0])[:, None], inputs].set(went)
 
 
 def compose_maps(first: jax.Array, then: jax.Array) -> jax.Array:
@@ -92,7 +124,15 @@ def restore_tokens(tokens: jax.Array, source_map: jax.Array) -> jax.Array:
     return jnp.where((source_map >= 0)[..., None], found, 0)
 
 
-def _place(indices: jax.Array, values: jax.Array, num_tokens: int) -> jax.Array:
-    """Return (b, num_tokens) with values >= 0 at the indices (b, r), else -1."""
-    same = indices[:, :, None] == jnp.arange(num_tokens)  # (b, r, n)
-    return jnp.where(same, values[:, :, None], -1).max(axis=1).astype(jnp.int32)
+def _find_goals(plan: MergePlan) -> jax.Array:
+    """Return (b, r, k) float32, 1 where a merged token joins an output."""
+    assert plan.receivers is not None
+    return jax.nn.one_hot(plan.receivers, plan.kept.shape[1], dtype=jnp.float32)
+
+
+def _send(goals: jax.Array, values: jax.Array) -> jax.Array:
+    """Sum values (b, r, ...) at their goals (b, r, k): (b, k, ...)."""
+    # "highest": a device's coarser product would round tokens that are only moved
+    return jnp.einsum(
+        "brk,br...->bk...", goals, values, precision=jax.lax.Precision.HIGHEST
+    )
