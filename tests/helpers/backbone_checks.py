@@ -130,7 +130,7 @@ def intermediates_are_asked_for(model, keys, more=()):
     asking = model.clone(return_intermediate=True)
     _, without = jax.eval_shape(model.apply, variables, images, *more)
     _, aux = jax.eval_shape(asking.apply, variables, images, *more)
-    assert set(without) == set(aux) == {"losses", *keys}
+    assert set(without) == set(aux) == {"losses", "reduction", *keys}
     assert all(without[key] is None and aux[key] is not None for key in keys)
 
 

@@ -115,22 +115,10 @@ class Block(nn.Module):
         if self.biased and token_set.sizes is not None:
             bias = jnp.log(token_set.sizes)
         if self.reducer is not None and self.reducer.site == "inside":
-            inside = self._inside(self.reducer, norm, token_set, train)
+            assert self.place is not None
+            inside = _decide(self.reducer, self.place, norm, token_set, train)
         normed = norm(token_set.tokens)
         return attention(normed, train, token_set.keep, bias, inside)
-
-    def _inside(
-        self, reducer: Reducer, norm: nn.Module, token_set: TokenSet, train: bool
-    ) -> Inside:
-        """Return what lets a reducer decide what an attention mixes."""
-
-        def decide(seen: Seen, project: Project) -> Mixing:
-            def project_raw(tokens: jax.Array) -> tuple[jax.Array, ...]:
-                return project(norm(tokens))
-
-            return reducer.mix(token_set, seen, project_raw, self.place, train)
-
-        return decide
 
     def _scale(self, name: str, values: jax.Array) -> jax.Array:
         """Multiply by the scale of that name, if the block has any."""
@@ -187,6 +175,20 @@ def vision_blocks(
     )
     rates = np.linspace(0, drop_path, depth).tolist()
     return [functools.partial(block, drop_path=rate) for rate in rates]
+
+
+def _decide(
+    reducer: Reducer, place: Place, norm: nn.Module, token_set: TokenSet, train: bool
+) -> Inside:
+    """Return what lets a reducer decide what an attention mixes."""
+
+    def decide(seen: Seen, project: Project) -> Mixing:
+        def project_raw(tokens: jax.Array) -> tuple[jax.Array, ...]:
+            return project(norm(tokens))
+
+        return reducer.mix(token_set, seen, project_raw, place, train)
+
+    return decide
 
 
 class Encoded(NamedTuple):

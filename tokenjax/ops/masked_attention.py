@@ -27,7 +27,8 @@ def masked_softmax(logits: jax.Array, keep: jax.Array) -> jax.Array:
 
     Returns: (batch, heads, queries, tokens), rows sum to 1.
     """
-    same = jnp.eye(*logits.shape[-2:], dtype=keep.dtype)
+    queries, tokens = logits.shape[-2:]
+    same = jnp.eye(queries, tokens, dtype=keep.dtype)
     visible = keep[:, None, None, :] * (1 - same) + same  # (batch, 1, queries, tokens)
     kept = jnp.where(visible > 0, logits, -jnp.inf)
     highest = jax.lax.stop_gradient(kept.max(axis=-1, keepdims=True))

@@ -21,6 +21,7 @@ from tokenjax.models.reduction.token_set import (
     select_patches,
     select_set,
 )
+from tokenjax.models.reduction.tome import ToMe
 
 __all__ = [
     "EncoderFacts",
@@ -41,3 +42,5 @@ __all__ = [
     "select_patches",
     "select_set",
 ]
+
+register("tome", ToMe)

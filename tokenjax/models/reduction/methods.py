@@ -50,8 +50,8 @@ def read(
         name, colon, rest = written.strip().partition(":")
         arguments = read_arguments([rest], f"{where} {name}") if colon else {}
     else:
-        arguments = dict(written)
-        name = arguments.pop("name", "")
+        arguments = {key: value for key, value in written.items() if key != "name"}
+        name = str(written.get("name", ""))
     method = METHODS[name.strip()]
     fitted = check_all(arguments, method, f"argument of {name}", f"{where} {name}: ")
     method(**fitted, parent=None)  # refuses what does not fit together

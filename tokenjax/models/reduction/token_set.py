@@ -15,8 +15,7 @@ from tokenjax.ops import token_merging
 from tokenjax.ops.token_merging import MergePlan
 
 
-@flax.struct.dataclass
-class TokenSet:
+class TokenSet(flax.struct.PyTreeNode):
     """The tokens between two steps of an encoder.
 
     Attributes:
