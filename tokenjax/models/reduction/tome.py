@@ -58,7 +58,7 @@ class ToMe(Reducer):
 
     def amounts(self, encoder: EncoderFacts) -> Mapping[int, Any]:
         """Return how many merge in each block that merges any."""
-        if self.reduction_loc is None:
+        if self.reduction_loc is None or self.keep_rate is None:
             asked = schedules.spread_merges(self.r, encoder.depth)
             schedules.limit_merges(asked, encoder.tokens, encoder.protected)
             merges = dict(enumerate(asked))
