@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import reduction_cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers import reduction_cases
 from tokenjax.ops import energy_matching, similarity, token_merging
 
 
