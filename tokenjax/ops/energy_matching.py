@@ -37,7 +37,7 @@ def find_energy(unit: jax.Array, margin: float, alpha: float = 1.0) -> jax.Array
     Returns: (b, m) float32.
     """
     unit = jax.lax.stop_gradient(unit)
-    above = jnp.einsum("bud,bvd->buv", unit, unit) - margin
+    above = similarity.compare(unit, unit) - margin
     return jax.nn.elu(above, alpha).mean(axis=-1)
 
 
@@ -50,7 +50,7 @@ def find_gaussian_energy(unit: jax.Array, margin: float) -> jax.Array:
     """
     unit = jax.lax.stop_gradient(unit)
     sigma = 1 - margin
-    distance = (1 - jnp.einsum("bud,bvd->buv", unit, unit)) / sigma
+    distance = (1 - similarity.compare(unit, unit)) / sigma
     density = jnp.exp(-0.5 * distance**2) / (sigma * math.sqrt(2 * math.pi))
     return density.mean(axis=-1)
 

@@ -77,7 +77,12 @@ def merge_plainly(
     if sizes is None:
         sizes = jnp.ones(tokens.shape[:2], jnp.float32)
     means, _ = token_merging.merge_tokens(plan, tokens, None)
-    return means, token_merging.add_up(plan, sizes, cosines)
+    assert plan.merged is not None
+    assert plan.receivers is not None
+    gather = token_selection.gather_tokens
+    into = jax.nn.one_hot(plan.receivers, plan.kept.shape[1], dtype=sizes.dtype)
+    joining = gather(sizes, plan.merged) * cosines  # (b, r)
+    return means, gather(sizes, plan.kept) + jnp.einsum("brk,br->bk", into, joining)
 
 
 def merge_tail_in_place(
@@ -109,7 +114,7 @@ def merge_tail_in_place(
     merging = (position >= kept) & (position < left)
     unit = similarity.unit_vectors(jax.lax.stop_gradient(tokens))
     receiving = (position >= num_protected) & (position < kept)
-    cosines = jnp.einsum("bud,bvd->buv", unit, unit)
+    cosines = similarity.compare(unit, unit)
     cosines = jnp.where(receiving, cosines, -jnp.inf)
     to = jnp.where(merging, cosines.argmax(axis=-1), -1)  # -1: to none
     into = jax.nn.one_hot(to, tokens.shape[1], dtype=tokens.dtype)  # (b, u, v)

@@ -14,6 +14,14 @@ def unit_vectors(values: jax.Array, floor: float = 1e-12) -> jax.Array:
     return values / jnp.maximum(norm, floor)
 
 
+def compare(first: jax.Array, second: jax.Array) -> jax.Array:
+    """Return the cosines of unit vectors (b, r, d) with (b, k, d): (b, r, k)."""
+    # "highest": a device's coarser product would decide otherwise between near equals
+    return jnp.einsum(
+        "brd,bkd->brk", first, second, precision=jax.lax.Precision.HIGHEST
+    )
+
+
 def find_most_similar(
     senders: jax.Array, receivers: jax.Array, num_barred: int = 0
 ) -> tuple[jax.Array, jax.Array]:
@@ -27,6 +35,6 @@ def find_most_similar(
     Returns: the cosines (b, r), and which receiver (b, r) int32.
     """
     allowed = receivers[:, num_barred:]
-    cosines = jnp.einsum("brd,bkd->brk", senders, allowed)
+    cosines = compare(senders, allowed)
     to = cosines.argmax(axis=-1).astype(jnp.int32) + num_barred
     return cosines.max(axis=-1), to

@@ -33,21 +33,14 @@ class MergePlan(NamedTuple):
     receivers: jax.Array | None = None  # (b, r) int32, an output each
 
 
-def add_up(
-    plan: MergePlan, values: jax.Array, shares: jax.Array | None = None
-) -> jax.Array:
-    """Sum values (b, n, ...) of the tokens that go together: (b, k, ...).
-
-    `shares` (b, r): what part of each merged token's value is added; None: all of it.
-    """
+def add_up(plan: MergePlan, values: jax.Array) -> jax.Array:
+    """Sum values (b, n, ...) of the tokens that go together: (b, k, ...)."""
     outputs = token_selection.gather_tokens(values, plan.kept)
     if plan.merged is None:
         return outputs
     assert plan.receivers is not None
     merged = token_selection.gather_tokens(values, plan.merged)  # (b, r, ...)
     into = jax.nn.one_hot(plan.receivers, plan.kept.shape[1], dtype=values.dtype)
-    if shares is not None:
-        into *= shares[..., None].astype(values.dtype)
     return outputs + jnp.einsum("brk,br...->bk...", into, merged)
 
 
