@@ -60,6 +60,26 @@ def test_ranked_the_best_first_ties_by_index(scores, data):
         assert row == expected[:count]
 
 
+mark_traced = jax.jit(token_selection.mark_best)
+mark_fixed = jax.jit(token_selection.mark_best, static_argnums=1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(scores=SCORES, data=st.data())
+def test_the_marked_are_the_ranked_for_any_count(scores, data):
+    count = data.draw(st.integers(1, len(scores)))
+    both = jnp.array([scores, scores[::-1]])
+    ranked = token_selection.rank_tokens(both, count)
+    expected = np.asarray(token_selection.keep_mask(ranked, len(scores)))
+    np.testing.assert_array_equal(mark_traced(both, count), expected == 1)
+    np.testing.assert_array_equal(mark_fixed(both, count), expected == 1)
+
+
+def test_protected_tokens_lead():
+    found = token_selection.lead_with_protected(jnp.array([[2, 0], [1, 2]]), 2)
+    assert found.tolist() == [[0, 1, 4, 2], [0, 1, 3, 4]]
+
+
 @pytest.mark.parametrize("count", [0, 4])
 @pytest.mark.parametrize("rank", ["top_indices", "rank_tokens"])
 def test_bad_counts(count, rank):
@@ -104,7 +124,8 @@ def test_gradients_of_min_max():
 @jax.jit
 def fused_and_gradients(tokens, scores, keep):
     def total(tokens, scores):
-        fused = token_selection.fuse_dropped(tokens, scores, keep)
+        weights = jax.nn.softmax(scores, axis=-1, where=keep < 0.5)
+        fused = token_selection.fuse_dropped(tokens, weights, keep)
         return jnp.sum(jnp.sin(fused)), fused
 
     gradients, fused = jax.grad(total, (0, 1), has_aux=True)(tokens, scores)
@@ -135,3 +156,15 @@ def test_the_dropped_become_one_token(keep, seed):
         assert np.isfinite(gradient).all()
         assert not np.asarray(gradient)[keep].any()  # the kept have no part in it
     np.testing.assert_allclose(back[1].sum(-1), 0, atol=1e-5)
+
+
+def test_weights_of_the_fused_token_are_as_given():
+    """EViT's are class attention, whose sum is below 1, and which learns."""
+    tokens = jnp.arange(8.0).reshape(1, 4, 2)
+    weights, keep = jnp.array([[0.5, 0.25, 0.125, 0.1]]), jnp.array([[1, 0, 1, 0]])
+    fused = token_selection.fuse_dropped(tokens, weights, keep == 1)
+    np.testing.assert_allclose(fused[0, 0], [0.25 * 2 + 0.1 * 6, 0.25 * 3 + 0.1 * 7])
+    slopes = jax.grad(
+        lambda weights: token_selection.fuse_dropped(tokens, weights, keep).sum()
+    )(weights)
+    np.testing.assert_allclose(slopes, [[0, 5, 0, 13]])

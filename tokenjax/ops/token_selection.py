@@ -66,16 +66,57 @@ def min_max_normalize(scores: jax.Array, epsilon: float = 1e-8) -> jax.Array:
     return (scores - lowest) / (highest - lowest + epsilon)
 
 
-def fuse_dropped(tokens: jax.Array, scores: jax.Array, keep: jax.Array) -> jax.Array:
-    """Fuse the dropped tokens into one, weighed by the softmax of their scores.
+def mark_best(scores: jax.Array, count: jax.typing.ArrayLike) -> jax.Array:
+    """Mark the `count` best scores: what `rank_tokens` finds, for any count.
+
+    Args:
+      scores: (..., tokens).
+      count: from 1 to tokens; may be a traced number, the shapes stay the same.
+
+    Returns: (..., tokens) bool.
+    """
+    tokens = scores.shape[-1]
+    if isinstance(count, int):
+        last = rank_tokens(scores, count)[..., -1:]
+    else:
+        last = jnp.take(rank_tokens(scores, tokens), count - 1, axis=-1, mode="clip")
+        last = last[..., None]
+    return mark_down_to(scores, last)
+
+
+def mark_down_to(scores: jax.Array, last: jax.Array) -> jax.Array:
+    """Mark the scores (..., tokens) that rank before the index `last` (..., 1), and it.
+
+    A comparison, where a scatter of indices would give the same.
+    """
+    threshold = jnp.take_along_axis(scores, last, axis=-1, mode="clip")
+    earlier = jnp.arange(scores.shape[-1]) <= last
+    return (scores > threshold) | ((scores == threshold) & earlier)
+
+
+def fuse_dropped(tokens: jax.Array, weights: jax.Array, keep: jax.Array) -> jax.Array:
+    """Fuse the dropped tokens into one, the sum of w_j x_j over the dropped.
 
     Args:
       tokens: (b, n, c).
-      scores: (b, n).
+      weights: (b, n), as they shall be: they are not normalised here.
       keep: (b, n), 1 or True for the kept.
 
     Returns: (b, 1, c), exactly 0 where none is dropped.
     """
-    weights = jax.nn.softmax(scores, axis=-1, where=keep < 0.5)  # (b, n)
-    weights = weights.astype(tokens.dtype)
+    weights = jnp.where(keep < 0.5, weights, 0).astype(tokens.dtype)
     return jnp.einsum("bn,bnc->bc", weights, tokens)[:, None]
+
+
+def lead_with_protected(indices: jax.Array, num_protected: int) -> jax.Array:
+    """Put the protected tokens before chosen patches.
+
+    Args:
+      indices: (b, k) int32, of patches, from 0.
+      num_protected: p, tokens before the first patch (class token and the like).
+
+    Returns: (b, p + k) int32, of tokens: 0 ... p - 1, then the patches.
+    """
+    protected = jnp.arange(num_protected, dtype=jnp.int32)
+    protected = jnp.broadcast_to(protected, (indices.shape[0], num_protected))
+    return jnp.concatenate([protected, indices + num_protected], axis=1)

@@ -144,7 +144,8 @@ class TokenSparse(CheckedModule):
         count = kept_count(tokens.shape[1], self.sparse_ratio)
         keep = token_selection.rank_tokens(jax.lax.stop_gradient(scores), count)
         mask = token_selection.keep_mask(keep, tokens.shape[1])  # (b, n)
-        extra = token_selection.fuse_dropped(tokens, scores, mask)
+        weights = jax.nn.softmax(scores, axis=-1, where=mask < 0.5)  # (b, n)
+        extra = token_selection.fuse_dropped(tokens, weights, mask)
         if train and self.use_gumbel:
             if uniforms is None:
                 uniforms = jax.random.uniform(self.make_rng("gumbel"), scores.shape)
