@@ -15,7 +15,6 @@ FLOPs are those of the program that runs, what a plan and its application take i
 """
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -34,7 +33,6 @@ NONE = "none"
 ARGUMENT = "reduction"  # of the models that take one
 CANNOT = "this model takes no reduction"
 MOST_WARMUP = 3
-_BEGINS = re.compile(r"\s*[A-Za-z_]\w*\s*(:|$)")  # a method, with or without arguments
 
 
 class Way(NamedTuple):
@@ -52,19 +50,13 @@ Ways = Mapping[str, Sequence[Way]]  # by the models' labels; the first keeps all
 def read(pieces: Sequence[str]) -> list[str]:
     """Return the methods as they are kept, of what stands between the commas.
 
-    "none" is the first, named or not. What begins no method belongs to the one before.
+    "none" is the first, named or not.
 
     Raises: UserError for a method that is unknown, has other arguments, or is there
       twice.
     """
-    joined: list[str] = []
-    for piece in pieces:
-        if joined and not _BEGINS.match(piece):
-            joined[-1] = f"{joined[-1]},{piece}"
-        else:
-            joined.append(piece)
     found: list[str] = []
-    for text in joined:
+    for text in methods.join(pieces):
         written = methods.write(text, FLAG) or NONE
         if written in found:
             raise UserError(f"{FLAG} names {written} twice; keep one")
