@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import COUNT, NOT_NEGATIVE, DType
-from tokenjax.models import contract, layers, patch_grid, reduction
+from tokenjax.models import contract, layers, patch_grid
 from tokenjax.models.argument_types import (
     ActivationName,
     AttentionDropout,
@@ -37,11 +37,14 @@ from tokenjax.models.argument_types import (
     Stride,
     Width,
 )
-from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.encoder import encode, normal_init, vision_blocks
 from tokenjax.models.layers import Aux
 from tokenjax.models.position_embedding import Places
-from tokenjax.models.reduction import EncoderFacts, ReductionName, TokenSet
+from tokenjax.models.reduction import (
+    EncoderFacts,
+    TakesReduction,
+    TokenSet,
+)
 from tokenjax.models.reduction.account import account_for
 from tokenjax.models.registry import Presets
 
@@ -55,7 +58,7 @@ PRESETS: Presets = {  # the original's factories
 }
 
 
-class CameraViT(CheckedModule):
+class CameraViT(TakesReduction):
     """Images (b, *img_size, in_chans) -> (tokens (b, n, embed_dim) in float32, aux).
 
     `aux`: "losses" and "reduction", what the reduction says; and, None without
@@ -92,7 +95,6 @@ class CameraViT(CheckedModule):
     dtype: DType = "float32"
     remat: Remat = False
     return_intermediate: ReturnIntermediate = False
-    reduction: ReductionName = None
 
     def problems(self) -> list[tuple[bool, str]]:
         """Return what the arguments are not to each other, as (wrong, sentence)."""
@@ -104,10 +106,6 @@ class CameraViT(CheckedModule):
             ),
             (small, "img_size must be at least patch_size"),
         ]
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        reduction.check(reduction.build(self.reduction), self.facts())
 
     def facts(self) -> EncoderFacts:
         """Return what a method of reduction may know."""
@@ -206,7 +204,7 @@ class CameraViT(CheckedModule):
                 dtype=dtype,
             ),
             self.remat,
-            reduction.build(self.reduction),
+            self.written_reduction(),
             self.facts(),
         )
         norm = nn.LayerNorm(epsilon=self.norm_eps, dtype=dtype, name="norm")

@@ -13,8 +13,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
 
+import flax.linen as nn
+
 from tokenjax.arguments import AT_INFERENCE, Written, check_all
 from tokenjax.errors import UserError
+from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.reduction.reducer import EncoderFacts, Reducer
 from tokenjax.registry import Registry
 from tokenjax.written_arguments import read_arguments, write_arguments
@@ -97,15 +100,30 @@ def build(written: str | Mapping[str, Any] | None) -> Reducer | None:
     return METHODS[name](**arguments, parent=None)
 
 
-def check(method: Reducer | None, encoder: EncoderFacts) -> None:
-    """Raise UserError if a method does not fit an encoder."""
-    if method is not None:
-        method.places(encoder)
-
-
 ReductionName: TypeAlias = Annotated[
     str | Mapping[str, Any] | None,
     Written(write, join),
     AT_INFERENCE,
     "how tokens are reduced: NAME:key=value,... or nothing",
 ]
+
+
+class TakesReduction(CheckedModule):
+    """Base of models whose tokens a method may reduce, checked when they are made."""
+
+    reduction: ReductionName = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        method = self.written_reduction()
+        if method is not None:
+            method.places(self.facts())
+
+    @nn.nowrap
+    def written_reduction(self) -> Reducer | None:
+        """Return the method that the argument `reduction` names, bound to no module."""
+        return build(self.reduction)
+
+    def facts(self) -> EncoderFacts:
+        """Return what a method may know of the model's encoder."""
+        raise NotImplementedError
