@@ -24,7 +24,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tokenjax.arguments import NOT_OF_WEIGHTS, RATE, DType
+from tokenjax.arguments import NOT_OF_WEIGHTS, DType
 from tokenjax.models import contract, layers
 from tokenjax.models.argument_types import (
     Channels,
@@ -33,6 +33,7 @@ from tokenjax.models.argument_types import (
     Dropout,
     Heads,
     MlpRatio,
+    PatchDropout,
     PatchSize,
     Remat,
     ReturnAttention,
@@ -131,12 +132,7 @@ class Transformer(CheckedModule):
         NOT_OF_WEIGHTS,
         "of linear layers: the original's, or one that learns faster at small widths",
     ] = "recorded"
-    patch_dropout: Annotated[
-        float,
-        RATE,
-        NOT_OF_WEIGHTS,
-        "share of patches left out at random in training",
-    ] = 0.0
+    patch_dropout: PatchDropout = 0.0
     remat: Remat = False
     return_attention: ReturnAttention = True
 
@@ -279,9 +275,8 @@ class Transformer(CheckedModule):
         share = self.patches_left_out()
         if not train or not share:
             return token_set
-        left = max(1, round(count * (1 - share)))
-        scores = jax.random.uniform(self.make_rng("dropout"), (batch, count))
-        return token_set.gather(token_selection.top_indices(scores, left))
+        key = self.make_rng("dropout")
+        return token_set.gather(token_selection.draw_indices(key, batch, count, share))
 
     def _attention_aux(
         self, attention: list[jax.Array], sources: list[jax.Array]

@@ -7,7 +7,7 @@
 Source: TransReID's and DeMo's `vit_pytorch.py`, Trans (arguments and defaults are its
 own; `norm_eps` stands for its `norm_layer`). The camera embedding exists for more than
 one camera or view; with both its row is camera * views + view. Ours: `activation`,
-`dtype`, `remat`, `return_intermediate`.
+`dtype`, `remat`, `return_intermediate`; `patch_drop_rate` is timm's (1.0.31).
 
 Axes: batch b, tokens n (class token first, then patches row by row), dim c.
 """
@@ -31,6 +31,7 @@ from tokenjax.models.argument_types import (
     Epsilon,
     Heads,
     MlpRatio,
+    PatchDropout,
     PatchSize,
     Remat,
     ReturnIntermediate,
@@ -43,6 +44,7 @@ from tokenjax.models.encoder_block import encode, normal_init
 from tokenjax.models.layers import Aux
 from tokenjax.models.position_embedding import Places
 from tokenjax.models.registry import Presets
+from tokenjax.ops import token_selection
 
 _PRESET = {"qkv_bias": True, "drop_path_rate": 0.1, "norm_eps": 1e-6}
 PRESETS: Presets = {  # the original's factories
@@ -58,9 +60,9 @@ class CameraViT(CheckedModule):
     """Images (b, *img_size, in_chans) -> (tokens (b, n, embed_dim) in float32, aux).
 
     `aux`: "losses" {}, and, None without `return_intermediate`, "embedded" (b, n, c)
-    and "blocks", a tuple of every block's output (b, n, c). In training dropout and
-    stochastic depth, of rates 0 to `drop_path_rate` from first to last block, draw from
-    the rng "dropout".
+    and "blocks", a tuple of every block's output (b, n, c). In training dropout, the
+    share `patch_drop_rate` of the patches that is left out, and stochastic depth, of
+    rates 0 to `drop_path_rate` from first to last block, draw from the rng "dropout".
 
     Raises: UserError for arguments that do not fit together, ValueError for inputs that
     do not fit the arguments. A camera that is not there makes its tokens NaN.
@@ -83,6 +85,7 @@ class CameraViT(CheckedModule):
     camera: Annotated[int, COUNT, "cameras told apart"] = 0
     view: Annotated[int, COUNT, "views told apart"] = 0
     drop_path_rate: DropPath = 0.0
+    patch_drop_rate: PatchDropout = 0.0
     sie_xishu: Annotated[
         float, NOT_NEGATIVE, "weight of the embedding of camera and view"
     ] = 1.0
@@ -167,6 +170,7 @@ class CameraViT(CheckedModule):
         dtype = jnp.dtype(self.dtype)
         tokens = self._embed(images, train)
         tokens += self._camera(cameras, views).astype(dtype)
+        tokens = self._leave_out(tokens, train)
         embedded = layers.Dropout(self.drop_rate, deterministic=not train)(tokens)
         block = {
             "num_heads": self.num_heads,
@@ -206,6 +210,16 @@ class CameraViT(CheckedModule):
         tokens = jnp.concatenate([class_token, patches], axis=1)
         position = self.param("pos_embed", normal_init, (1, count + 1, dim))
         return tokens + position.astype(dtype)
+
+    def _leave_out(self, tokens: jax.Array, train: bool) -> jax.Array:
+        """Return the class token and, in training, a random part of the patches."""
+        if not train or not self.patch_drop_rate:
+            return tokens
+        batch, count, _ = tokens.shape
+        key, share = self.make_rng("dropout"), self.patch_drop_rate
+        kept = token_selection.draw_indices(key, batch, count - 1, share)
+        patches = token_selection.gather_tokens(tokens[:, 1:], kept)
+        return jnp.concatenate([tokens[:, :1], patches], axis=1)
 
     def _camera(self, cameras: jax.Array | None, views: jax.Array | None) -> jax.Array:
         """Return what a camera and view add to each token: (b, 1, c)."""
