@@ -29,6 +29,12 @@ BUDGETS = ("light", "middle", "strong")  # about 3/4, 3/5 and 1/2 of the tokens'
 KEPT = {"light": 0.8, "middle": 0.65, "strong": 0.5}  # at each place
 RATIO = {"light": 0.925, "middle": 0.88, "strong": 0.83}  # in each block
 REMOVED = {49: (3, 4, 6), 196: (12, 18, 24)}  # in each block
+TUNED = {  # on 196 tokens, from the whole network's weights
+    "steps": 48,
+    "batch_size": 32,
+    "optimizer": {"name": "adamw", "learning_rate": 2e-4, "weight_decay": 1e-4},
+    "schedule": {"warmup_epochs": 0.0},
+}
 RARELY = 1e6  # epochs: at the end alone
 
 
@@ -43,6 +49,14 @@ def full() -> ConfigDict:
     for tokens in (49, 196):
         for depth in (DEPTH, *RIVAL_DEPTHS):
             variants[dense_name(depth, tokens)] = dense(depth, tokens)
+    for depth in (DEPTH, *RIVAL_DEPTHS):
+        run = dense_name(depth, 196)
+        variants[f"{run}_tuned"] = tuned(run, {"depth": depth})
+    for budget in BUDGETS:
+        for method, spec in reductions(budget, 196).items():
+            whole = dense_name(DEPTH, 196)
+            found = tuned(whole, {"reduction": spec}) | {"init_changes": ("reduction",)}
+            variants[tuned_name(method, budget)] = found
     return ConfigDict(
         {
             "reference": dense_name(DEPTH, 49),
@@ -53,7 +67,6 @@ def full() -> ConfigDict:
             "variants": variants,
             "uses": {
                 "batch_sizes": (1, 8, 64),
-                "images": 0,
                 "reference": f"{DEPTH} blocks",
                 "comparisons": {
                     f"{tokens} tokens": uses(tokens) for tokens in (49, 196)
@@ -66,7 +79,8 @@ def full() -> ConfigDict:
 def smoke() -> ConfigDict:
     """A few minutes' worth of the same, to see that it runs."""
     config = full()
-    config.seeds, config.uses.images = (0,), 128
+    config.seeds = (0,)
+    config.datasets.fashion_mnist.data.test_per_class = 4
     for variant in config.variants.values():
         variant.steps = 5
     return config
@@ -94,20 +108,41 @@ def dense(depth: int, tokens: int) -> dict:
     }
 
 
+def tuned(run: str, model: dict) -> dict:
+    """A network that goes on from another's weights, all patches in every step."""
+    start = {"init_from_run": run, "data": {"image_size": 56}}
+    return start | {"model": {"patch_drop_rate": 0.0} | model} | TUNED
+
+
+def tuned_name(method: str, budget: str) -> str:
+    """Return what a method's fine-tuned network is called."""
+    return f"{method}_{budget}_tuned"
+
+
 def uses(tokens: int) -> dict:
-    """The networks alone, then the whole one with every method at every budget."""
+    """The networks alone, then the whole one with every method at every budget.
+
+    On 196 tokens every one of them is there fine-tuned as well.
+    """
     found = {}
     for depth in (DEPTH, *RIVAL_DEPTHS):
         run = dense_name(depth, tokens)
         rival = {"run": run, "line": "fewer blocks", "rival": True}
         found[f"{depth} blocks"] = rival
+        if tokens == 196:
+            again = {"run": f"{run}_tuned", "tuned": True}
+            found[f"{depth} blocks, tuned"] = rival | again
     for budget in BUDGETS:
         for method, spec in reductions(budget, tokens).items():
-            found[f"{method} {budget}"] = {
+            use = {
                 "run": dense_name(DEPTH, tokens),
                 "model": {"reduction": spec},
                 "line": method,
             }
+            found[f"{method} {budget}"] = use
+            if tokens == 196:
+                again = {"run": tuned_name(method, budget), "tuned": True}
+                found[f"{method} {budget}, tuned"] = use | again
     return found
 
 

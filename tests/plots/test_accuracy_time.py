@@ -56,7 +56,7 @@ def test_lines_join_what_belongs_together(path, figures):
         hollow = line.get_markerfacecolor() == "white"
         joined[line.get_color(), hollow] = line.get_xdata().tolist()
     assert joined == {
-        (figure_files.GREY, False): [0.5, 1.0],
+        (figure_files.GREY, True): [0.5, 1.0],
         (figure_files.BLUE, True): [0.5, 0.8],
         (figure_files.BLUE, False): [0.5],
         (figure_files.VERMILION, True): [0.6],

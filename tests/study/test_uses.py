@@ -54,7 +54,6 @@ def test_counts_of_a_constant_rate_fall_by_it_half_pruned_half_merged():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"images": -1}, "uses.images must be 0 or more, got -1"),
         ({"batch_sizes": (1, 0)}, r"uses.batch_sizes must be whole numbers above 0"),
         ({"batch_sizes": ()}, r"uses.batch_sizes must be whole numbers above 0"),
         ({"reference": "8 block"}, r"uses.reference in 196 .*did you mean '8 blocks'"),
@@ -82,7 +81,7 @@ def test_a_use_without_its_line():
 
 def test_a_section_that_lacks_a_key():
     config = study()
-    del config.uses["images"]
+    del config.uses["reference"]
     with pytest.raises(UserError, match=r"uses has the keys \['batch_sizes', 'comp"):
         list_uses(config)
 
@@ -169,12 +168,11 @@ def test_points_of_the_figure_and_one_seed():
 
 
 def test_what_is_known_is_of_the_same_use():
-    config = ConfigDict({"uses": {"images": 100}})
     merged = USES[2]
     known = {accuracy.key_of(merged, 0): merged.about() | {"images": 100, "top1": 0.5}}
-    assert not accuracy._is_missing(known, config, merged, 0)
-    assert accuracy._is_missing(known, config, merged, 1)
+    assert not accuracy._is_missing(known, merged, 0)
+    assert accuracy._is_missing(known, merged, 1)
     other = use("merged", model={"reduction": "tome:r=9"})
-    assert accuracy._is_missing(known, config, other, 0)
-    config.uses.images = 0
-    assert accuracy._is_missing(known, config, merged, 0)
+    assert accuracy._is_missing(known, other, 0)
+    other = use("merged", "tuned", model={"reduction": "tome:r=8"})
+    assert accuracy._is_missing(known, other, 0)

@@ -14,7 +14,8 @@ from tokenjax.plots import figure_files as files
 KEYS = ("batch_size", "line", "tuned", "rival", "accuracy", "time")
 WIDTH, HEIGHT = 3.9, 4.3  # inches of a panel
 DEEPEST = 0.12  # of accuracy below the best: what is worse would press the rest flat
-MARKERS = "osD^vPX*"
+MARKERS = "oD^vPX*"
+RIVAL_MARKER, RIVAL_WIDTH = "s", 2.2
 
 
 @files.styled
@@ -30,8 +31,8 @@ def accuracy_over_time(
       points: {"batch_size", "line", "tuned", "rival", "accuracy", "time"} and, where
         known, "spread" (of the accuracy), "time_low" and "time_high". Accuracies are
         fractions, times ratios to the reference's. Points of one line and of equal
-        "tuned" are joined: off the shelf hollow and dashed, tuned filled; what is a
-        rival is one grey line.
+        "tuned" are joined: off the shelf hollow and dashed, tuned filled; rivals are
+        grey.
       path: the PNG to write.
       title: over all panels.
       reference: what has the time 1.
@@ -66,20 +67,13 @@ def _draw_panel(
     axes: Axes, points: Sequence[files.Point], lines: Sequence[str], floor: float
 ) -> None:
     shown = [point for point in points if point["accuracy"] >= floor]
-    rivals = [point for point in shown if point["rival"]]
-    _draw_line(axes, rivals, files.GREY, "s", filled=True, style="-", width=2.2)
-    for index, line in enumerate(lines):
-        colour = files.COLOURS[index % len(files.COLOURS)]
-        marker = MARKERS[index % len(MARKERS)]
-        for tuned in (False, True):
-            chosen = [
-                point
-                for point in shown
-                if point["line"] == line
-                and point["tuned"] == tuned
-                and not point["rival"]
-            ]
-            _draw_line(axes, chosen, colour, marker, tuned, "-" if tuned else "--")
+    for tuned in (False, True):
+        alike = [point for point in shown if point["tuned"] == tuned]
+        rivals = [point for point in alike if point["rival"]]
+        _draw_line(axes, rivals, files.GREY, RIVAL_MARKER, tuned, RIVAL_WIDTH)
+        for index, line in enumerate(lines):
+            chosen = [p for p in alike if p["line"] == line and not p["rival"]]
+            _draw_line(axes, chosen, *_look(index), tuned)
     absent = len(points) - len(shown)
     if absent:
         many = f"{absent} points below {100 * floor:.0f} %"
@@ -96,8 +90,7 @@ def _draw_line(
     points: Sequence[files.Point],
     colour: str,
     marker: str,
-    filled: bool,
-    style: str,
+    tuned: bool,
     width: float = 1.3,
 ) -> None:
     """Draw points joined by time, with their spreads."""
@@ -116,34 +109,37 @@ def _draw_line(
         color=colour,
         marker=marker,
         markersize=6,
-        markerfacecolor=colour if filled else "white",
-        linestyle=style,
+        markerfacecolor=colour if tuned else "white",
+        linestyle="-" if tuned else "--",
         linewidth=width,
         elinewidth=0.8,
-        zorder=3 if filled else 2,
+        zorder=3 if tuned else 2,
     )
 
 
 def _legend(points: Sequence[files.Point], lines: Sequence[str]) -> list[Line2D]:
     """Return what colours and fillings mean."""
     names = dict.fromkeys(point["line"] for point in points if point["rival"])
-    rival: files.Style = {"color": files.GREY, "marker": "s", "linewidth": 2.2}
+    rival: files.Style = {"color": files.GREY, "linewidth": RIVAL_WIDTH}
+    rival |= {"marker": RIVAL_MARKER}
     handles = [Line2D([], [], label=files.short(n, 24), **rival) for n in names]
     for index, line in enumerate(lines):
-        colour = files.COLOURS[index % len(files.COLOURS)]
-        marker = MARKERS[index % len(MARKERS)]
-        label = files.short(line, 24)
-        handles.append(
-            Line2D([], [], color=colour, marker=marker, linestyle="", label=label)
-        )
-    others = [point for point in points if not point["rival"]]
+        colour, marker = _look(index)
+        dot: files.Style = {"color": colour, "marker": marker, "linestyle": ""}
+        handles.append(Line2D([], [], label=files.short(line, 24), **dot))
     grey: files.Style = {"color": files.GREY, "marker": "o"}
-    if any(not point["tuned"] for point in others):
+    if any(not point["tuned"] for point in points):
         style: files.Style = {"markerfacecolor": "white", "linestyle": "--"}
         handles.append(Line2D([], [], label="off the shelf", **grey, **style))
-    if any(point["tuned"] for point in others):
+    if any(point["tuned"] for point in points):
         handles.append(Line2D([], [], label="fine-tuned", **grey))
     return handles
+
+
+def _look(index: int) -> tuple[str, str]:
+    """Return a line's colour and marker; grey is the rivals'."""
+    colours = [colour for colour in files.COLOURS if colour != files.GREY]
+    return colours[index % len(colours)], MARKERS[index % len(MARKERS)]
 
 
 def _check(points: Sequence[files.Point]) -> None:

@@ -7,12 +7,11 @@ import pathlib
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from tokenjax import experiment, storage
-from tokenjax.data import Dataset, Split, Subset
+from tokenjax.data import Dataset, Split
 from tokenjax.errors import UserError
 from tokenjax.study.uses.plan import FOLDER, Use, use_config, weights_of
 from tokenjax.training.checkpoints import load_initial_variables
@@ -36,14 +35,12 @@ def measure(study: ConfigDict, uses: list[Use], root: pathlib.Path) -> Found:
     known: Found = storage.read_json(path) if path.exists() else {}
     datasets: dict[str, Dataset] = {}
     for use in (bar := tqdm(uses, desc="accuracy", unit="use")):
-        missing = [seed for seed in study.seeds if _is_missing(known, study, use, seed)]
+        missing = [seed for seed in study.seeds if _is_missing(known, use, seed)]
         if not missing:
             continue
         bar.set_description(use.name)
         settings = Settings.from_config(use_config(study, use, root))
         task, split = prepare(use, settings, datasets)
-        if study.uses.images:
-            split = Subset(split, np.arange(min(study.uses.images, len(split))))
         mesh = devices.make_mesh(settings)
         predict = task.compile_predict(mesh)
         expected = jax.eval_shape(task.init, jax.random.key(0))
@@ -54,8 +51,8 @@ def measure(study: ConfigDict, uses: list[Use], root: pathlib.Path) -> Found:
             variables = jax.device_put(variables, devices.replicated(mesh))
             outputs = run_split(predict, variables, split, settings.batch_size, mesh)
             top1 = float(task.scalars(outputs)["top1"])
-            about = use.about() | {"images": study.uses.images}
-            known[key_of(use, seed)] = about | {"top1": top1, "of": len(split)}
+            about = use.about() | {"images": len(split)}
+            known[key_of(use, seed)] = about | {"top1": top1}
             storage.write_json(path, known)
     return known
 
@@ -81,8 +78,7 @@ def prepare(
     return task, datasets[key].test
 
 
-def _is_missing(known: Found, study: ConfigDict, use: Use, seed: int) -> bool:
+def _is_missing(known: Found, use: Use, seed: int) -> bool:
     """Return whether an accuracy is not known, or of another use of that name."""
     found = known.get(key_of(use, seed), {})
-    about = use.about() | {"images": study.uses.images}
-    return "top1" not in found or any(found[k] != v for k, v in about.items())
+    return any(found.get(key) != value for key, value in use.about().items())

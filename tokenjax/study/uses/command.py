@@ -24,4 +24,5 @@ def measure_uses(study: ConfigDict, root: pathlib.Path) -> pathlib.Path:
             for size in study.uses.batch_sizes
         }
         rows[key] = report.make_rows(study, uses, found, times)
-    return report.write(study, rows, root)
+    images = max(each["images"] for each in found.values())
+    return report.write(study, rows, images, root)

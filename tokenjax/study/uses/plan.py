@@ -1,7 +1,6 @@
 """A study's section `uses`: trained weights, each used as it was trained or otherwise.
 
     batch_sizes   of the latencies, each a panel of the figure
-    images        of the test split that accuracies are of, its first; 0: all
     reference     the name of the use that the others of its comparison are divided by
     comparisons   name -> uses, by name, all of them timed in turns. A use:
                     run     the variant whose weights it takes
@@ -23,7 +22,7 @@ from ml_collections import ConfigDict
 from tokenjax.errors import UserError, unknown_name
 from tokenjax.study.plan import StudyRun, run_config
 
-KEYS = {"batch_sizes", "images", "reference", "comparisons"}
+KEYS = {"batch_sizes", "reference", "comparisons"}
 _USE_KEYS = {"run", "model", "line", "tuned", "rival"}
 FOLDER = "uses"  # below the study's directory
 
@@ -69,8 +68,6 @@ def list_uses(study: ConfigDict) -> dict[tuple[str, str], list[Use]]:
     sizes = section.batch_sizes
     if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
         raise UserError(f"uses.batch_sizes must be whole numbers above 0, got {sizes}")
-    if not isinstance(section.images, int) or section.images < 0:
-        raise UserError(f"uses.images must be 0 or more, got {section.images!r}")
     found = {}
     for dataset in study.datasets:
         for comparison, uses in section.comparisons.items():

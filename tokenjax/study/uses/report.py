@@ -139,6 +139,7 @@ def points(rows: list[Row], batch_sizes: tuple[int, ...]) -> list[dict[str, Any]
 def write(
     study: ConfigDict,
     rows: dict[tuple[str, str], list[Row]],
+    images: int,
     root: pathlib.Path,
 ) -> pathlib.Path:
     """Write table.md, table.csv, results.json and figures; return their directory."""
@@ -158,12 +159,11 @@ def write(
         plots.accuracy_over_time(drawn, path, title, group[0].use.name)
         text += f"{title}\n\n{tables.markdown(group, shown_columns(sizes))}\n"
     rounds = min(t["rounds"] for row in every for t in row.times.values())
-    images = f"the first {study.uses.images}" if study.uses.images else "all"
     text += (
         f"{CONVENTION}. Accuracy: mean ± sample standard deviation of "
-        f"{len(study.seeds)} seeds on {images} test images. Speed: median over "
-        f"{rounds} rounds or more, all in turns, of the first's time in a round over "
-        f"the use's (quartiles), on {device}, jax {jax.__version__}.\n"
+        f"{len(study.seeds)} seeds on the same {images} test images. Speed: median "
+        f"over {rounds} rounds or more, all in turns, of the first's time in a round "
+        f"over the use's (quartiles), on {device}, jax {jax.__version__}.\n"
     )
     storage.write_text(directory / "table.md", text)
     results = {"points": plain, "device": device, "jax": jax.__version__}
