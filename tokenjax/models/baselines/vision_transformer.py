@@ -37,6 +37,7 @@ from tokenjax.models.argument_types import (
     HeadDropout,
     Heads,
     MlpRatio,
+    PatchDropout,
     PatchSize,
     Remat,
     SideOrSize,
@@ -62,10 +63,10 @@ class ImageNetViT(CheckedModule):
     """Classifier: images (b, *img_size, in_chans) -> (logits (b, num_classes), aux).
 
     `aux`: "tokens" (b, n, c), what `norm` gives; "losses" and "reduction", what the
-    reduction says. In training dropout, of
-    `drop_rate` before the head and of `attn_drop_rate` of the attention weights, and
-    stochastic depth, of rates 0 to `drop_path_rate` from first to last block, draw from
-    the rng "dropout".
+    reduction says. In training dropout, of `drop_rate` before the head and of
+    `attn_drop_rate` of the attention weights, the share `patch_drop_rate` of the
+    patches that is left out, and stochastic depth, of rates 0 to `drop_path_rate` from
+    first to last block, draw from the rng "dropout".
     """
 
     img_size: SideOrSize = 224
@@ -80,6 +81,7 @@ class ImageNetViT(CheckedModule):
     drop_rate: HeadDropout = 0.0
     attn_drop_rate: AttentionDropout = 0.0
     drop_path_rate: DropPath = 0.0
+    patch_drop_rate: PatchDropout = 0.0
     norm_eps: Epsilon = 1e-6
     activation: ActivationName = "gelu"
     dtype: DType = "float32"
@@ -107,6 +109,7 @@ class ImageNetViT(CheckedModule):
             qkv_bias=self.qkv_bias,
             attn_drop_rate=self.attn_drop_rate,
             drop_path_rate=self.drop_path_rate,
+            patch_drop_rate=self.patch_drop_rate,
             norm_eps=self.norm_eps,
             activation=self.activation,
             dtype=self.dtype,

@@ -7,7 +7,7 @@
 Source: TransReID's and DeMo's `vit_pytorch.py`, Trans (arguments and defaults are its
 own; `norm_eps` stands for its `norm_layer`). The camera embedding exists for more than
 one camera or view; with both its row is camera * views + view. Ours: `activation`,
-`dtype`, `remat`, `return_intermediate`.
+`dtype`, `remat`, `return_intermediate`; `patch_drop_rate` is timm's (1.0.31).
 
 Axes: batch b, tokens n (class token first, then patches row by row), dim c.
 """
@@ -30,6 +30,7 @@ from tokenjax.models.argument_types import (
     Epsilon,
     Heads,
     MlpRatio,
+    PatchDropout,
     PatchSize,
     Remat,
     ReturnIntermediate,
@@ -46,6 +47,7 @@ from tokenjax.models.reduction import (
     TokenSet,
 )
 from tokenjax.models.reduction.account import account_for
+from tokenjax.models.reduction.token_set import leave_out
 from tokenjax.models.registry import Presets
 
 _PRESET = {"qkv_bias": True, "drop_path_rate": 0.1, "norm_eps": 1e-6}
@@ -63,8 +65,9 @@ class CameraViT(TakesReduction):
 
     `aux`: "losses" and "reduction", what the reduction says; and, None without
     `return_intermediate`, "embedded" (b, n, c) and "blocks", a tuple of every block's
-    output (b, n, c). In training dropout and stochastic depth, of rates 0 to
-    `drop_path_rate` from first to last block, draw from the rng "dropout".
+    output (b, n, c). In training dropout, the share `patch_drop_rate` of the patches
+    that is left out, and stochastic depth, of rates 0 to `drop_path_rate` from first to
+    last block, draw from the rng "dropout".
 
     Raises: UserError for arguments that do not fit together, ValueError for inputs that
     do not fit the arguments. A camera that is not there makes its tokens NaN.
@@ -87,6 +90,7 @@ class CameraViT(TakesReduction):
     camera: Annotated[int, COUNT, "cameras told apart"] = 0
     view: Annotated[int, COUNT, "views told apart"] = 0
     drop_path_rate: DropPath = 0.0
+    patch_drop_rate: PatchDropout = 0.0
     sie_xishu: Annotated[
         float, NOT_NEGATIVE, "weight of the embedding of camera and view"
     ] = 1.0
@@ -186,9 +190,14 @@ class CameraViT(TakesReduction):
         dtype = jnp.dtype(self.dtype)
         tokens = self._embed(images, train)
         tokens += self._camera(cameras, views).astype(dtype)
-        embedded = layers.Dropout(self.drop_rate, deterministic=not train)(tokens)
+        token_set = TokenSet.start(tokens, protected=1)
+        if train and self.patch_drop_rate:
+            key = self.make_rng("dropout")
+            token_set = leave_out(token_set, key, self.patch_drop_rate)
+        drop = layers.Dropout(self.drop_rate, deterministic=not train)
+        embedded = drop(token_set.tokens)
         encoded = encode(
-            TokenSet.start(embedded, protected=1),
+            token_set.replace(tokens=embedded),
             train,
             vision_blocks(
                 self.depth,
