@@ -57,7 +57,7 @@ def merge_tail(
             f"cannot merge {order.shape[1]} tokens into {kept}, {num_protected} of"
             " them protected"
         )
-    unit = similarity.unit_vectors(jax.lax.stop_gradient(tokens))
+    unit = similarity.unit_vectors(tokens)
     head, tail = order[:, :kept], order[:, kept:]
     cosines, to = similarity.find_most_similar(
         token_selection.gather_tokens(unit, tail),
@@ -112,7 +112,7 @@ def merge_tail_in_place(
     """
     position = jnp.arange(tokens.shape[1])
     merging = (position >= kept) & (position < left)
-    unit = similarity.unit_vectors(jax.lax.stop_gradient(tokens))
+    unit = similarity.unit_vectors(tokens)
     receiving = (position >= num_protected) & (position < kept)
     cosines = similarity.compare(unit, unit)
     cosines = jnp.where(receiving, cosines, -jnp.inf)
