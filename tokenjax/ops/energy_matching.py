@@ -108,9 +108,7 @@ def merge_paired(
     else:
         senders, receivers = taking_part[:, ::2], taking_part[:, 1::2]
     gather = token_selection.gather_tokens
-    _, to = similarity.find_most_similar(
-        gather(unit, senders), gather(unit, receivers)
-    )
+    _, to = similarity.find_most_similar(gather(unit, senders), gather(unit, receivers))
     return _plan(rest, receivers, senders, to, num_protected)
 
 

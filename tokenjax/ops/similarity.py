@@ -59,9 +59,7 @@ def find_most_similar(
     return cosines.max(axis=-1), to
 
 
-def pair_most_similar(
-    senders: jax.Array, receivers: jax.Array, count: int
-) -> Pairs:
+def pair_most_similar(senders: jax.Array, receivers: jax.Array, count: int) -> Pairs:
     """Let the `count` senders go that are most like their receiver.
 
     Args:

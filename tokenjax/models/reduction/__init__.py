@@ -4,6 +4,7 @@ See `reducer` for what a method is, `methods` for their names, `token_set` for w
 take and give.
 """
 
+from tokenjax.models.reduction.evit import EViT, TopK
 from tokenjax.models.reduction.methods import (
     ReductionName,
     build,
@@ -43,4 +44,6 @@ __all__ = [
     "select_set",
 ]
 
+register("evit", EViT)
 register("tome", ToMe)
+register("topk", TopK)
