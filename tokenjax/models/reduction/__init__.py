@@ -12,6 +12,7 @@ from tokenjax.models.reduction.methods import (
     names,
     register,
 )
+from tokenjax.models.reduction.pitome import PiToMe
 from tokenjax.models.reduction.predictors import LinearPredictor, LocalGlobalPredictor
 from tokenjax.models.reduction.prune import PruneTokens, Pruning
 from tokenjax.models.reduction.reducer import EncoderFacts, Place, Reducer
@@ -45,5 +46,6 @@ __all__ = [
 ]
 
 register("evit", EViT)
+register("pitome", PiToMe)
 register("tome", ToMe)
 register("topk", TopK)
