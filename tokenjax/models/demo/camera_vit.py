@@ -38,7 +38,7 @@ from tokenjax.models.argument_types import (
     Width,
 )
 from tokenjax.models.checked_module import CheckedModule
-from tokenjax.models.encoder import encode, normal_init, vision_blocks
+from tokenjax.models.encoder import encode, normal_init, patch_init, vision_blocks
 from tokenjax.models.layers import Aux
 from tokenjax.models.position_embedding import Places
 from tokenjax.models.reduction import EncoderFacts, ReductionName, TokenSet
@@ -225,13 +225,12 @@ class CameraViT(CheckedModule):
             self.embed_dim,
             dtype=dtype,
             stride=self.stride,
-            kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+            kernel_init=patch_init,
             name="patch_embed",
         )(images)
-        batch, count, dim = patches.shape
-        class_token = self.param("cls_token", normal_init, (1, 1, dim)).astype(dtype)
-        class_token = jnp.broadcast_to(class_token, (batch, 1, dim))
-        tokens = jnp.concatenate([class_token, patches], axis=1)
+        _, count, dim = patches.shape
+        class_token = self.param("cls_token", normal_init, (1, 1, dim))
+        tokens = layers.put_in_front([class_token], patches)
         position = self.param("pos_embed", normal_init, (1, count + 1, dim))
         return tokens + position.astype(dtype)
 

@@ -59,6 +59,20 @@ class TokenSet(flax.struct.PyTreeNode):
         """Mark the patches (b, p) float32 that some token still holds."""
         return (self.patch_map >= 0).astype(jnp.float32)
 
+    def mean_patch(self) -> jax.Array:
+        """Average the patch tokens: (b, c).
+
+        Each counts by its size, and one that is only marked as dropped not at all.
+        """
+        weights = jnp.ones(self.tokens.shape[:2], jnp.float32)
+        for each in (self.sizes, self.keep):
+            if each is not None:
+                weights *= each
+        weights = weights[:, self.protected :]
+        total = weights.sum(axis=1, keepdims=True)
+        shares = weights / jnp.where(total == 0, 1, total)  # 0 if all are dropped
+        return (shares[..., None] * self.patches).sum(axis=1)
+
     def restore(self, values: jax.Array) -> jax.Array:
         """Give every patch of the image its token's value, 0 if there is none.
 
