@@ -1,7 +1,8 @@
 """PiToMe in a whole ViT, against its own program; what the original fails at."""
 
+import functools
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import reduced_models
@@ -16,19 +17,32 @@ from tokenjax.ops import energy_matching, similarity, token_merging
 FACTS = EncoderFacts(4, 8, 1, True, False, 8, 2)
 
 
+CASES = {"pitome_vit": {}, "pitome_mae": {"global_pool": "avg"}}
+
+
 @pytest.fixture(scope="module")
 def computed(golden):
-    case = golden("reduction/pitome_vit")
-    recorded = reduced_models.build_recorded(case, "pitome", ("ratio",))
-    return recorded, reduced_models.compute(recorded)
+    """name -> (recorded, computed)."""
+
+    @functools.cache
+    def compute(name):
+        case = golden(f"reduction/{name}")
+        recorded = reduced_models.build_recorded(
+            case, "pitome", ("ratio",), **CASES[name]
+        )
+        return recorded, reduced_models.compute(recorded)
+
+    return compute
 
 
-def test_outputs_and_maps(computed, assert_close):
-    reduced_models.check_outputs(*computed, assert_close)
+@pytest.mark.parametrize("name", CASES)
+def test_outputs_and_maps(computed, assert_close, name):
+    reduced_models.check_outputs(*computed(name), assert_close)
 
 
-def test_gradients(computed, assert_close):
-    reduced_models.check_gradients(*computed, assert_close)
+@pytest.mark.parametrize("name", CASES)
+def test_gradients(computed, assert_close, name):
+    reduced_models.check_gradients(*computed(name), assert_close)
 
 
 def reduce(ratio, block, patches=8, facts=FACTS, **more):
