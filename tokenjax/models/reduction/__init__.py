@@ -4,6 +4,7 @@ See `reducer` for what a method is, `methods` for their names, `token_set` for w
 take and give.
 """
 
+from tokenjax.models.reduction.diffrate import DiffRate
 from tokenjax.models.reduction.evit import EViT, TopK
 from tokenjax.models.reduction.methods import (
     ReductionName,
@@ -45,6 +46,7 @@ __all__ = [
     "select_set",
 ]
 
+register("diffrate", DiffRate)
 register("evit", EViT)
 register("pitome", PiToMe)
 register("tome", ToMe)

@@ -106,7 +106,7 @@ def merge_set(token_set: TokenSet, plan: MergePlan) -> tuple[TokenSet, jax.Array
     if plan.merged is None:
         return select_set(token_set, plan.kept)
     tokens, sizes = token_merging.merge_tokens(plan, token_set.tokens, sizes)
-    return _moved(token_set, plan, tokens=tokens, sizes=sizes)
+    return move_set(token_set, plan, tokens=tokens, sizes=sizes)
 
 
 def select_set(token_set: TokenSet, kept: jax.Array) -> tuple[TokenSet, jax.Array]:
@@ -118,7 +118,7 @@ def select_set(token_set: TokenSet, kept: jax.Array) -> tuple[TokenSet, jax.Arra
     changes = {"tokens": token_merging.add_up(plan, token_set.tokens)}
     if token_set.sizes is not None:
         changes["sizes"] = token_merging.add_up(plan, token_set.sizes)
-    return _moved(token_set, plan, **changes)
+    return move_set(token_set, plan, **changes)
 
 
 def select_patches(token_set: TokenSet, kept: jax.Array) -> tuple[TokenSet, jax.Array]:
@@ -161,7 +161,7 @@ def fuse_patches(
         jnp.zeros(others.shape),
     )
     tokens = jnp.concatenate([kept, fused], axis=1)
-    return _moved(token_set, plan, tokens=tokens)
+    return move_set(token_set, plan, tokens=tokens)
 
 
 def mark_patches(token_set: TokenSet, keep: jax.Array) -> tuple[TokenSet, jax.Array]:
@@ -213,9 +213,13 @@ def _marked(token_set: TokenSet, keep: jax.Array, step: jax.Array) -> TokenSet:
     return token_set.replace(keep=keep, source_map=source_map)
 
 
-def _moved(
+def move_set(
     token_set: TokenSet, plan: MergePlan, **changes: Any
 ) -> tuple[TokenSet, jax.Array]:
+    """Set what a plan made of tokens and sizes, and bring the account up to date.
+
+    Returns: what is left, and the map (b, n).
+    """
     step = token_merging.find_outputs(plan, token_set.tokens.shape[1])
     if token_set.keep is not None:
         changes["keep"] = token_merging.add_up(MergePlan(plan.kept), token_set.keep)
