@@ -12,10 +12,10 @@ adds the logarithm of a key's size. A merged token adds its size times its cosin
 sizes are no whole numbers; where one comes to 0 or less (its logarithm is NaN in the
 original) it is `SMALLEST_SIZE`, so that nobody looks at that token.
 
-The counts are found by `search=True`, see `models.reduction.count_search`. Without
-counts those found for DeiT-S at 2.9 GFLOPs are used, for 12 blocks and 196 patches, and
-for other encoders in proportion; where the head reads the mean of the patches, their
-last block, which leaves almost none, keeps what it finds.
+The counts are found by training with `search=True`, see `reduction.count_search`.
+Without counts those found for DeiT-S at 2.9 GFLOPs are used, for 12 blocks and 196
+patches, and for other encoders in proportion; where the head reads the mean of the
+patches, their last block, which leaves almost none, keeps what it finds.
 
 Source: Chen et al. 2023 (arXiv 2305.17997), OpenGVLab/DiffRate. There a distillation
 token is a patch, here it is protected.
@@ -24,14 +24,16 @@ token is a patch, here it is protected.
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
+import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from tokenjax.arguments import COUNT
+from tokenjax.arguments import COUNT, NOT_NEGATIVE, NOT_OF_WEIGHTS, SIZE, above
 from tokenjax.errors import UserError
 from tokenjax.models.attention import Wanted
-from tokenjax.models.reduction import schedules
-from tokenjax.models.reduction.reducer import EncoderFacts, Place, Reducer
+from tokenjax.models.reduction import count_search, schedules
+from tokenjax.models.reduction.count_search import Counted, CountSearch
+from tokenjax.models.reduction.reducer import EncoderFacts, Layer, Place, Reducer
 from tokenjax.models.reduction.token_set import (
     Reduction,
     TokenSet,
@@ -39,6 +41,8 @@ from tokenjax.models.reduction.token_set import (
     select_set,
 )
 from tokenjax.ops import ranked_merging
+from tokenjax.ops.attention import MaskedSoftmax
+from tokenjax.ops.masked_attention import policy_softmax
 
 SMALLEST_SIZE = 1e-6
 # DeiT-S at 2.9 GFLOPs: counts with the class token, of 197 tokens.
@@ -56,12 +60,36 @@ class DiffRate(Reducer):
     merge_kept: Annotated[
         tuple[int, ...] | None, COUNT, "tokens that merging leaves, by block"
     ] = None
+    search: Annotated[bool, "learn the counts, which then are not given"] = False
+    target_gflops: Annotated[
+        float | None,
+        above(0),
+        NOT_OF_WEIGHTS,
+        "of the search: 10^9 multiply-adds of an image",
+    ] = None
+    flops_weight: Annotated[
+        float, NOT_NEGATIVE, NOT_OF_WEIGHTS, "of the search: of the loss of FLOPs"
+    ] = 5.0
+    granularity: Annotated[
+        int, SIZE, "of the search: from one candidate count to the next"
+    ] = 1
+    counted: Annotated[
+        Counted,
+        NOT_OF_WEIGHTS,
+        "of the search: FLOPs with the network's MLP, or four times as wide as a token",
+    ] = "exact"
     needs_class_token: ClassVar[bool] = True
 
     def problems(self) -> list[tuple[bool, str]]:
         """Return what the arguments are not to each other, as (wrong, sentence)."""
         alone = (self.prune_kept is None) != (self.merge_kept is None)
-        return [(alone, "prune_kept and merge_kept go together")]
+        given = self.search and self.prune_kept is not None
+        aimless = self.search and self.target_gflops is None
+        return [
+            (alone, "prune_kept and merge_kept go together"),
+            (given, "search finds prune_kept and merge_kept: leave them out"),
+            (aimless, "search needs target_gflops, 10^9 multiply-adds of an image"),
+        ]
 
     def wants(self) -> tuple[Wanted, ...]:
         """Return the class token's attention."""
@@ -71,8 +99,36 @@ class DiffRate(Reducer):
         """Return that attention is proportional."""
         return True
 
-    def amounts(self, encoder: EncoderFacts) -> Mapping[int, tuple[int, int]]:
-        """Return (K_p, K_m) of every block."""
+    def masked_softmax(self) -> MaskedSoftmax:
+        """Return the softmax under a policy, the search's."""
+        return policy_softmax
+
+    def start(self, token_set: TokenSet, train: bool) -> TokenSet:
+        """Prepare a search."""
+        del train
+        return count_search.start_search(token_set) if self.search else token_set
+
+    @nn.nowrap
+    def step(self, place: Place) -> Reducer:
+        """Return what acts at a place: this, or the search."""
+        if not self.search:
+            return super().step(place)
+        return CountSearch(
+            granularity=self.granularity,
+            target_gflops=self.target_gflops or 0.0,
+            flops_weight=self.flops_weight,
+            counted=self.counted,
+            parent=None,
+        )
+
+    def torch_layers(self, encoder: EncoderFacts) -> list[tuple[int, Layer]]:
+        """Return the scores of a search as PyTorch names them."""
+        return count_search.name_layers(encoder) if self.search else []
+
+    def amounts(self, encoder: EncoderFacts) -> Mapping[int, Any]:
+        """Return (K_p, K_m) of every block; a search has them still to find."""
+        if self.search:
+            return dict.fromkeys(range(encoder.depth))
         if self.prune_kept is None or self.merge_kept is None:
             both = [_scale(counts, encoder) for counts in (_PRUNE_KEPT, _MERGE_KEPT)]
         else:
