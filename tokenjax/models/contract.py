@@ -9,6 +9,7 @@ attribute, a parameter or an argument of one model by its name.
     RoutesPatches   a target ratio and a temperature that change over training
     LearnsArguments arguments that only say where trained parameters start
     Prunes          learns to drop tokens; the same network without that
+    ReducesTokens   goes on with fewer tokens, as a method of `models.reduction` says
     Retrieves       features to search by, from several modalities
     SelectsTokens   tokens chosen in each modality, to be drawn
     Layered         its parameters in layers, from the images to the classes
@@ -149,6 +150,18 @@ class Prunes(Model, Protocol):
 
         Its parameters are those of the unpruned one.
         """
+
+
+@runtime_checkable
+class ReducesTokens(Model, Protocol):
+    """A model that leaves fewer tokens to its later blocks, if it is told how.
+
+    Attributes:
+      reduction: the method as it is written, or None. See `models.reduction`; what it
+        did with the tokens of each image is in `aux["reduction"]`.
+    """
+
+    reduction: str | Mapping[str, Any] | None
 
 
 @runtime_checkable
