@@ -18,6 +18,7 @@ TINY = [
     "--config.model.stages=(1,2)",
     "--config.steps=12",
     "--config.evaluate_every_epochs=1.0",
+    "--config.observation.looks=2",
 ]
 
 
@@ -174,6 +175,7 @@ def test_an_imbalanced_run_reports_many_and_few(tmp_path):
         "--config.imbalance.sampler=weighted",
         "--config.imbalance.class_weights=inverse_frequency",
         "--config.steps=8",
+        "--config.observation.looks=0",
     ]
     config = "configs/imbalanced.py"
     finished = training_runs.train_small(

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import pytest
+from helpers.drawn_variables import drawn_variables
 
 from tokenjax import experiment, models, storage
 from tokenjax.data import ArraySplit
@@ -75,7 +76,7 @@ def test_divergence_and_distance():
 def test_a_step_moves_the_student_and_not_the_teacher(tmp_path, batch):
     settings = Settings.from_config({"task": "pruning", "steps": 3})
     first = task(settings)
-    trained = jax.jit(first.init)(jax.random.key(7))
+    trained = drawn_variables(first.model, *first.model.example_inputs(1))
     storage.save_variables(tmp_path / "teacher", trained, {})
     learner = task(settings, tmp_path / "teacher")
     schedule = make_schedule(settings, 6)
@@ -102,7 +103,7 @@ def test_a_step_moves_the_student_and_not_the_teacher(tmp_path, batch):
 def test_a_teacher_may_have_other_predictors(tmp_path):
     """Of one that prunes by another rule, unpruned, what is shared is taken."""
     other = models.create("dynamic_vit", **SMALL, predictor="linear", pruning="none")
-    trained = jax.jit(other.init)(jax.random.key(7), *other.example_inputs(1))
+    trained = drawn_variables(other, *other.example_inputs(1))
     assert any("predictors" in key for key in trained["params"])
     storage.save_variables(tmp_path / "teacher", trained, {})
     settings = Settings.from_config({"task": "pruning", "steps": 3})
@@ -123,15 +124,13 @@ def test_a_teacher_may_have_other_predictors(tmp_path):
 
 def test_weights_of_the_losses(tmp_path, batch):
     """The loss is linear in the two weights, with the scalars as coefficients."""
-    variables = None
+    init = jax.jit(task(Settings.from_config({"task": "pruning"})).init)
+    variables, other = (init(jax.random.key(seed)) for seed in (0, 1))
     found = {}
     for weights in ((0.0, 0.0), (1.0, 0.0), (0.0, 2.0)):
         section = {"logit_weight": weights[0], "token_weight": weights[1]}
         settings = Settings.from_config({"task": "pruning", "distillation": section})
         learner = task(settings)
-        if variables is None:
-            variables = jax.jit(learner.init)(jax.random.key(0))
-            other = jax.jit(learner.init)(jax.random.key(1))
         state = TrainState(0, variables["params"], {}, None, None, other["params"])
         loss, (_, scalars) = jax.jit(learner.loss)(state, batch, jax.random.key(2))
         found[weights] = float(loss), scalars
@@ -147,7 +146,7 @@ def test_weights_of_the_losses(tmp_path, batch):
 def test_another_network_is_no_teacher(tmp_path):
     settings = Settings.from_config({"task": "pruning", "steps": 3})
     wide = models.create("vit", **{**SMALL, "embed_dim": 32})
-    variables = jax.jit(wide.init)(jax.random.key(0), *wide.example_inputs(1))
+    variables = drawn_variables(wide, *wide.example_inputs(1))
     storage.save_variables(tmp_path / "wide", variables, {})
     learner = task(settings, tmp_path / "wide")
     optimizer = make_optimizer(settings, make_schedule(settings, 6), {})
