@@ -218,17 +218,18 @@ class DynamicViT(Transformer, TakesReduction):
         batch = len(encoded.token_set.tokens)
         steps, total = len(self.steps()), self.num_patches
         done = [each for each in encoded.reductions if each is not None]
-        loss = jnp.zeros(())
+        losses = {"keep_ratio": jnp.zeros(())}
         if self.pruning == "none":
             scores = tuple(jnp.zeros((batch, total)) for _ in range(steps))
             masks = jnp.ones((steps, batch, total))
+            losses |= encoded.losses()  # another reduction's
+        elif not steps:  # one block alone, after which nothing goes
+            scores, masks = (), jnp.ones((0, batch, total))
         else:
             masks = jnp.stack([each.more["mask"] for each in done])
             scores = tuple(each.scores for each in done)
             if self.pruning == "learned":
-                loss = self.ratio_weight * encoded.losses()["keep_ratio"]
-        return {
-            "keep_masks": masks,
-            "keep_scores": scores,
-            "losses": {"keep_ratio": loss},
-        }
+                losses["keep_ratio"] = (
+                    self.ratio_weight * encoded.losses()["keep_ratio"]
+                )
+        return {"keep_masks": masks, "keep_scores": scores, "losses": losses}

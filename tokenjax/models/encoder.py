@@ -40,6 +40,7 @@ from tokenjax.ops.attention import MaskedSoftmax
 from tokenjax.ops.masked_attention import masked_softmax
 
 normal_init = nn.initializers.normal(0.02)
+patch_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")  # of patches
 
 
 class Passed(NamedTuple):
@@ -138,6 +139,8 @@ def vision_blocks(
     in_proj_bias: bool = True,
     in_proj_init: Initializer = normal_init,
     scale: float | None = None,
+    head_norm: bool = False,
+    layer_scale: float | None = None,
     dropout: float = 0.0,
     attention_dropout: float = 0.0,
     drop_path: float = 0.0,
@@ -155,6 +158,7 @@ def vision_blocks(
         bias_init=nn.initializers.zeros,
         dtype=dtype,
     )
+    norm = functools.partial(nn.LayerNorm, epsilon=epsilon, dtype=dtype)
     attention = functools.partial(
         SelfAttention,
         num_heads=num_heads,
@@ -165,13 +169,15 @@ def vision_blocks(
         scale=scale,
         dropout=attention_dropout,
         names=("in_proj", "out_proj"),
+        head_norm=norm if head_norm else None,
     )
     block = functools.partial(
         Block,
         attention=attention,
         mlp=functools.partial(layers.MLP, hidden_dim, dropout, linear, activation),
-        norm=functools.partial(nn.LayerNorm, epsilon=epsilon, dtype=dtype),
+        norm=norm,
         dropout=dropout,
+        layer_scale=layer_scale,
     )
     rates = np.linspace(0, drop_path, depth).tolist()
     return [functools.partial(block, drop_path=rate) for rate in rates]

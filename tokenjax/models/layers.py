@@ -6,7 +6,7 @@ exact (erf) GELU.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -206,6 +206,16 @@ class MLP(nn.Module):
         hidden = self.linear(self.hidden_dim, name="fc1")(tokens)
         hidden = drop(self.activation(hidden))
         return drop(self.linear(tokens.shape[-1], name="fc2")(hidden))
+
+
+def put_in_front(front: Sequence[jax.Array], patches: jax.Array) -> jax.Array:
+    """Put tokens that all images share, each (1, k, c), in front of (b, p, c)."""
+    batch = len(patches)
+    shared = [
+        jnp.broadcast_to(tokens.astype(patches.dtype), (batch, *tokens.shape[1:]))
+        for tokens in front
+    ]
+    return jnp.concatenate([*shared, patches], axis=1)
 
 
 def split_heads(qkv: jax.Array, num_heads: int) -> tuple[jax.Array, ...]:

@@ -24,6 +24,17 @@ def top_indices(scores: jax.Array, count: int) -> jax.Array:
     return jnp.sort(indices, axis=-1)
 
 
+def draw_indices(
+    key: jax.Array, batch: int, num_tokens: int, left_out: float
+) -> jax.Array:
+    """Draw which tokens stay where a share is left out: (batch, at least 1), ascending.
+
+    Every image has a draw of its own; all keep as many.
+    """
+    scores = jax.random.uniform(key, (batch, num_tokens))
+    return top_indices(scores, max(1, round(num_tokens * (1 - left_out))))
+
+
 def gather_tokens(tokens: jax.Array, indices: jax.Array) -> jax.Array:
     """Gather tokens (batch, tokens, ...) at (batch, kept) -> (batch, kept, ...)."""
     extra = tokens.ndim - indices.ndim
@@ -71,16 +82,17 @@ def mark_best(scores: jax.Array, count: jax.typing.ArrayLike) -> jax.Array:
 
     Args:
       scores: (..., tokens).
-      count: from 1 to tokens; may be a traced number, the shapes stay the same.
+      count: from 1 to tokens; may be traced, a number or one for each row (...); the
+        shapes stay the same.
 
     Returns: (..., tokens) bool.
     """
-    tokens = scores.shape[-1]
     if isinstance(count, int):
         last = rank_tokens(scores, count)[..., -1:]
     else:
-        last = jnp.take(rank_tokens(scores, tokens), count - 1, axis=-1, mode="clip")
-        last = last[..., None]
+        order = rank_tokens(scores, scores.shape[-1])
+        which = jnp.broadcast_to(jnp.asarray(count) - 1, scores.shape[:-1])
+        last = jnp.take_along_axis(order, which[..., None], axis=-1, mode="clip")
     return mark_down_to(scores, last)
 
 

@@ -1,16 +1,33 @@
 """Keys of timm's VisionTransformer."""
 
-import dataclasses
-
-from tokenjax.convert.mapping import Table, linear
-from tokenjax.convert.tables.camera_vit import camera_vit_table
+from tokenjax.convert.mapping import Entry, Table, convolution, linear, norm
+from tokenjax.convert.tables.vit_blocks import vit_blocks
 from tokenjax.models.baselines.vision_transformer import ImageNetViT
 
 
 def imagenet_vit_table(model: ImageNetViT) -> Table:
-    """Return the keys of `CameraViT`, which are in "encoder" here, and the head's."""
-    entries = [
-        dataclasses.replace(entry, path=("params", "encoder", *entry.path[1:]))
-        for entry in camera_vit_table(model.encoder()).entries
-    ]
-    return Table((*entries, *linear("head", ("params", "head"))))
+    """Return the keys of what the model has; `norm` is pooled tokens' or all tokens'."""
+    root = ("params", "encoder")
+    tokens = {
+        "cls_token": model.class_token,
+        "dist_token": model.distilled,
+        "reg_token": model.reg_tokens > 0,
+        "pos_embed": True,
+    }
+    entries = [Entry(name, (*root, name)) for name, there in tokens.items() if there]
+    entries += convolution("patch_embed.proj", (*root, "patch_embed"))
+    entries += vit_blocks(
+        root,
+        model.depth,
+        qkv_bias=model.qkv_bias,
+        qk_norm=model.qk_norm,
+        layer_scale=model.init_values is not None,
+    )
+    if model.norms_pooled:
+        entries += norm("fc_norm", ("params", "fc_norm"))
+    else:
+        entries += norm("norm", (*root, "norm"))
+    entries += linear("head", ("params", "head"))
+    if model.distilled:
+        entries += linear("head_dist", ("params", "head_dist"))
+    return Table(tuple(entries))

@@ -7,7 +7,7 @@
 Source: TransReID's and DeMo's `vit_pytorch.py`, Trans (arguments and defaults are its
 own; `norm_eps` stands for its `norm_layer`). The camera embedding exists for more than
 one camera or view; with both its row is camera * views + view. Ours: `activation`,
-`dtype`, `remat`, `return_intermediate`.
+`dtype`, `remat`, `return_intermediate`; `patch_drop_rate` is timm's (1.0.31).
 
 Axes: batch b, tokens n (class token first, then patches row by row), dim c.
 """
@@ -30,6 +30,7 @@ from tokenjax.models.argument_types import (
     Epsilon,
     Heads,
     MlpRatio,
+    PatchDropout,
     PatchSize,
     Remat,
     ReturnIntermediate,
@@ -37,7 +38,7 @@ from tokenjax.models.argument_types import (
     Stride,
     Width,
 )
-from tokenjax.models.encoder import encode, normal_init, vision_blocks
+from tokenjax.models.encoder import encode, normal_init, patch_init, vision_blocks
 from tokenjax.models.layers import Aux
 from tokenjax.models.position_embedding import Places
 from tokenjax.models.reduction import (
@@ -46,6 +47,7 @@ from tokenjax.models.reduction import (
     TokenSet,
 )
 from tokenjax.models.reduction.account import account_for
+from tokenjax.models.reduction.token_set import leave_out
 from tokenjax.models.registry import Presets
 
 _PRESET = {"qkv_bias": True, "drop_path_rate": 0.1, "norm_eps": 1e-6}
@@ -63,8 +65,9 @@ class CameraViT(TakesReduction):
 
     `aux`: "losses" and "reduction", what the reduction says; and, None without
     `return_intermediate`, "embedded" (b, n, c) and "blocks", a tuple of every block's
-    output (b, n, c). In training dropout and stochastic depth, of rates 0 to
-    `drop_path_rate` from first to last block, draw from the rng "dropout".
+    output (b, n, c). In training dropout, the share `patch_drop_rate` of the patches
+    that is left out, and stochastic depth, of rates 0 to `drop_path_rate` from first to
+    last block, draw from the rng "dropout".
 
     Raises: UserError for arguments that do not fit together, ValueError for inputs that
     do not fit the arguments. A camera that is not there makes its tokens NaN.
@@ -87,6 +90,7 @@ class CameraViT(TakesReduction):
     camera: Annotated[int, COUNT, "cameras told apart"] = 0
     view: Annotated[int, COUNT, "views told apart"] = 0
     drop_path_rate: DropPath = 0.0
+    patch_drop_rate: PatchDropout = 0.0
     sie_xishu: Annotated[
         float, NOT_NEGATIVE, "weight of the embedding of camera and view"
     ] = 1.0
@@ -186,9 +190,14 @@ class CameraViT(TakesReduction):
         dtype = jnp.dtype(self.dtype)
         tokens = self._embed(images, train)
         tokens += self._camera(cameras, views).astype(dtype)
-        embedded = layers.Dropout(self.drop_rate, deterministic=not train)(tokens)
+        token_set = TokenSet.start(tokens, protected=1)
+        if train and self.patch_drop_rate:
+            key = self.make_rng("dropout")
+            token_set = leave_out(token_set, key, self.patch_drop_rate)
+        drop = layers.Dropout(self.drop_rate, deterministic=not train)
+        embedded = drop(token_set.tokens)
         encoded = encode(
-            TokenSet.start(embedded, protected=1),
+            token_set.replace(tokens=embedded),
             train,
             vision_blocks(
                 self.depth,
@@ -223,13 +232,12 @@ class CameraViT(TakesReduction):
             self.embed_dim,
             dtype=dtype,
             stride=self.stride,
-            kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+            kernel_init=patch_init,
             name="patch_embed",
         )(images)
-        batch, count, dim = patches.shape
-        class_token = self.param("cls_token", normal_init, (1, 1, dim)).astype(dtype)
-        class_token = jnp.broadcast_to(class_token, (batch, 1, dim))
-        tokens = jnp.concatenate([class_token, patches], axis=1)
+        _, count, dim = patches.shape
+        class_token = self.param("cls_token", normal_init, (1, 1, dim))
+        tokens = layers.put_in_front([class_token], patches)
         position = self.param("pos_embed", normal_init, (1, count + 1, dim))
         return tokens + position.astype(dtype)
 

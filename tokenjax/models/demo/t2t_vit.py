@@ -220,10 +220,9 @@ class T2TViT(CameraViT):
             self.remat,
             name="tokens_to_token",
         )(images, train)
-        batch, count, dim = patches.shape
-        class_token = self.param("cls_token", normal_init, (1, 1, dim)).astype(dtype)
-        class_token = jnp.broadcast_to(class_token, (batch, 1, dim))
-        tokens = jnp.concatenate([class_token, patches], axis=1)
+        _, count, dim = patches.shape
+        class_token = self.param("cls_token", normal_init, (1, 1, dim))
+        tokens = layers.put_in_front([class_token], patches)
         position = self.variable(
             "constants", "pos_embed", sinusoids, count + 1, dim
         ).value

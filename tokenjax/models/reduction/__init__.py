@@ -4,6 +4,8 @@ See `reducer` for what a method is, `methods` for their names, `token_set` for w
 take and give.
 """
 
+from tokenjax.models.reduction.diffrate import DiffRate
+from tokenjax.models.reduction.evit import EViT, TopK
 from tokenjax.models.reduction.methods import (
     ReductionName,
     TakesReduction,
@@ -11,6 +13,7 @@ from tokenjax.models.reduction.methods import (
     names,
     register,
 )
+from tokenjax.models.reduction.pitome import PiToMe
 from tokenjax.models.reduction.predictors import LinearPredictor, LocalGlobalPredictor
 from tokenjax.models.reduction.prune import PruneTokens, Pruning
 from tokenjax.models.reduction.reducer import EncoderFacts, Place, Reducer
@@ -43,4 +46,8 @@ __all__ = [
     "select_set",
 ]
 
+register("diffrate", DiffRate)
+register("evit", EViT)
+register("pitome", PiToMe)
 register("tome", ToMe)
+register("topk", TopK)
