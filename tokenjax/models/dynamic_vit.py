@@ -16,9 +16,11 @@ Ours: "masked" execution at inference, to hold the gathered one against.
 """
 
 import itertools
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import (
@@ -34,7 +36,7 @@ from tokenjax.models.argument_types import PART, Execution
 from tokenjax.models.encoder import Encoded
 from tokenjax.models.layers import Aux
 from tokenjax.models.reduction import ReductionName
-from tokenjax.models.reduction.reducer import Method
+from tokenjax.models.reduction.reducer import Method, Reducer
 from tokenjax.models.transformer import Transformer
 from tokenjax.models.vit import VisionTransformer
 
@@ -85,7 +87,7 @@ class DynamicViT(Transformer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        reduction.check(reduction.build(self.reduction), self.facts())
+        reduction.check(self.reducer(), self.facts())
 
     def problems(self) -> list[tuple[bool, str]]:
         """Return what does not fit together, see `Transformer`."""
@@ -121,8 +123,10 @@ class DynamicViT(Transformer):
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
         groups = dict(super().parameter_groups())
+        groups |= reduction.predictor_group(self.reducer(), self.facts())
         if self.predictor == "linear" or self.steps():
-            groups[contract.PREDICTORS] = ("predictors_*/**",)
+            others = groups.get(contract.PREDICTORS, ())
+            groups[contract.PREDICTORS] = ("predictors_*/**", *others)
         return groups
 
     def parameter_layers(self) -> contract.Layers:
@@ -146,6 +150,11 @@ class DynamicViT(Transformer):
     def idle_unpruned(self) -> tuple[str, ...]:
         """Return what says how tokens are pruned; see `contract.Prunes`."""
         return "keep_rate", "predictor", "stages", "keep_ratio"
+
+    def keep_masks(self, aux: Mapping[str, Any]) -> jax.Array:
+        """Return "keep_masks"; see `contract.Prunes`."""
+        masks: jax.Array = aux["keep_masks"]
+        return masks
 
     @nn.nowrap
     def plain(self) -> contract.Model:
@@ -180,6 +189,10 @@ class DynamicViT(Transformer):
             found[index] = (count, count / total)
         return found
 
+    def reducer(self) -> Reducer | None:
+        """Return the method of its argument `reduction`, if it has one."""
+        return reduction.build(self.reduction)
+
     def method(self) -> Method | None:
         """Return what prunes after the blocks of `steps`; call it inside compact."""
         predictors = self._predictors()
@@ -187,7 +200,7 @@ class DynamicViT(Transformer):
             for predictor in predictors.values():
                 predictor(jnp.zeros((1, 1, self.embed_dim)), None)
         if self.pruning == "none":
-            return reduction.build(self.reduction)
+            return self.reducer()
         prunes = {
             index + 1: reduction.PruneTokens(
                 predictors[index],

@@ -6,28 +6,40 @@ Source: starkplus/CIFAR-ViT, VisionTransformer. See `tokenjax.models.transformer
 the rest of the network, and for `aux`.
 """
 
-from tokenjax.models import reduction
+from tokenjax.models import contract, reduction
 from tokenjax.models.argument_types import AttentionDropout
 from tokenjax.models.layers import ModuleMaker
-from tokenjax.models.reduction import ReductionName
-from tokenjax.models.reduction.reducer import Method
+from tokenjax.models.reduction import MayLearnToPrune, ReductionName
+from tokenjax.models.reduction.reducer import Reducer
 from tokenjax.models.transformer import Transformer
 
 
-class VisionTransformer(Transformer):
-    """Classifier: images (b, img_size, img_size, in_channels) -> (logits, aux)."""
+class VisionTransformer(MayLearnToPrune, Transformer):
+    """Classifier: images (b, img_size, img_size, in_channels) -> (logits, aux).
+
+    `patch_dropout` does not act where a reduction learns which patches to leave out.
+    """
 
     attn_dropout: AttentionDropout = 0.1
     reduction: ReductionName = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        reduction.check(reduction.build(self.reduction), self.facts())
+        reduction.check(self.reducer(), self.facts())
+
+    def parameter_groups(self) -> contract.Groups:
+        """Return the groups of its parameters, as `contract.Model` says."""
+        own = reduction.predictor_group(self.reducer(), self.facts())
+        return {**super().parameter_groups(), **own}
 
     def attention(self) -> ModuleMaker:
         """Return softmax attention with a dropout rate of its own."""
         return self.softmax_attention(self.attn_dropout)
 
-    def method(self) -> Method | None:
+    def reducer(self) -> Reducer | None:
         """Return how tokens are reduced, if they are."""
         return reduction.build(self.reduction)
+
+    def patches_left_out(self) -> float:
+        """Return `patch_dropout` where no patch is dropped by what is learned."""
+        return 0.0 if self.learns_to_prune() else self.patch_dropout

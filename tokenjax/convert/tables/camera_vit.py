@@ -9,6 +9,7 @@ from tokenjax.convert.mapping import (
     mlp,
     norm,
 )
+from tokenjax.convert.tables.reducers import reducer_entries
 from tokenjax.models.demo.camera_vit import CameraViT
 
 
@@ -30,4 +31,5 @@ def camera_vit_table(model: CameraViT) -> Table:
             entries += norm(f"{torch_block}.{layer}", (*block, layer))
         entries += mlp(f"{torch_block}.mlp", (*block, "mlp"))
     entries += norm("norm", ("params", "norm"))
+    entries += reducer_entries(model.reducer(), model.facts())
     return Table(tuple(entries))

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import DType
-from tokenjax.models import contract
+from tokenjax.models import contract, reduction
 from tokenjax.models.argument_types import (
     ActivationName,
     AttentionDropout,
@@ -42,13 +42,13 @@ from tokenjax.models.argument_types import (
     SideOrSize,
     Width,
 )
-from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.demo.camera_vit import CameraViT
 from tokenjax.models.encoder import normal_init
 from tokenjax.models.layers import Aux, Dropout, Linear
 from tokenjax.models.parameter_layers import number_blocks, whole
 from tokenjax.models.position_embedding import Places
-from tokenjax.models.reduction import ReductionName
+from tokenjax.models.reduction import MayLearnToPrune, ReductionName
+from tokenjax.models.reduction.reducer import Reducer
 from tokenjax.models.registry import Presets
 
 PRESETS: Presets = {
@@ -58,7 +58,7 @@ PRESETS: Presets = {
 }
 
 
-class ImageNetViT(CheckedModule):
+class ImageNetViT(MayLearnToPrune):
     """Classifier: images (b, *img_size, in_chans) -> (logits (b, num_classes), aux).
 
     `aux`: "tokens" (b, n, c), what `norm` gives; "losses" and "reduction", what the
@@ -115,11 +115,18 @@ class ImageNetViT(CheckedModule):
             parent=None,
         )
 
+    def reducer(self) -> Reducer | None:
+        """Return how tokens are reduced, if they are."""
+        return reduction.build(self.reduction)
+
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
         return {
             contract.HEAD: ("head/**",),
             contract.INPUT: ("encoder/patch_embed/kernel",),
+            **reduction.predictor_group(
+                self.reducer(), self.encoder().facts(), "encoder/"
+            ),
         }
 
     def parameter_layers(self) -> contract.Layers:
@@ -128,7 +135,7 @@ class ImageNetViT(CheckedModule):
         return [
             (*whole("encoder/patch_embed"), *parts),
             *number_blocks("encoder/blocks", self.depth),
-            whole("encoder/norm", "head"),
+            (*whole("encoder/norm", "head"), "encoder/reduction_*/**"),
         ]
 
     def unseen_pixels(self) -> tuple[int, int]:

@@ -43,6 +43,7 @@ from tokenjax.models.layers import Aux
 from tokenjax.models.position_embedding import Places
 from tokenjax.models.reduction import EncoderFacts, ReductionName, TokenSet
 from tokenjax.models.reduction.account import account_for
+from tokenjax.models.reduction.reducer import Reducer
 from tokenjax.models.registry import Presets
 
 _PRESET = {"qkv_bias": True, "drop_path_rate": 0.1, "norm_eps": 1e-6}
@@ -107,7 +108,11 @@ class CameraViT(CheckedModule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        reduction.check(reduction.build(self.reduction), self.facts())
+        reduction.check(self.reducer(), self.facts())
+
+    def reducer(self) -> Reducer | None:
+        """Return how tokens are reduced, if they are."""
+        return reduction.build(self.reduction)
 
     def facts(self) -> EncoderFacts:
         """Return what a method of reduction may know."""
@@ -157,7 +162,8 @@ class CameraViT(CheckedModule):
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
         cameras = {contract.CAMERAS: ("sie_embed",)} if self.embedding_rows else {}
-        return {contract.INPUT: ("patch_embed/kernel",), **cameras}
+        predictors = reduction.predictor_group(self.reducer(), self.facts())
+        return {contract.INPUT: ("patch_embed/kernel",), **cameras, **predictors}
 
     def backbone_settings(self) -> dict[str, object]:
         """Return what no shape tells, as `contract.HasBackbone` says."""
@@ -206,7 +212,7 @@ class CameraViT(CheckedModule):
                 dtype=dtype,
             ),
             self.remat,
-            reduction.build(self.reduction),
+            self.reducer(),
             self.facts(),
         )
         norm = nn.LayerNorm(epsilon=self.norm_eps, dtype=dtype, name="norm")

@@ -43,6 +43,7 @@ from tokenjax.models.layers import (
 from tokenjax.models.position_embedding import Places
 from tokenjax.models.reduction import EncoderFacts, ReductionName, TokenSet
 from tokenjax.models.reduction.account import account_for
+from tokenjax.models.reduction.reducer import Reducer
 
 
 class ClipVisionTransformer(CheckedModule):
@@ -76,7 +77,11 @@ class ClipVisionTransformer(CheckedModule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        reduction.check(reduction.build(self.reduction), self.facts())
+        reduction.check(self.reducer(), self.facts())
+
+    def reducer(self) -> Reducer | None:
+        """Return how tokens are reduced, if they are."""
+        return reduction.build(self.reduction)
 
     def facts(self) -> EncoderFacts:
         """Return what a method of reduction may know."""
@@ -109,7 +114,7 @@ class ClipVisionTransformer(CheckedModule):
 
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
-        return {}
+        return reduction.predictor_group(self.reducer(), self.facts())
 
     def backbone_settings(self) -> dict[str, object]:
         """Return what no shape tells, as `contract.HasBackbone` says."""
@@ -148,7 +153,7 @@ class ClipVisionTransformer(CheckedModule):
                 dtype=dtype,
             ),
             self.remat,
-            reduction.build(self.reduction),
+            self.reducer(),
             self.facts(),
         )
         norm = LayerNorm(dtype=dtype, name="ln_post")

@@ -4,6 +4,8 @@ See `reducer` for what a method is, `methods` for their names, `token_set` for w
 take and give.
 """
 
+from tokenjax.models.reduction.dynamicvit import DynamicViT
+from tokenjax.models.reduction.learned import MayLearnToPrune, predictor_group
 from tokenjax.models.reduction.methods import (
     ReductionName,
     build,
@@ -27,6 +29,7 @@ __all__ = [
     "EncoderFacts",
     "LinearPredictor",
     "LocalGlobalPredictor",
+    "MayLearnToPrune",
     "Place",
     "PruneTokens",
     "Pruning",
@@ -38,9 +41,11 @@ __all__ = [
     "check",
     "merge_set",
     "names",
+    "predictor_group",
     "register",
     "select_patches",
     "select_set",
 ]
 
 register("tome", ToMe)
+register("dynamicvit", DynamicViT)
