@@ -87,7 +87,7 @@ class DynamicViT(Transformer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        reduction.check(self.reducer(), self.facts())
+        reduction.check(self.written_reduction(), self.facts())
 
     def problems(self) -> list[tuple[bool, str]]:
         """Return what does not fit together, see `Transformer`."""
@@ -123,7 +123,7 @@ class DynamicViT(Transformer):
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
         groups = dict(super().parameter_groups())
-        groups |= reduction.predictor_group(self.reducer(), self.facts())
+        groups |= reduction.predictor_group(self.written_reduction(), self.facts())
         if self.predictor == "linear" or self.steps():
             others = groups.get(contract.PREDICTORS, ())
             groups[contract.PREDICTORS] = ("predictors_*/**", *others)
@@ -189,7 +189,7 @@ class DynamicViT(Transformer):
             found[index] = (count, count / total)
         return found
 
-    def reducer(self) -> Reducer | None:
+    def written_reduction(self) -> Reducer | None:
         """Return the method of its argument `reduction`, if it has one."""
         return reduction.build(self.reduction)
 
@@ -200,7 +200,7 @@ class DynamicViT(Transformer):
             for predictor in predictors.values():
                 predictor(jnp.zeros((1, 1, self.embed_dim)), None)
         if self.pruning == "none":
-            return self.reducer()
+            return self.written_reduction()
         prunes = {
             index + 1: reduction.PruneTokens(
                 predictors[index],
@@ -237,7 +237,7 @@ class DynamicViT(Transformer):
         steps, total = len(self.steps()), self.num_patches
         done = [each for each in encoded.reductions if each is not None]
         loss = jnp.zeros(())
-        if self.pruning == "none":
+        if self.pruning == "none" or not done:
             scores = tuple(jnp.zeros((batch, total)) for _ in range(steps))
             masks = jnp.ones((steps, batch, total))
         else:

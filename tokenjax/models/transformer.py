@@ -46,7 +46,7 @@ from tokenjax.models.parameter_layers import number_blocks, whole
 from tokenjax.models.position_embedding import Places
 from tokenjax.models.reduction import EncoderFacts, TokenSet
 from tokenjax.models.reduction.account import account_for
-from tokenjax.models.reduction.reducer import Method, Reducer
+from tokenjax.models.reduction.reducer import Method
 from tokenjax.ops import soft_topk, token_selection
 
 
@@ -188,13 +188,9 @@ class Transformer(CheckedModule):
         """Return the original's initialisers of a linear layer's kernel and bias."""
         return normal_init, nn.initializers.zeros
 
-    def reducer(self) -> Reducer | None:
-        """Return the method of its argument `reduction`, if it has one."""
-        return None
-
     def method(self) -> Method | None:
         """Return how tokens are reduced, if they are."""
-        return self.reducer()
+        return None
 
     def patches_left_out(self) -> float:
         """Return the share left out at random in training."""

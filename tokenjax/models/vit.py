@@ -10,7 +10,7 @@ from tokenjax.models import contract, reduction
 from tokenjax.models.argument_types import AttentionDropout
 from tokenjax.models.layers import ModuleMaker
 from tokenjax.models.reduction import MayLearnToPrune, ReductionName
-from tokenjax.models.reduction.reducer import Reducer
+from tokenjax.models.reduction.reducer import Method, Reducer
 from tokenjax.models.transformer import Transformer
 
 
@@ -25,20 +25,24 @@ class VisionTransformer(MayLearnToPrune, Transformer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        reduction.check(self.reducer(), self.facts())
+        reduction.check(self.written_reduction(), self.facts())
 
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
-        own = reduction.predictor_group(self.reducer(), self.facts())
+        own = reduction.predictor_group(self.written_reduction(), self.facts())
         return {**super().parameter_groups(), **own}
 
     def attention(self) -> ModuleMaker:
         """Return softmax attention with a dropout rate of its own."""
         return self.softmax_attention(self.attn_dropout)
 
-    def reducer(self) -> Reducer | None:
+    def written_reduction(self) -> Reducer | None:
         """Return how tokens are reduced, if they are."""
         return reduction.build(self.reduction)
+
+    def method(self) -> Method | None:
+        """Return how tokens are reduced, if they are."""
+        return self.written_reduction()
 
     def patches_left_out(self) -> float:
         """Return `patch_dropout` where no patch is dropped by what is learned."""

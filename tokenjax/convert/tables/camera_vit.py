@@ -31,5 +31,5 @@ def camera_vit_table(model: CameraViT) -> Table:
             entries += norm(f"{torch_block}.{layer}", (*block, layer))
         entries += mlp(f"{torch_block}.mlp", (*block, "mlp"))
     entries += norm("norm", ("params", "norm"))
-    entries += reducer_entries(model.reducer(), model.facts())
+    entries += reducer_entries(model.written_reduction(), model.facts())
     return Table(tuple(entries))

@@ -23,5 +23,5 @@ def clip_vit_table(model: ClipVisionTransformer) -> Table:
             entries += norm(f"{torch_block}.ln_{number}", (*block, f"norm{number}"))
         entries += linear(f"{torch_block}.mlp.c_fc", (*block, "mlp", "fc1"))
         entries += linear(f"{torch_block}.mlp.c_proj", (*block, "mlp", "fc2"))
-    entries += reducer_entries(model.reducer(), model.facts())
+    entries += reducer_entries(model.written_reduction(), model.facts())
     return Table(tuple(entries))

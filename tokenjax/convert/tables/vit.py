@@ -5,6 +5,7 @@ from tokenjax.convert.tables.reducers import layer_entries, reducer_entries
 from tokenjax.models.dynamic_vit import DynamicViT
 from tokenjax.models.reduction.predictors import LOCAL_GLOBAL_LAYERS
 from tokenjax.models.transformer import Transformer
+from tokenjax.models.vit import VisionTransformer
 
 
 def vit_table(model: Transformer) -> Table:
@@ -49,4 +50,6 @@ def _transformer(model: Transformer) -> list[Entry]:
             entries += linear(f"{torch_block}.{part}.{layer}", (*block, part, layer))
     entries += norm("norm", ("params", "norm"))
     entries += linear("head", ("params", "head"))
-    return entries + reducer_entries(model.reducer(), model.facts())
+    if isinstance(model, VisionTransformer | DynamicViT):
+        entries += reducer_entries(model.written_reduction(), model.facts())
+    return entries

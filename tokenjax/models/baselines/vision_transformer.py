@@ -115,7 +115,7 @@ class ImageNetViT(MayLearnToPrune):
             parent=None,
         )
 
-    def reducer(self) -> Reducer | None:
+    def written_reduction(self) -> Reducer | None:
         """Return how tokens are reduced, if they are."""
         return reduction.build(self.reduction)
 
@@ -125,7 +125,7 @@ class ImageNetViT(MayLearnToPrune):
             contract.HEAD: ("head/**",),
             contract.INPUT: ("encoder/patch_embed/kernel",),
             **reduction.predictor_group(
-                self.reducer(), self.encoder().facts(), "encoder/"
+                self.written_reduction(), self.encoder().facts(), "encoder/"
             ),
         }
 

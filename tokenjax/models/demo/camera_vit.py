@@ -108,9 +108,9 @@ class CameraViT(CheckedModule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        reduction.check(self.reducer(), self.facts())
+        reduction.check(self.written_reduction(), self.facts())
 
-    def reducer(self) -> Reducer | None:
+    def written_reduction(self) -> Reducer | None:
         """Return how tokens are reduced, if they are."""
         return reduction.build(self.reduction)
 
@@ -162,7 +162,7 @@ class CameraViT(CheckedModule):
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
         cameras = {contract.CAMERAS: ("sie_embed",)} if self.embedding_rows else {}
-        predictors = reduction.predictor_group(self.reducer(), self.facts())
+        predictors = reduction.predictor_group(self.written_reduction(), self.facts())
         return {contract.INPUT: ("patch_embed/kernel",), **cameras, **predictors}
 
     def backbone_settings(self) -> dict[str, object]:
@@ -212,7 +212,7 @@ class CameraViT(CheckedModule):
                 dtype=dtype,
             ),
             self.remat,
-            self.reducer(),
+            self.written_reduction(),
             self.facts(),
         )
         norm = nn.LayerNorm(epsilon=self.norm_eps, dtype=dtype, name="norm")

@@ -77,9 +77,9 @@ class ClipVisionTransformer(CheckedModule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        reduction.check(self.reducer(), self.facts())
+        reduction.check(self.written_reduction(), self.facts())
 
-    def reducer(self) -> Reducer | None:
+    def written_reduction(self) -> Reducer | None:
         """Return how tokens are reduced, if they are."""
         return reduction.build(self.reduction)
 
@@ -114,7 +114,7 @@ class ClipVisionTransformer(CheckedModule):
 
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
-        return reduction.predictor_group(self.reducer(), self.facts())
+        return reduction.predictor_group(self.written_reduction(), self.facts())
 
     def backbone_settings(self) -> dict[str, object]:
         """Return what no shape tells, as `contract.HasBackbone` says."""
@@ -153,7 +153,7 @@ class ClipVisionTransformer(CheckedModule):
                 dtype=dtype,
             ),
             self.remat,
-            self.reducer(),
+            self.written_reduction(),
             self.facts(),
         )
         norm = LayerNorm(dtype=dtype, name="ln_post")

@@ -33,13 +33,13 @@ class MayLearnToPrune(CheckedModule):
     Its parameters are those of the same class without a reduction, and the method's.
     """
 
-    def reducer(self) -> Reducer | None:
+    def written_reduction(self) -> Reducer | None:
         """Return the method of its argument `reduction`."""
         raise NotImplementedError
 
     def learns_to_prune(self) -> bool:
         """Return whether its method does."""
-        method = self.reducer()
+        method = self.written_reduction()
         return method is not None and method.learns
 
     def unpruned_arguments(self) -> Mapping[str, object]:
