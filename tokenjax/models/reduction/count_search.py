@@ -213,7 +213,8 @@ def _reduce(
     left = jax.lax.stop_gradient(left)
     prune, merge = counts
     gather = token_selection.gather_tokens
-    assert token_set.sizes is not None and token_set.keep is not None
+    assert token_set.sizes is not None
+    assert token_set.keep is not None
     tokens, sizes, keep = (
         gather(values, order)
         for values in (token_set.tokens, token_set.sizes, token_set.keep)
