@@ -6,10 +6,13 @@ Source: starkplus/CIFAR-ViT, VisionTransformer. See `tokenjax.models.transformer
 the rest of the network, and for `aux`.
 """
 
-from tokenjax.models import reduction
+import flax.linen as nn
+
+from tokenjax.models import contract, reduction
 from tokenjax.models.argument_types import AttentionDropout
 from tokenjax.models.layers import ModuleMaker
 from tokenjax.models.reduction import ReductionName
+from tokenjax.models.reduction.found import find_arguments
 from tokenjax.models.reduction.reducer import Method
 from tokenjax.models.transformer import Transformer
 
@@ -31,3 +34,8 @@ class VisionTransformer(Transformer):
     def method(self) -> Method | None:
         """Return how tokens are reduced, if they are."""
         return reduction.build(self.reduction)
+
+    @nn.nowrap
+    def found_arguments(self, variables: contract.Tree) -> dict[str, object]:
+        """Return what its reduction found, as `contract.FindsArguments` says."""
+        return find_arguments(self.reduction, self.facts(), variables)

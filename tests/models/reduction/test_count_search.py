@@ -60,9 +60,7 @@ def test_what_the_pass_computes(recorded, computed, assert_close):
     assert_close(logits, recorded["output/logits"], 1e-5)
     assert_close(total, recorded["output/loss/total"], 1e-5)
     weight = recorded.meta["arguments"]["flops_weight"]
-    assert_close(
-        aux["losses"]["flops"], weight * recorded["output/loss/flops"], 1e-5
-    )
+    assert_close(aux["losses"]["flops"], weight * recorded["output/loss/flops"], 1e-5)
     whole = None
     for block, entry in enumerate(aux["reduction"]):
         then = recorded.group(f"output/layer{block}")

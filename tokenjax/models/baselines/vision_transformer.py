@@ -39,6 +39,7 @@ from tokenjax.models.layers import Aux, Dropout, Linear
 from tokenjax.models.parameter_layers import number_blocks, whole
 from tokenjax.models.position_embedding import Places
 from tokenjax.models.reduction import TokenSet
+from tokenjax.models.reduction.found import find_arguments
 from tokenjax.models.registry import Presets
 
 PRESETS: Presets = {
@@ -77,6 +78,11 @@ class ImageNetViT(ViTArguments):
             *number_blocks("encoder/blocks", self.depth),
             whole("encoder/norm", "fc_norm", "head", "head_dist"),
         ]
+
+    @nn.nowrap
+    def found_arguments(self, variables: contract.Tree) -> dict[str, object]:
+        """Return what its reduction found, as `contract.FindsArguments` says."""
+        return find_arguments(self.reduction, self.facts(), variables)
 
     def places(self) -> dict[str, Places]:
         """Return the layout of its positions, as `contract.KnowsPlaces` says."""

@@ -169,6 +169,16 @@ class Reducer(CheckedModule):
         del encoder
         return []
 
+    def find_arguments(
+        self, params: Mapping[int, Mapping[str, Any]], encoder: EncoderFacts
+    ) -> Mapping[str, Any]:
+        """Return the arguments that training searched for, {} if it did not.
+
+        `params`: its trained parameters by block.
+        """
+        del params, encoder
+        return {}
+
     def places(self, encoder: EncoderFacts) -> dict[int, Place]:
         """Return where it acts in an encoder, by block.
 
