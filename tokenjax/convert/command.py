@@ -57,7 +57,8 @@ def convert(
     raw = without_likely_prefix(name, whole)
     beside, program = directories.read_beside(files[0]), layouts.program_of(raw)
     arrays = layouts.rename(module_class, raw)
-    seen = pretrained.with_one_token(arrays) if "dist_token" in arrays else arrays
+    distils = given.get("distilled", "distilled" in models.argument_names(name))
+    seen = arrays if distils else pretrained.without_distillation(arrays)
     told, presumed = beside.arguments, program.arguments
     said = source_grid or _grid_of(told, read_arguments(module_class, seen))
     resolved = resolve(name, given, told, presumed, seen, said)

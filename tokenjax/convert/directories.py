@@ -85,6 +85,9 @@ def _read_timm(config: Mapping[str, Any]) -> Beside:
         arguments["num_heads"] = int(given["num_heads"])
     if "img_size" in given:
         arguments["img_size"] = _side_or_size(given["img_size"])
+    for key in ("global_pool", "fc_norm"):
+        if {**config, **given}.get(key) is not None:
+            arguments[key] = given.get(key, config.get(key))
     labels = config.get("label_names") or pretrained.get("label_names")
     read = Preprocessing(
         tuple(map(str, labels)) if labels else None,

@@ -73,8 +73,8 @@ class Layout(NamedTuple):
       renames: patterns of keys, one after another.
       finish: turns arrays of other shapes, after that.
       unused: pattern of keys that no output of the model depends on.
-      more_heads: pattern of keys that outputs depend on and the model has no place for:
-        they go when the head does.
+      more_heads: pattern of keys that outputs depend on and the model may have no place
+        for: they go when the head does.
       optional: keys that a file need not have.
     """
 
@@ -160,6 +160,15 @@ def _finish_clip(arrays: Arrays) -> Arrays:
 
 def _finish_vit(arrays: Arrays) -> Arrays:
     return _pack(arrays, "qkv.")
+
+
+def _finish_imagenet_vit(arrays: Arrays) -> Arrays:
+    """Take a distillation token that no head reads for the register that it is then."""
+    packed = _finish_vit(arrays)
+    if "head.weight" in packed and "head_dist.weight" not in packed:
+        if "dist_token" in packed and "reg_token" not in packed:
+            packed["reg_token"] = packed.pop("dist_token")
+    return packed
 
 
 def _pack(arrays: Arrays, name: str) -> Arrays:
@@ -258,7 +267,7 @@ _LAYOUTS: dict[type[nn.Module], Layout] = {
     ClipVisionTransformer: Layout(_image_tower, CLIP, _finish_clip),
     CameraViT: _CAMERA,
     T2TViT: _CAMERA._replace(renames=()),
-    ImageNetViT: Layout(_backbone, VIT, _finish_vit, _VIT_UNUSED, _VIT_HEADS),
+    ImageNetViT: Layout(_backbone, VIT, _finish_imagenet_vit, _VIT_UNUSED, _VIT_HEADS),
     SwinTransformer: Layout(finish=_finish_swin),
     ConvNeXtV2: Layout(renames=CONVNEXT, finish=_finish_convnext),
     MaxViT: Layout(finish=_finish_maxvit),

@@ -3,8 +3,8 @@
 Given on the command line; else told by the file's directory (`directories`) or by its
 shapes (`reading`); else what the model's name stands for, which is said of those that
 no shape tells. What is given may differ from the file in the number of classes and the
-size of the image, which are new then; in nothing else that shapes tell (MaxViT's tell
-the size).
+size of the image, which are new then, and in what the classifier reads; in nothing else
+that shapes tell (MaxViT's tell the size).
 """
 
 from collections.abc import Mapping
@@ -29,6 +29,8 @@ from tokenjax.models.position_embedding import Grid
 from tokenjax.models.registry import MODELS
 from tokenjax.models.transformer import Transformer
 from tokenjax.models.vdpa import VDPA
+
+_OF_THE_HEAD = ("num_classes", "global_pool")  # which may be another than the file's
 
 
 class Resolved(NamedTuple):
@@ -64,9 +66,10 @@ def resolve(
     fitted = check_all(given, module_class, f"argument of {name}", f"{name}: ")
     known = {key: value for key, value in told.items() if key in defaults}
     likely = {key: value for key, value in presumed.items() if key in defaults}
-    shapes = read_arguments(module_class, arrays)
+    shapes = read_arguments(module_class, arrays, source_grid)
     _refuse_contradictions(fitted, shapes)
     found = {**known, **shapes}
+    found |= {key: known[key] for key in _OF_THE_HEAD if key in known}
     other_patch = "patch_size" in found and "patch_size" not in fitted
     if other_patch and "stride_size" in defaults:
         found["stride_size"] = found["patch_size"]  # published ones do not overlap
@@ -95,7 +98,7 @@ def _refuse_contradictions(given: Mapping[str, Any], shapes: Mapping[str, Any]) 
         f"--model.{key}={given[key]}, and the file's is {value}"
         for key, value in shapes.items()
         if key in given
-        and key != "num_classes"
+        and key not in _OF_THE_HEAD
         and not isinstance(value, float)  # a ratio's own rounding is the model's
         and given[key] != value
     ]

@@ -10,6 +10,7 @@ told. `layouts` lists the names that weights may go by.
 """
 
 import fnmatch
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
@@ -39,6 +40,7 @@ from tokenjax.models.position_embedding import Grid, Method
 
 Arrays = dict[str, np.ndarray]
 Head = Literal["keep", "new"]
+_DISTILLATION = r"^(dist_token$|head_dist\.)"
 BACKBONES = (ClipVisionTransformer, CameraViT, T2TViT)
 
 
@@ -113,7 +115,8 @@ def load(
     table, layout = table_for(model), layouts.layout_of(model)
     heads = _head_keys(model, table)
     dropped = [name for name in arrays if re.search(layout.unused, name)]
-    more_heads = [name for name in arrays if re.search(layout.more_heads, name)]
+    known = {entry.torch_key for entry in table.entries}
+    more_heads = [n for n in set(arrays) - known if re.search(layout.more_heads, n)]
     if head == "new" and not heads:
         raise ConversionError(f"{type(model).__name__} has no classifier to draw anew")
     if head == "new" or not heads:
@@ -122,18 +125,18 @@ def load(
         dropped += more_heads
     elif more_heads:
         raise ConversionError(
-            f"the file's outputs depend on {_listed(more_heads)}, which "
+            f"the file's outputs depend on {_listed(sorted(more_heads))}, which "
             f"{type(model).__name__} has no place for; --head=new leaves them out and "
             "draws a new classifier"
         )
-    kept = {name: array for name, array in arrays.items() if name not in dropped}
     if "dist_token" in dropped:
-        kept = with_one_token(kept)
+        arrays = without_distillation(arrays)
+    kept = {name: array for name, array in arrays.items() if name not in dropped}
     notes = [f"left out: {_listed(sorted(set(dropped)))}"] if dropped else []
     if head == "keep":
         _check_head(model, table, kept, heads)
     kept, more = grids.fit_positions(model, kept, source_grid, method, sure)
-    absent = {entry.torch_key for entry in table.entries} - set(kept)
+    absent = known - set(kept)
     drawn = sorted(absent.intersection(heads if head == "new" else layout.optional))
     if drawn:
         initial = jax.jit(model.init)(key, *model.example_inputs(1))
@@ -183,13 +186,19 @@ def _check_head(
         )
 
 
-def with_one_token(arrays: Arrays) -> Arrays:
-    """Leave out the position of a distillation token, which is the second."""
-    positions = arrays.get("pos_embed", np.empty(0))
-    if positions.ndim != 3:
-        return arrays
-    one = np.concatenate([positions[:, :1], positions[:, 2:]], axis=1)
-    return arrays | {"pos_embed": one}
+def without_distillation(arrays: Arrays) -> Arrays:
+    """Leave out a distillation token, its position, which is the second, and its head.
+
+    A square number of positions is of patches alone: a square and 2 is none.
+    """
+    rest = {key: a for key, a in arrays.items() if not re.search(_DISTILLATION, key)}
+    positions = rest.get("pos_embed", np.empty(0))
+    if "dist_token" not in arrays or positions.ndim != 3:
+        return rest
+    rows = positions.shape[1]
+    if math.isqrt(rows) ** 2 != rows:
+        rest["pos_embed"] = np.concatenate([positions[:, :1], positions[:, 2:]], axis=1)
+    return rest
 
 
 def _listed(names: list[str]) -> str:

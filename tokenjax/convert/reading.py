@@ -24,6 +24,7 @@ from tokenjax.models.demo.demo_model import DeMo
 from tokenjax.models.demo.t2t_vit import T2TViT
 from tokenjax.models.dynamic_vit import DynamicViT
 from tokenjax.models.linear_vit import LinearVisionTransformer
+from tokenjax.models.position_embedding import Grid
 from tokenjax.models.routing import (
     AttentionRouting,
     CheapCompute,
@@ -55,6 +56,7 @@ SHAPELESS = (
 HEADS = ("num_heads", "heads")
 WIDTHS = ("embed_dim", "width")
 _FIRST = "blocks.0"
+_LAYER_SCALE = 1e-5  # where one starts: a file has the trained ones
 CONVOLUTION = 3  # pixels a side, of a routing model's encoder that is not lean
 ROUTER_OF = {  # of routing models: a router by the key that it alone has
     "router.threshold": "learnable_threshold",
@@ -63,10 +65,13 @@ ROUTER_OF = {  # of routing models: a router by the key that it alone has
 
 
 class File:
-    """Shapes of a file's arrays: None, or 0, for what is not there."""
+    """Shapes of a file's arrays: None, or 0, for what is not there.
 
-    def __init__(self, arrays: Arrays):
-        self.arrays = arrays
+    `grid`: rows and columns of patches, if that is known besides.
+    """
+
+    def __init__(self, arrays: Arrays, grid: Grid | None = None):
+        self.arrays, self.grid = arrays, grid
 
     def size(self, key: str, axis: int) -> int | None:
         """Return the length of an array's axis."""
@@ -99,16 +104,19 @@ class File:
         return key in self.arrays if beside in self.arrays else None
 
 
-def read_arguments(model_class: type[nn.Module], arrays: Arrays) -> dict[str, Any]:
+def read_arguments(
+    model_class: type[nn.Module], arrays: Arrays, grid: Grid | None = None
+) -> dict[str, Any]:
     """Return the arguments that the arrays tell, by name.
 
     Args:
       model_class: a class of `tokenjax.models`.
       arrays: under the keys of its table.
+      grid: of patches in the file, where that is known.
     """
     if model_class not in _READERS:
         return {}
-    found = _READERS[model_class](File(arrays))
+    found = _READERS[model_class](File(arrays, grid))
     told = {name: value for name, value in found.items() if value is not None}
     # A head alone may be of any network.
     return {} if set(told) <= {"num_classes"} else told
@@ -137,7 +145,41 @@ def _read_camera_vit(file: File) -> dict[str, Any]:
 
 
 def _read_imagenet_vit(file: File) -> dict[str, Any]:
-    return _read_camera_vit(file) | {"num_classes": file.size("head.weight", 0)}
+    positions, attention = "pos_embed", f"{_FIRST}.attn"
+    found = {
+        **_read_camera_vit(file),
+        **_blocks(file, file.size(positions, -1)),
+        "num_classes": file.size("head.weight", 0),
+        "class_token": file.has("cls_token", positions),
+        "distilled": file.has("dist_token", positions),
+        "qk_norm": file.has(f"{attention}.q_norm.weight", f"{attention}.qkv.weight"),
+        "init_values": _LAYER_SCALE if f"{_FIRST}.ls1.gamma" in file.arrays else None,
+    }
+    if positions in file.arrays:
+        found["reg_tokens"] = file.size("reg_token", 1) or 0
+        leading = found["class_token"] + found["distilled"] + found["reg_tokens"]
+        found["no_embed_class"] = _lacks_positions(file, leading)
+    if "fc_norm.weight" in file.arrays:
+        found["global_pool"] = "avg"
+    elif found["class_token"] is False:
+        found |= {"global_pool": "avg", "fc_norm": False}
+    return found
+
+
+def _lacks_positions(file: File, leading: int) -> bool | None:
+    """Return whether there are positions for patches alone, None if that is open.
+
+    Patches are of a square unless their grid is known.
+    """
+    rows = file.size("pos_embed", 1) or 0
+
+    def fits(count: int) -> bool:
+        if file.grid:
+            return count == file.grid[0] * file.grid[1]
+        return count > 0 and math.isqrt(count) ** 2 == count
+
+    alone, among_all = fits(rows), fits(rows - leading)
+    return alone if alone != among_all else None
 
 
 def _read_t2t_vit(file: File) -> dict[str, Any]:

@@ -38,6 +38,7 @@ VIT: Renames = (
     (r"^(blocks\.\d+)\.output\.dense\.", r"\1.mlp.fc2."),
     (r"^(blocks\.\d+)\.layernorm_before\.", r"\1.norm1."),
     (r"^(blocks\.\d+)\.layernorm_after\.", r"\1.norm2."),
+    (r"^(blocks\.\d+)\.gamma_([12])$", r"\1.ls\2.gamma"),  # DeiT III's
     (r"^layernorm\.", "norm."),
     (r"^(?:cls_)?classifier\.", "head."),
     (r"^distillation_classifier\.", "head_dist."),

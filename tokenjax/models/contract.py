@@ -10,6 +10,7 @@ attribute, a parameter or an argument of one model by its name.
     LearnsArguments arguments that only say where trained parameters start
     FindsArguments  trained parameters that say what arguments should be
     Prunes          learns to drop tokens; the same network without that
+    ReducesTokens   goes on with fewer tokens, as a method of `models.reduction` says
     Retrieves       features to search by, from several modalities
     SelectsTokens   tokens chosen in each modality, to be drawn
     Layered         its parameters in layers, from the images to the classes
@@ -158,6 +159,18 @@ class Prunes(Model, Protocol):
 
         Its parameters are those of the unpruned one.
         """
+
+
+@runtime_checkable
+class ReducesTokens(Model, Protocol):
+    """A model that leaves fewer tokens to its later blocks, if it is told how.
+
+    Attributes:
+      reduction: the method as it is written, or None. See `models.reduction`; what it
+        did with the tokens of each image is in `aux["reduction"]`.
+    """
+
+    reduction: str | Mapping[str, Any] | None
 
 
 @runtime_checkable

@@ -10,7 +10,6 @@ from helpers import reduced_models
 
 from tokenjax import models
 from tokenjax.errors import UserError
-from tokenjax.models import reduction
 from tokenjax.models.attention import Seen
 from tokenjax.models.reduction import EncoderFacts, Place, TokenSet, scheduled
 from tokenjax.models.reduction.evit import EViT, TopK
@@ -185,4 +184,4 @@ def test_bad_input(written, sentence):
 
 def test_no_class_token():
     with pytest.raises(UserError, match="EViT chooses by the attention of the class"):
-        reduction.check(reduction.build("evit"), FACTS._replace(class_token=False))
+        EViT(parent=None).places(FACTS._replace(class_token=False))

@@ -39,7 +39,6 @@ from tokenjax.models.layers import Aux, Dropout, Linear
 from tokenjax.models.parameter_layers import number_blocks, whole
 from tokenjax.models.position_embedding import Places
 from tokenjax.models.reduction import TokenSet
-from tokenjax.models.reduction.found import find_arguments
 from tokenjax.models.registry import Presets
 
 PRESETS: Presets = {
@@ -54,9 +53,9 @@ class ImageNetViT(ViTArguments):
 
     `aux`: "tokens" (b, n, c), what `norm` gives, or without one the last block;
     "losses" and "reduction", what the reduction says. In training dropout, of
-    `drop_rate` before the head and of `attn_drop_rate` of the attention weights, and
-    stochastic depth, of rates 0 to `drop_path_rate` from first to last block, draw from
-    the rng "dropout".
+    `drop_rate` before the head and of `attn_drop_rate` of the attention weights, the
+    share `patch_drop_rate` of the patches that is left out, and stochastic depth, of
+    rates 0 to `drop_path_rate` from first to last block, draw from the rng "dropout".
     """
 
     def encoder(self) -> ViTEncoder:
@@ -78,11 +77,6 @@ class ImageNetViT(ViTArguments):
             *number_blocks("encoder/blocks", self.depth),
             whole("encoder/norm", "fc_norm", "head", "head_dist"),
         ]
-
-    @nn.nowrap
-    def found_arguments(self, variables: contract.Tree) -> dict[str, object]:
-        """Return what its reduction found, as `contract.FindsArguments` says."""
-        return find_arguments(self.reduction, self.facts(), variables)
 
     def places(self) -> dict[str, Places]:
         """Return the layout of its positions, as `contract.KnowsPlaces` says."""

@@ -8,8 +8,8 @@ from tokenjax.models.reduction.diffrate import DiffRate
 from tokenjax.models.reduction.evit import EViT, TopK
 from tokenjax.models.reduction.methods import (
     ReductionName,
+    TakesReduction,
     build,
-    check,
     names,
     register,
 )
@@ -36,9 +36,9 @@ __all__ = [
     "Reducer",
     "Reduction",
     "ReductionName",
+    "TakesReduction",
     "TokenSet",
     "build",
-    "check",
     "merge_set",
     "names",
     "register",

@@ -130,6 +130,13 @@ def select_patches(token_set: TokenSet, kept: jax.Array) -> tuple[TokenSet, jax.
     return select_set(token_set, indices)
 
 
+def leave_out(token_set: TokenSet, key: jax.Array, share: float) -> TokenSet:
+    """Drop a random share of each image's patch tokens; of all images as many."""
+    batch, count, _ = token_set.patches.shape
+    kept = token_selection.draw_indices(key, batch, count, share)
+    return select_patches(token_set, kept)[0]
+
+
 def fuse_patches(
     token_set: TokenSet, order: jax.Array, count: int, weights: jax.Array
 ) -> tuple[TokenSet, jax.Array]:
