@@ -14,6 +14,7 @@ from tokenjax.models.reduction.methods import (
 from tokenjax.models.reduction.predictors import LinearPredictor, LocalGlobalPredictor
 from tokenjax.models.reduction.prune import PruneTokens, Pruning
 from tokenjax.models.reduction.reducer import EncoderFacts, Place, Reducer
+from tokenjax.models.reduction.tofu import ToFu
 from tokenjax.models.reduction.token_set import (
     Reduction,
     TokenSet,
@@ -43,4 +44,5 @@ __all__ = [
     "select_set",
 ]
 
+register("tofu", ToFu)
 register("tome", ToMe)
