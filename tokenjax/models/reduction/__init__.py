@@ -4,6 +4,7 @@ See `reducer` for what a method is, `methods` for their names, `token_set` for w
 take and give.
 """
 
+from tokenjax.models.reduction.ats import ATS
 from tokenjax.models.reduction.methods import (
     ReductionName,
     build,
@@ -44,5 +45,6 @@ __all__ = [
     "select_set",
 ]
 
+register("ats", ATS)
 register("tofu", ToFu)
 register("tome", ToMe)

@@ -29,6 +29,8 @@ def account_for(encoded: Encoded) -> Account:
         sizes = left.sizes
         if sizes is None:
             sizes = jnp.ones(left.tokens.shape[:2], jnp.float32)
+        if left.keep is not None:  # what is only marked stands for none
+            sizes *= left.keep
         entries.append(
             {
                 "map": reduction.map,
