@@ -59,6 +59,12 @@ class TokenSet(flax.struct.PyTreeNode):
         """Mark the patches (b, p) float32 that some token still holds."""
         return (self.patch_map >= 0).astype(jnp.float32)
 
+    def count_held(self) -> jax.Array:
+        """Count the tokens at first that each stands for, by the map: (b, n) float32."""
+        outputs = jnp.arange(self.tokens.shape[1], dtype=jnp.int32)
+        held = self.source_map[:, :, None] == outputs  # (b, a, n)
+        return held.sum(axis=1).astype(jnp.float32)
+
     def restore(self, values: jax.Array) -> jax.Array:
         """Give every patch of the image its token's value, 0 if there is none.
 
