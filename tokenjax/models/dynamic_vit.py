@@ -234,5 +234,7 @@ class DynamicViT(Transformer):
             masks = jnp.stack([each.more["mask"] for each in done])
             scores = tuple(each.scores for each in done)
             if self.pruning == "learned":
-                losses["keep_ratio"] = self.ratio_weight * encoded.losses()["keep_ratio"]
+                losses["keep_ratio"] = (
+                    self.ratio_weight * encoded.losses()["keep_ratio"]
+                )
         return {"keep_masks": masks, "keep_scores": scores, "losses": losses}

@@ -60,7 +60,7 @@ class TokenSet(flax.struct.PyTreeNode):
         return (self.patch_map >= 0).astype(jnp.float32)
 
     def count_held(self) -> jax.Array:
-        """Count the tokens at first that each stands for, by the map: (b, n) float32."""
+        """Count by the map the tokens at first that each stands for: (b, n)."""
         outputs = jnp.arange(self.tokens.shape[1], dtype=jnp.int32)
         held = self.source_map[:, :, None] == outputs  # (b, a, n)
         return held.sum(axis=1).astype(jnp.float32)
