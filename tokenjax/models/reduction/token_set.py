@@ -59,18 +59,18 @@ class TokenSet(flax.struct.PyTreeNode):
         """Mark the patches (b, p) float32 that some token still holds."""
         return (self.patch_map >= 0).astype(jnp.float32)
 
-    def count_held(self) -> jax.Array:
-        """Count by the map the tokens at first that each stands for: (b, n)."""
-        outputs = jnp.arange(self.tokens.shape[1], dtype=jnp.int32)
-        held = self.source_map[:, :, None] == outputs  # (b, a, n)
-        return held.sum(axis=1).astype(jnp.float32)
-
     def restore(self, values: jax.Array) -> jax.Array:
         """Give every patch of the image its token's value, 0 if there is none.
 
         (b, n, c) -> (b, p, c).
         """
         return token_merging.restore_tokens(values, self.patch_map)
+
+    def count_held(self) -> jax.Array:
+        """Count by the map the tokens at first that each stands for: (b, n)."""
+        outputs = jnp.arange(self.tokens.shape[1], dtype=jnp.int32)
+        held = self.source_map[:, :, None] == outputs  # (b, a, n)
+        return held.sum(axis=1).astype(jnp.float32)
 
 
 class Reduction(NamedTuple):
