@@ -30,7 +30,6 @@ from tokenjax.models.registry import MODELS
 from tokenjax.models.transformer import Transformer
 from tokenjax.models.vdpa import VDPA
 
-
 _OF_THE_HEAD = ("num_classes", "global_pool")  # which may be another than the file's
 
 

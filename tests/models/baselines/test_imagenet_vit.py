@@ -9,7 +9,10 @@ from helpers import peer_checks
 from helpers.drawn_variables import drawn_variables
 
 from tokenjax import convert, models
+from tokenjax.arguments import describe
 from tokenjax.convert.pretrained import load_pretrained
+from tokenjax.models.baselines.vit_arguments import ViTArguments
+from tokenjax.models.demo.camera_vit import CameraViT
 
 SMALL = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
 
@@ -46,7 +49,9 @@ def test_conversion_is_exact_both_ways(recorded):
 
 def test_the_encoder_is_the_camera_vit(recorded):
     case, model, variables, images = recorded
-    encoder = model.encoder()
+    shared = {*describe(ViTArguments), "stride_size"} & set(describe(CameraViT))
+    given = models.values(model) | {"stride_size": model.patch_size}
+    encoder = models.create("camera_vit", **{key: given[key] for key in shared})
     loaded = load_pretrained(encoder, case.group("state"), jax.random.key(0))
     alone, _ = jax.jit(encoder.apply)(loaded, images)
     _, aux = jax.jit(model.apply)(variables, images)
