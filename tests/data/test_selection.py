@@ -61,6 +61,17 @@ def test_so_many_training_images_of_each_class():
     assert len(everything.train) == len(whole.train)
 
 
+def test_so_many_test_images_of_each_class():
+    whole, few = digits(), digits(test_per_class=4, train_seed=1)
+    assert few.info.counts["test"].tolist() == [4] * 10
+    assert np.bincount(few.test.labels).tolist() == [4] * 10
+    for name in ("train", "validation"):
+        assert data.digest(few.split(name)) == data.digest(whole.split(name))
+    again = digits(test_per_class=4, train_seed=2)
+    assert data.digest(few.test) == data.digest(again.test)
+    assert len(digits(test_per_class=10**5).test) == len(whole.test)
+
+
 def test_a_re_identification_set_has_identities(tmp_path):
     small = {"directory": str(tmp_path / "set"), "identities": 4}
     small |= {"height": 16, "width": 8, "classes": ("1",)}

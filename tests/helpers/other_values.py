@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from tokenjax.errors import UserError
 
+WRITTEN = {"reduction": ["tome:r=1"]}  # what may be given in several ways
+
 
 def find_other_value(argument) -> Any:
     """Return a value that fits the argument and is another than its default."""
@@ -29,6 +31,8 @@ def _candidates(argument):
         return ["bfloat16", "float16"]
     if argument.names is not None:
         return argument.names.names()
+    if argument.written is not None:
+        return WRITTEN[argument.name]
     return [*_around(argument.default), *_of_type(argument.type)]
 
 

@@ -168,3 +168,12 @@ def test_weights_of_the_fused_token_are_as_given():
         lambda weights: token_selection.fuse_dropped(tokens, weights, keep).sum()
     )(weights)
     np.testing.assert_allclose(slopes, [[0, 5, 0, 13]])
+
+
+@pytest.mark.parametrize(("left_out", "stay"), [(0.0, 8), (0.75, 2), (0.99, 1)])
+def test_a_share_is_left_out_of_each_image_by_a_draw_of_its_own(left_out, stay):
+    drawn = token_selection.draw_indices(jax.random.key(0), 16, 8, left_out)
+    assert drawn.shape == (16, stay)
+    rows = {tuple(row) for row in drawn.tolist()}
+    assert all(list(row) == sorted(set(row)) and max(row) < 8 for row in rows)
+    assert len(rows) > 1 or stay == 8

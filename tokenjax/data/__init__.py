@@ -177,6 +177,9 @@ def _adjust(
         int, COUNT, "training images of each class that are taken; 0: all"
     ] = 0,
     train_seed: Annotated[int, at_least(0), "of the choice of those"] = 0,
+    test_per_class: Annotated[
+        int, COUNT, "test images of each class that are taken, always the same; 0: all"
+    ] = 0,
 ) -> Callable[[Dataset], Dataset]:
     """Return what makes of a data set what these arguments of every source say."""
 
@@ -188,7 +191,9 @@ def _adjust(
         if classes is not None:
             dataset = select_classes(dataset, classes)
         if train_per_class:
-            dataset = limit_classes(dataset, train_per_class, train_seed)
+            dataset = limit_classes(dataset, "train", train_per_class, train_seed)
+        if test_per_class:
+            dataset = limit_classes(dataset, "test", test_per_class, seed=0)
         return dataset
 
     return adjust

@@ -1,4 +1,4 @@
-"""Some classes of a data set, and so many training images of each."""
+"""Some classes of a data set, and so many training or test images of each."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -54,17 +54,20 @@ def select_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
     return Dataset(**splits, info=named)
 
 
-def limit_classes(dataset: Dataset, count: int, seed: int) -> Dataset:
-    """Return the data with at most `count` training images of each class.
+def limit_classes(dataset: Dataset, name: str, count: int, seed: int) -> Dataset:
+    """Return the data with at most `count` images of each class in the split `name`.
 
-    They are drawn by `seed`; a smaller count takes some of a larger one's. Validation
-    and test stay as they are, and so do mean and std.
+    They are drawn by `seed`; a smaller count takes some of a larger one's. The other
+    splits stay as they are, and so do mean and std.
     """
-    labels = dataset.train.labels
-    order = generator(seed).permutation(len(labels))
+    split = dataset.split(name)
+    if not len(split):
+        return dataset
+    order = generator(seed).permutation(len(split))
+    labels = split.labels
     kept = [order[labels[order] == label][:count] for label in np.unique(labels)]
-    train = Subset(dataset.train, np.sort(np.concatenate(kept)))
+    limited = Subset(split, np.sort(np.concatenate(kept)))
     info = dataset.info
-    counts = np.bincount(train.labels, minlength=info.num_classes)
-    info = replace(info, counts=info.counts | {"train": counts})
-    return replace(dataset, train=train, info=info)
+    counts = np.bincount(limited.labels, minlength=info.num_classes)
+    info = replace(info, counts=info.counts | {name: counts})
+    return replace(dataset, info=info, **{name: limited})

@@ -67,6 +67,12 @@ DropPath = Annotated[
     NOT_OF_WEIGHTS,
     "chance that the last block is left out in training; less for those before it",
 ]
+PatchDropout = Annotated[
+    float,
+    RATE,
+    NOT_OF_WEIGHTS,
+    "share of patches left out at random in training",
+]
 Epsilon = Annotated[float, at_least(0), "added to the variance in LayerNorm"]
 Remat = Annotated[
     bool,

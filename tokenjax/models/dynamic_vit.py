@@ -33,13 +33,13 @@ from tokenjax.models import contract, reduction
 from tokenjax.models.argument_types import PART, Execution
 from tokenjax.models.encoder import Encoded
 from tokenjax.models.layers import Aux
-from tokenjax.models.reduction import ReductionName
+from tokenjax.models.reduction import TakesReduction
 from tokenjax.models.reduction.reducer import Method
 from tokenjax.models.transformer import Transformer
 from tokenjax.models.vit import VisionTransformer
 
 
-class DynamicViT(Transformer):
+class DynamicViT(Transformer, TakesReduction):
     """Classifier: images (b, img_size, img_size, in_channels) -> (logits, aux).
 
     `patch_dropout` acts with pruning="none" alone, so in a teacher's training; else the
@@ -81,11 +81,6 @@ class DynamicViT(Transformer):
         float, NOT_NEGATIVE, NOT_OF_WEIGHTS, "of the loss that holds to keep_ratio"
     ] = 2.0
     execution: Execution = "gathered"
-    reduction: ReductionName = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        reduction.check(reduction.build(self.reduction), self.facts())
 
     def problems(self) -> list[tuple[bool, str]]:
         """Return what does not fit together, see `Transformer`."""
@@ -187,7 +182,7 @@ class DynamicViT(Transformer):
             for predictor in predictors.values():
                 predictor(jnp.zeros((1, 1, self.embed_dim)), None)
         if self.pruning == "none":
-            return reduction.build(self.reduction)
+            return self.written_reduction()
         prunes = {
             index + 1: reduction.PruneTokens(
                 predictors[index],
@@ -223,17 +218,18 @@ class DynamicViT(Transformer):
         batch = len(encoded.token_set.tokens)
         steps, total = len(self.steps()), self.num_patches
         done = [each for each in encoded.reductions if each is not None]
-        loss = jnp.zeros(())
+        losses = {"keep_ratio": jnp.zeros(())}
         if self.pruning == "none":
             scores = tuple(jnp.zeros((batch, total)) for _ in range(steps))
             masks = jnp.ones((steps, batch, total))
+            losses |= encoded.losses()  # another reduction's
+        elif not steps:  # one block alone, after which nothing goes
+            scores, masks = (), jnp.ones((0, batch, total))
         else:
             masks = jnp.stack([each.more["mask"] for each in done])
             scores = tuple(each.scores for each in done)
             if self.pruning == "learned":
-                loss = self.ratio_weight * encoded.losses()["keep_ratio"]
-        return {
-            "keep_masks": masks,
-            "keep_scores": scores,
-            "losses": {"keep_ratio": loss},
-        }
+                losses["keep_ratio"] = (
+                    self.ratio_weight * encoded.losses()["keep_ratio"]
+                )
+        return {"keep_masks": masks, "keep_scores": scores, "losses": losses}

@@ -23,8 +23,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tokenjax.arguments import NOT_OF_WEIGHTS, RATE, DType
-from tokenjax.models import contract, layers, reduction
+from tokenjax.arguments import NOT_OF_WEIGHTS, DType
+from tokenjax.models import contract, layers
 from tokenjax.models.argument_types import (
     Channels,
     Classes,
@@ -32,6 +32,7 @@ from tokenjax.models.argument_types import (
     Dropout,
     Heads,
     MlpRatio,
+    PatchDropout,
     PatchSize,
     Remat,
     ReturnAttention,
@@ -47,7 +48,8 @@ from tokenjax.models.position_embedding import Places
 from tokenjax.models.reduction import EncoderFacts, TokenSet
 from tokenjax.models.reduction.account import account_for
 from tokenjax.models.reduction.reducer import Method
-from tokenjax.ops import soft_topk, token_selection
+from tokenjax.models.reduction.token_set import leave_out
+from tokenjax.ops import soft_topk
 
 
 class Transformer(CheckedModule):
@@ -83,12 +85,7 @@ class Transformer(CheckedModule):
         NOT_OF_WEIGHTS,
         "of linear layers: the original's, or one that learns faster at small widths",
     ] = "recorded"
-    patch_dropout: Annotated[
-        float,
-        RATE,
-        NOT_OF_WEIGHTS,
-        "share of patches left out at random in training",
-    ] = 0.0
+    patch_dropout: PatchDropout = 0.0
     remat: Remat = False
     return_attention: ReturnAttention = True
 
@@ -259,10 +256,7 @@ class Transformer(CheckedModule):
         share = self.patches_left_out()
         if not train or not share:
             return token_set
-        left = max(1, round(count * (1 - share)))
-        scores = jax.random.uniform(self.make_rng("dropout"), (batch, count))
-        kept = token_selection.top_indices(scores, left)
-        return reduction.select_patches(token_set, kept)[0]
+        return leave_out(token_set, self.make_rng("dropout"), share)
 
     def _attention_aux(self, encoded: Encoded) -> Aux:
         if not self.return_attention:

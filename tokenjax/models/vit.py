@@ -6,23 +6,17 @@ Source: starkplus/CIFAR-ViT, VisionTransformer. See `tokenjax.models.transformer
 the rest of the network, and for `aux`.
 """
 
-from tokenjax.models import reduction
 from tokenjax.models.argument_types import AttentionDropout
 from tokenjax.models.layers import ModuleMaker
-from tokenjax.models.reduction import ReductionName
+from tokenjax.models.reduction import TakesReduction
 from tokenjax.models.reduction.reducer import Method
 from tokenjax.models.transformer import Transformer
 
 
-class VisionTransformer(Transformer):
+class VisionTransformer(Transformer, TakesReduction):
     """Classifier: images (b, img_size, img_size, in_channels) -> (logits, aux)."""
 
     attn_dropout: AttentionDropout = 0.1
-    reduction: ReductionName = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        reduction.check(reduction.build(self.reduction), self.facts())
 
     def attention(self) -> ModuleMaker:
         """Return softmax attention with a dropout rate of its own."""
@@ -30,4 +24,4 @@ class VisionTransformer(Transformer):
 
     def method(self) -> Method | None:
         """Return how tokens are reduced, if they are."""
-        return reduction.build(self.reduction)
+        return self.written_reduction()

@@ -24,6 +24,17 @@ def top_indices(scores: jax.Array, count: int) -> jax.Array:
     return jnp.sort(indices, axis=-1)
 
 
+def draw_indices(
+    key: jax.Array, batch: int, num_tokens: int, left_out: float
+) -> jax.Array:
+    """Draw which tokens stay where a share is left out: (batch, at least 1), ascending.
+
+    Every image has a draw of its own; all keep as many.
+    """
+    scores = jax.random.uniform(key, (batch, num_tokens))
+    return top_indices(scores, max(1, round(num_tokens * (1 - left_out))))
+
+
 def gather_tokens(tokens: jax.Array, indices: jax.Array) -> jax.Array:
     """Gather tokens (batch, tokens, ...) at (batch, kept) -> (batch, kept, ...)."""
     extra = tokens.ndim - indices.ndim

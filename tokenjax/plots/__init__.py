@@ -26,6 +26,7 @@ _FILES = {  # a function -> the file of this folder that holds it
     "accuracy_bars": "comparison",
     "accuracy_over_flops": "tradeoff",
     "accuracy_over_latency": "tradeoff",
+    "accuracy_over_time": "accuracy_time",
     "aggregation_weights": "modalities",
     "alpha_per_block": "vdpa",
     "attention_by_model": "model_attention",

@@ -79,6 +79,7 @@ def run_study(
     Raises: UserError.
     """
     from tokenjax.study import runner, summary  # jax, which --help does without
+    from tokenjax.study.uses.command import measure_uses
     from tokenjax.training.run_lock import RunLock
 
     runs = plan.plan(study)
@@ -91,7 +92,11 @@ def run_study(
     with RunLock(root):
         runner.run_all(runs, command, root, jobs)
         summary.summarize(study, runs, root)
-    print((root / "table.md").read_text(encoding="utf-8"))
+        tables = [root]
+        if "uses" in study:
+            tables.append(measure_uses(study, root))
+    for directory in tables:
+        print((directory / "table.md").read_text(encoding="utf-8"))
     print(f"{root}/table.md, results.json and the figures beside them hold this")
 
 

@@ -11,6 +11,9 @@
                            weights_from  the variant whose run is evaluated here,
                                          nothing is trained
 
+    uses                 trained weights put to uses, see `tokenjax.study.uses.plan`;
+                         may be left out
+
 A variant's "model" that has a name and more replaces the dataset's, but for its
 patch_size; a name alone changes the name alone.
 """
@@ -66,7 +69,7 @@ def plan(study: ConfigDict) -> list[StudyRun]:
 
     Raises: UserError if the configuration is not a study's.
     """
-    if set(study) != _KEYS:
+    if set(study) - {"uses"} != _KEYS:
         raise UserError(f"a study has the keys {sorted(_KEYS)}, got {sorted(study)}")
     for column in study.columns:
         if column not in METRICS:

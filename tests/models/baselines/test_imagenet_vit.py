@@ -90,6 +90,18 @@ def test_training_draws_what_the_rates_say(rates, draws):
     assert names.count("random_bits") == draws
 
 
+def test_patches_are_left_out_in_training_alone():
+    model, images = small(patch_drop_rate=0.75), jnp.ones((2, 16, 16, 3))
+
+    def tokens(train):
+        rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+        outputs, _ = model.init_with_output(rngs, images, train=train)
+        return outputs[1]["tokens"]
+
+    assert jax.eval_shape(lambda: tokens(False)).shape == (2, 5, 16)
+    assert jax.eval_shape(lambda: tokens(True)).shape == (2, 2, 16)
+
+
 @pytest.mark.parametrize(
     ("name", "img_size", "expected"),
     [

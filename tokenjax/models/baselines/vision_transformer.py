@@ -53,9 +53,9 @@ class ImageNetViT(ViTArguments):
 
     `aux`: "tokens" (b, n, c), what `norm` gives, or without one the last block;
     "losses" and "reduction", what the reduction says. In training dropout, of
-    `drop_rate` before the head and of `attn_drop_rate` of the attention weights, and
-    stochastic depth, of rates 0 to `drop_path_rate` from first to last block, draw from
-    the rng "dropout".
+    `drop_rate` before the head and of `attn_drop_rate` of the attention weights, the
+    share `patch_drop_rate` of the patches that is left out, and stochastic depth, of
+    rates 0 to `drop_path_rate` from first to last block, draw from the rng "dropout".
     """
 
     def encoder(self) -> ViTEncoder:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import COUNT, NOT_NEGATIVE, DType
-from tokenjax.models import patch_grid, reduction
+from tokenjax.models import patch_grid
 from tokenjax.models.argument_types import (
     ActivationName,
     AttentionDropout,
@@ -23,14 +23,14 @@ from tokenjax.models.argument_types import (
     HeadDropout,
     Heads,
     MlpRatio,
+    PatchDropout,
     PatchSize,
     Remat,
     SideOrSize,
     Width,
 )
-from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.position_embedding import Places
-from tokenjax.models.reduction import EncoderFacts, ReductionName
+from tokenjax.models.reduction import EncoderFacts, TakesReduction
 
 GlobalPool = Annotated[
     Literal["token", "avg"],
@@ -38,7 +38,7 @@ GlobalPool = Annotated[
 ]
 
 
-class ViTArguments(CheckedModule):
+class ViTArguments(TakesReduction):
     """Base of a classifier and of its encoder, which have the same arguments."""
 
     img_size: SideOrSize = 224
@@ -67,15 +67,11 @@ class ViTArguments(CheckedModule):
     drop_rate: HeadDropout = 0.0
     attn_drop_rate: AttentionDropout = 0.0
     drop_path_rate: DropPath = 0.0
+    patch_drop_rate: PatchDropout = 0.0
     norm_eps: Epsilon = 1e-6
     activation: ActivationName = "gelu"
     dtype: DType = "float32"
     remat: Remat = False
-    reduction: ReductionName = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        reduction.check(reduction.build(self.reduction), self.facts())
 
     def problems(self) -> list[tuple[bool, str]]:
         """Return what the arguments are not to each other, as (wrong, sentence)."""

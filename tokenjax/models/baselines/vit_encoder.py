@@ -13,12 +13,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tokenjax.models import layers, reduction
+from tokenjax.models import layers
 from tokenjax.models.baselines.vit_arguments import ViTArguments
 from tokenjax.models.encoder import encode, normal_init, patch_init, vision_blocks
 from tokenjax.models.layers import Aux
 from tokenjax.models.reduction import TokenSet
 from tokenjax.models.reduction.account import account_for
+from tokenjax.models.reduction.token_set import leave_out
 
 
 class ViTEncoder(ViTArguments):
@@ -32,8 +33,12 @@ class ViTEncoder(ViTArguments):
         """Compute; see the class."""
         layers.check_images(images, (*self.image_size, self.in_chans))
         dtype = jnp.dtype(self.dtype)
+        token_set = TokenSet.start(self._embed(images), protected=self.leading)
+        if train and self.patch_drop_rate:
+            key = self.make_rng("dropout")
+            token_set = leave_out(token_set, key, self.patch_drop_rate)
         encoded = encode(
-            TokenSet.start(self._embed(images), protected=self.leading),
+            token_set,
             train,
             vision_blocks(
                 self.depth,
@@ -49,7 +54,7 @@ class ViTEncoder(ViTArguments):
                 dtype=dtype,
             ),
             self.remat,
-            reduction.build(self.reduction),
+            self.written_reduction(),
             self.facts(),
         )
         tokens = encoded.token_set.tokens

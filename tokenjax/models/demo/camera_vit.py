@@ -7,7 +7,7 @@
 Source: TransReID's and DeMo's `vit_pytorch.py`, Trans (arguments and defaults are its
 own; `norm_eps` stands for its `norm_layer`). The camera embedding exists for more than
 one camera or view; with both its row is camera * views + view. Ours: `activation`,
-`dtype`, `remat`, `return_intermediate`.
+`dtype`, `remat`, `return_intermediate`; `patch_drop_rate` is timm's (1.0.31).
 
 Axes: batch b, tokens n (class token first, then patches row by row), dim c.
 """
@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import COUNT, NOT_NEGATIVE, DType
-from tokenjax.models import contract, layers, patch_grid, reduction
+from tokenjax.models import contract, layers, patch_grid
 from tokenjax.models.argument_types import (
     ActivationName,
     AttentionDropout,
@@ -30,6 +30,7 @@ from tokenjax.models.argument_types import (
     Epsilon,
     Heads,
     MlpRatio,
+    PatchDropout,
     PatchSize,
     Remat,
     ReturnIntermediate,
@@ -37,12 +38,16 @@ from tokenjax.models.argument_types import (
     Stride,
     Width,
 )
-from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.encoder import encode, normal_init, patch_init, vision_blocks
 from tokenjax.models.layers import Aux
 from tokenjax.models.position_embedding import Places
-from tokenjax.models.reduction import EncoderFacts, ReductionName, TokenSet
+from tokenjax.models.reduction import (
+    EncoderFacts,
+    TakesReduction,
+    TokenSet,
+)
 from tokenjax.models.reduction.account import account_for
+from tokenjax.models.reduction.token_set import leave_out
 from tokenjax.models.registry import Presets
 
 _PRESET = {"qkv_bias": True, "drop_path_rate": 0.1, "norm_eps": 1e-6}
@@ -55,13 +60,14 @@ PRESETS: Presets = {  # the original's factories
 }
 
 
-class CameraViT(CheckedModule):
+class CameraViT(TakesReduction):
     """Images (b, *img_size, in_chans) -> (tokens (b, n, embed_dim) in float32, aux).
 
     `aux`: "losses" and "reduction", what the reduction says; and, None without
     `return_intermediate`, "embedded" (b, n, c) and "blocks", a tuple of every block's
-    output (b, n, c). In training dropout and stochastic depth, of rates 0 to
-    `drop_path_rate` from first to last block, draw from the rng "dropout".
+    output (b, n, c). In training dropout, the share `patch_drop_rate` of the patches
+    that is left out, and stochastic depth, of rates 0 to `drop_path_rate` from first to
+    last block, draw from the rng "dropout".
 
     Raises: UserError for arguments that do not fit together, ValueError for inputs that
     do not fit the arguments. A camera that is not there makes its tokens NaN.
@@ -84,6 +90,7 @@ class CameraViT(CheckedModule):
     camera: Annotated[int, COUNT, "cameras told apart"] = 0
     view: Annotated[int, COUNT, "views told apart"] = 0
     drop_path_rate: DropPath = 0.0
+    patch_drop_rate: PatchDropout = 0.0
     sie_xishu: Annotated[
         float, NOT_NEGATIVE, "weight of the embedding of camera and view"
     ] = 1.0
@@ -92,7 +99,6 @@ class CameraViT(CheckedModule):
     dtype: DType = "float32"
     remat: Remat = False
     return_intermediate: ReturnIntermediate = False
-    reduction: ReductionName = None
 
     def problems(self) -> list[tuple[bool, str]]:
         """Return what the arguments are not to each other, as (wrong, sentence)."""
@@ -104,10 +110,6 @@ class CameraViT(CheckedModule):
             ),
             (small, "img_size must be at least patch_size"),
         ]
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        reduction.check(reduction.build(self.reduction), self.facts())
 
     def facts(self) -> EncoderFacts:
         """Return what a method of reduction may know."""
@@ -188,9 +190,14 @@ class CameraViT(CheckedModule):
         dtype = jnp.dtype(self.dtype)
         tokens = self._embed(images, train)
         tokens += self._camera(cameras, views).astype(dtype)
-        embedded = layers.Dropout(self.drop_rate, deterministic=not train)(tokens)
+        token_set = TokenSet.start(tokens, protected=1)
+        if train and self.patch_drop_rate:
+            key = self.make_rng("dropout")
+            token_set = leave_out(token_set, key, self.patch_drop_rate)
+        drop = layers.Dropout(self.drop_rate, deterministic=not train)
+        embedded = drop(token_set.tokens)
         encoded = encode(
-            TokenSet.start(embedded, protected=1),
+            token_set.replace(tokens=embedded),
             train,
             vision_blocks(
                 self.depth,
@@ -206,7 +213,7 @@ class CameraViT(CheckedModule):
                 dtype=dtype,
             ),
             self.remat,
-            reduction.build(self.reduction),
+            self.written_reduction(),
             self.facts(),
         )
         norm = nn.LayerNorm(epsilon=self.norm_eps, dtype=dtype, name="norm")

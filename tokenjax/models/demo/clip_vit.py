@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import SIZE, DType
-from tokenjax.models import contract, patch_grid, reduction
+from tokenjax.models import contract, patch_grid
 from tokenjax.models.argument_types import (
     ActivationName,
     Depth,
@@ -31,7 +31,6 @@ from tokenjax.models.argument_types import (
     Stride,
     Width,
 )
-from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.encoder import encode, vision_blocks
 from tokenjax.models.layers import (
     ACTIVATIONS,
@@ -41,11 +40,15 @@ from tokenjax.models.layers import (
     PatchEmbedding,
 )
 from tokenjax.models.position_embedding import Places
-from tokenjax.models.reduction import EncoderFacts, ReductionName, TokenSet
+from tokenjax.models.reduction import (
+    EncoderFacts,
+    TakesReduction,
+    TokenSet,
+)
 from tokenjax.models.reduction.account import account_for
 
 
-class ClipVisionTransformer(CheckedModule):
+class ClipVisionTransformer(TakesReduction):
     """Images (b, height, width, 3) -> (tokens (b, n, output_dim) in float32, aux).
 
     `aux`: "losses" and "reduction", what the reduction says; and, None without
@@ -68,15 +71,10 @@ class ClipVisionTransformer(CheckedModule):
     dtype: DType = "float32"
     remat: Remat = False
     return_intermediate: ReturnIntermediate = False
-    reduction: ReductionName = None
 
     def problems(self) -> list[tuple[bool, str]]:
         """Return what the arguments are not to each other, as (wrong, sentence)."""
         return [(bool(self.width % self.heads), "width must divide by heads")]
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        reduction.check(reduction.build(self.reduction), self.facts())
 
     def facts(self) -> EncoderFacts:
         """Return what a method of reduction may know."""
@@ -148,7 +146,7 @@ class ClipVisionTransformer(CheckedModule):
                 dtype=dtype,
             ),
             self.remat,
-            reduction.build(self.reduction),
+            self.written_reduction(),
             self.facts(),
         )
         norm = LayerNorm(dtype=dtype, name="ln_post")

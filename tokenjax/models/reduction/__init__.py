@@ -6,8 +6,8 @@ take and give.
 
 from tokenjax.models.reduction.methods import (
     ReductionName,
+    TakesReduction,
     build,
-    check,
     names,
     register,
 )
@@ -33,9 +33,9 @@ __all__ = [
     "Reducer",
     "Reduction",
     "ReductionName",
+    "TakesReduction",
     "TokenSet",
     "build",
-    "check",
     "merge_set",
     "names",
     "register",

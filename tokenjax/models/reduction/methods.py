@@ -12,8 +12,11 @@ value}; the text is how it is kept.
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeAlias
 
+import flax.linen as nn
+
 from tokenjax.arguments import AT_INFERENCE, Written, check_all
-from tokenjax.errors import UserError
+from tokenjax.errors import UserError, unknown_of_many
+from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.reduction.reducer import EncoderFacts, Reducer
 from tokenjax.registry import Registry
 from tokenjax.written_arguments import read_arguments, write_arguments
@@ -48,13 +51,24 @@ def read(
     """
     if isinstance(written, str):
         name, colon, rest = written.strip().partition(":")
-        arguments = read_arguments([rest], f"{where} {name}") if colon else {}
+        arguments = read_arguments([rest], f"{where}: {name}") if colon else {}
     else:
+        if "name" not in written:
+            raise UserError(
+                f"{where}: {dict(written)} does not say which method it is of: "
+                'give {"name": NAME, key: value}'
+            )
+        name = str(written["name"])
         arguments = {key: value for key, value in written.items() if key != "name"}
-        name = str(written.get("name", ""))
-    method = METHODS[name.strip()]
-    fitted = check_all(arguments, method, f"argument of {name}", f"{where} {name}: ")
-    method(**fitted, parent=None)  # refuses what does not fit together
+    name = name.strip()
+    if name not in METHODS:
+        raise UserError(f"{where}: {unknown_of_many('method', name, METHODS)}")
+    method = METHODS[name]
+    try:
+        fitted = check_all(arguments, method, f"argument of {name}", f"{name}: ")
+        method(**fitted, parent=None)  # refuses what does not fit together
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
     return name, fitted
 
 
@@ -74,16 +88,10 @@ def build(written: str | Mapping[str, Any] | None) -> Reducer | None:
 
     Raises: as `read`.
     """
-    if written is None:
+    if written is None or written == "none":
         return None
     name, arguments = read(written)
     return METHODS[name](**arguments, parent=None)
-
-
-def check(method: Reducer | None, encoder: EncoderFacts) -> None:
-    """Raise UserError if a method does not fit an encoder."""
-    if method is not None:
-        method.places(encoder)
 
 
 ReductionName: TypeAlias = Annotated[
@@ -92,3 +100,24 @@ ReductionName: TypeAlias = Annotated[
     AT_INFERENCE,
     "how tokens are reduced: NAME:key=value,... or nothing",
 ]
+
+
+class TakesReduction(CheckedModule):
+    """Base of models whose tokens a method may reduce, checked when they are made."""
+
+    reduction: ReductionName = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        method = self.written_reduction()
+        if method is not None:
+            method.places(self.facts())
+
+    @nn.nowrap
+    def written_reduction(self) -> Reducer | None:
+        """Return the method that the argument `reduction` names, bound to no module."""
+        return build(self.reduction)
+
+    def facts(self) -> EncoderFacts:
+        """Return what a method may know of the model's encoder."""
+        raise NotImplementedError

@@ -11,7 +11,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from tokenjax.ops import token_merging
+from tokenjax.ops import token_merging, token_selection
 from tokenjax.ops.token_merging import MergePlan
 
 
@@ -130,6 +130,13 @@ def select_patches(token_set: TokenSet, kept: jax.Array) -> tuple[TokenSet, jax.
     lead = jnp.broadcast_to(lead, (len(kept), token_set.protected))
     indices = jnp.concatenate([lead, kept + token_set.protected], axis=1)
     return select_set(token_set, indices)
+
+
+def leave_out(token_set: TokenSet, key: jax.Array, share: float) -> TokenSet:
+    """Drop a random share of each image's patch tokens; of all images as many."""
+    batch, count, _ = token_set.patches.shape
+    kept = token_selection.draw_indices(key, batch, count, share)
+    return select_patches(token_set, kept)[0]
 
 
 def mark_patches(token_set: TokenSet, keep: jax.Array) -> tuple[TokenSet, jax.Array]:

@@ -1,0 +1,1 @@
+"""Trained weights put to several uses: accuracy over measured time."""
