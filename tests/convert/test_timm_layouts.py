@@ -11,6 +11,7 @@ import pytest
 from tokenjax import convert, models
 from tokenjax.convert.checkpoint_files import read_state_dict
 from tokenjax.convert.command import convert as convert_file
+from tokenjax.prediction import embedding
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "layouts"
 HEADS = {"num_heads": 3}  # which no key tells
@@ -74,6 +75,17 @@ def test_recorded_outputs_and_gradients(golden, case, suffix):
     assert_near(logits, recorded[f"output/logits{suffix}"], 1e-5, "logits")
     wanted = recorded[f"grad_input/images{suffix}"].transpose(0, 2, 3, 1)
     assert_near(slopes, wanted, 1e-4, "gradient")
+
+
+@pytest.mark.parametrize("case", ["timm_distilled", "timm_gap"])
+def test_the_embedding_is_what_the_classifiers_read(golden, case):
+    recorded = golden(f"layouts/{case}/case")
+    images = recorded["input/images"].transpose(0, 2, 3, 1)
+    found = converted(case, images.shape[1:3])
+    model = models.create("vit_base_patch16", **found.facts.arguments)
+    embed = jax.jit(functools.partial(embedding.embed, model))
+    vectors = embed(found.variables, jnp.asarray(images))
+    assert_near(vectors, recorded["output/pooled"], 1e-5, "embedding")
 
 
 @pytest.mark.parametrize("case", TIMM)
