@@ -34,7 +34,12 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from tokenjax.models.attention import Wanted
-from tokenjax.models.reduction.reducer import EncoderFacts, Layer, Place, Reducer
+from tokenjax.models.reduction.reducer import (
+    EncoderFacts,
+    Place,
+    Reducer,
+    TorchLayer,
+)
 from tokenjax.models.reduction.token_set import Reduction, TokenSet
 from tokenjax.ops import (
     differentiable_count,
@@ -92,7 +97,7 @@ class CountSearch(Reducer):
         )  # (b, n)
         counts = self._choose(place, order.shape[1])
         token_set, step = _reduce(token_set, order, counts, before.left)
-        prune, merge = (each.count for each in counts)
+        prune, merge = (each.kept for each in counts)
         smallest = jnp.minimum(jnp.minimum(before.left, prune), merge)
         left = straight_through(smallest, prune + merge)
         facts = place.encoder
@@ -146,13 +151,13 @@ class CountSearch(Reducer):
 class Choice(NamedTuple):
     """How many tokens stay, and the chance of each position to."""
 
-    count: jax.Array  # (), whole, with a gradient
+    kept: jax.Array  # (), whole, with a gradient
     chances: jax.Array  # (n,)
 
     def mask(self, left: jax.Array) -> jax.Array:
         """Return 0 for those of the first `left` positions that go, else 1: (n,)."""
-        mask = differentiable_count.mark_kept(self.count, self.chances, left)
-        return jnp.where(self.count < left, mask, 1.0)
+        mask = differentiable_count.mark_kept(self.kept, self.chances, left)
+        return jnp.where(self.kept < left, mask, 1.0)
 
 
 def start_search(token_set: TokenSet) -> TokenSet:
@@ -168,10 +173,10 @@ def has_choice(block: int, facts: EncoderFacts) -> bool:
     return block > 0 and not last
 
 
-def name_layers(facts: EncoderFacts) -> list[tuple[int, Layer]]:
+def name_layers(facts: EncoderFacts) -> list[TorchLayer]:
     """Return the scores as PyTorch names them, see `Reducer.torch_layers`."""
     return [
-        (block, ("array", torch, ours))
+        TorchLayer(block, "array", torch, ours)
         for block in range(facts.depth)
         if has_choice(block, facts)
         for torch, ours in zip(_TORCH, SCORES, strict=True)
@@ -208,13 +213,12 @@ def _reduce(
     left = jax.lax.stop_gradient(left)
     prune, merge = counts
     gather = token_selection.gather_tokens
-    tokens, sizes, keep = (
-        gather(values, order)
-        for values in (token_set.tokens, token_set.sizes, token_set.keep)
-    )
-    keep *= prune.mask(left)
-    left = jnp.minimum(left, jax.lax.stop_gradient(prune.count))
-    kept = jax.lax.stop_gradient(merge.count)
+    assert token_set.sizes is not None
+    assert token_set.keep is not None
+    tokens, sizes = gather(token_set.tokens, order), gather(token_set.sizes, order)
+    keep = gather(token_set.keep, order) * prune.mask(left)
+    left = jnp.minimum(left, jax.lax.stop_gradient(prune.kept))
+    kept = jax.lax.stop_gradient(merge.kept)
     tokens, sizes, to = ranked_merging.merge_tail_in_place(
         tokens, sizes, kept, left, token_set.protected
     )

@@ -33,7 +33,12 @@ from tokenjax.errors import UserError
 from tokenjax.models.attention import Wanted
 from tokenjax.models.reduction import count_search, schedules
 from tokenjax.models.reduction.count_search import Counted, CountSearch
-from tokenjax.models.reduction.reducer import EncoderFacts, Layer, Place, Reducer
+from tokenjax.models.reduction.reducer import (
+    EncoderFacts,
+    Place,
+    Reducer,
+    TorchLayer,
+)
 from tokenjax.models.reduction.token_set import (
     Reduction,
     TokenSet,
@@ -121,9 +126,17 @@ class DiffRate(Reducer):
             parent=None,
         )
 
-    def torch_layers(self, encoder: EncoderFacts) -> list[tuple[int, Layer]]:
+    def torch_layers(self, encoder: EncoderFacts) -> list[TorchLayer]:
         """Return the scores of a search as PyTorch names them."""
         return count_search.name_layers(encoder) if self.search else []
+
+    def find_arguments(
+        self, params: Mapping[int, Mapping[str, Any]], encoder: EncoderFacts
+    ) -> Mapping[str, Any]:
+        """Return the counts that a search found."""
+        if not self.search:
+            return {}
+        return count_search.read_counts(params, self.granularity, encoder)
 
     def amounts(self, encoder: EncoderFacts) -> Mapping[int, Any]:
         """Return (K_p, K_m) of every block; a search has them still to find."""
