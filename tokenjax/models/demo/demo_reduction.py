@@ -21,7 +21,12 @@ def problems(method: Reducer | None) -> list[tuple[bool, str]]:
         (
             method is not None and method.learns,
             f"{name} learns by losses of its own, which no task of this model has",
-        )
+        ),
+        (
+            method is not None and method.marks(),
+            f"{name} only marks the tokens that are gone here, and the modules behind "
+            "the backbone work on all that it leaves",
+        ),
     ]
 
 
