@@ -42,6 +42,7 @@ BACKBONES = {  # DeMo's other towers
     "by_modality": {"direct": False},
 }
 CLASSES = {"num_classes": 7}
+LEARNED = {"reduction": "dynamicvit:pruning_loc=(1,),token_ratio=0.5"}
 CASES = {
     **{name: (name, {}) for name in models.names() if name in ELSEWHERE},
     # Of as many classes as the variants: what is equal is traced once.
@@ -56,6 +57,11 @@ CASES = {
     "camera_vit_one_view": ("camera_vit", {"camera": 1, "view": 1}),
     "dynamic_vit_shallow": ("dynamic_vit", SMALL["dynamic_vit"] | {"depth": 1}),
     "dynamic_vit_unpruned": ("dynamic_vit", SMALL["dynamic_vit"] | {"pruning": "none"}),
+    "vit_dynamicvit": ("vit", SMALL["vit"] | LEARNED),
+    "vit_base_patch16_dynamicvit": (
+        "vit_base_patch16",
+        SMALL["vit_base_patch16"] | LEARNED,
+    ),
 }
 
 
@@ -167,7 +173,11 @@ def test_a_router_takes_what_a_schedule_changes(case):
     assert aux["threshold"].shape == ()
 
 
-@pytest.mark.parametrize("case", names_of(contract.Prunes))
+def learns(model):
+    return isinstance(model, contract.Prunes) and model.learns_to_prune()
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if learns(built(case))])
 def test_the_unpruned_network_lacks_the_predictors_alone(case):
     model, (name, arguments) = built(case), CASES[case]
     unpruned = model.unpruned()
@@ -180,12 +190,11 @@ def test_the_unpruned_network_lacks_the_predictors_alone(case):
     variables = {"params": flax.traverse_util.unflatten_dict(kept, sep="/")}
     plain = model.plain()
     assert find_shapes(plain, *plain.example_inputs(2)) == variables
-    assert not isinstance(plain, contract.Prunes)
+    assert not learns(plain)
     _, aux = evaluated(unpruned, variables)
-    steps, batch, count = aux["keep_masks"].shape
-    assert aux["tokens"].shape[:2] == (batch, 1 + count)
     _, pruned = evaluated(model, shapes(case))
-    assert pruned["keep_masks"].shape == (steps, batch, count)
+    _, batch, count = jax.eval_shape(model.keep_masks, pruned).shape
+    assert aux["tokens"].shape[:2] == (batch, 1 + count)
 
 
 @pytest.mark.parametrize("case", names_of(contract.Retrieves))

@@ -165,9 +165,9 @@ def _finish_vit(arrays: Arrays) -> Arrays:
 def _finish_imagenet_vit(arrays: Arrays) -> Arrays:
     """Take a distillation token that no head reads for the register that it is then."""
     packed = _finish_vit(arrays)
-    if "head.weight" in packed and "head_dist.weight" not in packed:
-        if "dist_token" in packed and "reg_token" not in packed:
-            packed["reg_token"] = packed.pop("dist_token")
+    there = "head.weight" in packed and "dist_token" in packed
+    if there and not {"head_dist.weight", "reg_token"} & set(packed):
+        packed["reg_token"] = packed.pop("dist_token")
     return packed
 
 

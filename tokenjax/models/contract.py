@@ -136,14 +136,21 @@ class FindsArguments(Model, Protocol):
 
 @runtime_checkable
 class Prunes(Model, Protocol):
-    """A classifier that can learn which tokens to drop.
+    """A classifier that can learn which tokens to drop, if its arguments say so.
 
-    `aux` has "tokens" (b, 1 + p, c), the class token first, and "keep_masks" (steps, b,
-    p). Its parameters are those of the unpruned network and the group `PREDICTORS`.
+    In training and without pruning `aux` has "tokens" (b, n, c), of which the last p
+    are the patches. Its parameters are those of the unpruned network and the group
+    `PREDICTORS`.
     """
 
     def learns_to_prune(self) -> bool:
         """Return whether its arguments leave the predictors something to learn by."""
+
+    def keep_masks(self, aux: Mapping[str, Any]) -> jax.Array:
+        """Return (steps, b, p), 1 for the patches left after each step.
+
+        Of the `aux` of one that learns to prune.
+        """
 
     def unpruned_arguments(self) -> Mapping[str, object]:
         """Return the arguments, by name, that make it the unpruned network."""
@@ -155,9 +162,9 @@ class Prunes(Model, Protocol):
         """Return the names of the arguments that change nothing of that one."""
 
     def plain(self) -> Model:
-        """Return the network of a class that cannot prune which that one amounts to.
+        """Return the simplest network that the unpruned one amounts to.
 
-        Its parameters are those of the unpruned one.
+        It does not learn to prune; its parameters are those of the unpruned one.
         """
 
 

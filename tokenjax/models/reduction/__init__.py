@@ -5,7 +5,9 @@ take and give.
 """
 
 from tokenjax.models.reduction.diffrate import DiffRate
+from tokenjax.models.reduction.dynamicvit import DynamicViT
 from tokenjax.models.reduction.evit import EViT, TopK
+from tokenjax.models.reduction.learned import MayLearnToPrune, predictor_group
 from tokenjax.models.reduction.methods import (
     ReductionName,
     TakesReduction,
@@ -30,6 +32,7 @@ __all__ = [
     "EncoderFacts",
     "LinearPredictor",
     "LocalGlobalPredictor",
+    "MayLearnToPrune",
     "Place",
     "PruneTokens",
     "Pruning",
@@ -41,12 +44,14 @@ __all__ = [
     "build",
     "merge_set",
     "names",
+    "predictor_group",
     "register",
     "select_patches",
     "select_set",
 ]
 
 register("diffrate", DiffRate)
+register("dynamicvit", DynamicViT)
 register("evit", EViT)
 register("pitome", PiToMe)
 register("tome", ToMe)

@@ -34,7 +34,12 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from tokenjax.models.attention import Wanted
-from tokenjax.models.reduction.reducer import EncoderFacts, Layer, Place, Reducer
+from tokenjax.models.reduction.reducer import (
+    EncoderFacts,
+    Place,
+    Reducer,
+    TorchLayer,
+)
 from tokenjax.models.reduction.token_set import Reduction, TokenSet
 from tokenjax.ops import (
     differentiable_count,
@@ -168,10 +173,10 @@ def has_choice(block: int, facts: EncoderFacts) -> bool:
     return block > 0 and not last
 
 
-def name_layers(facts: EncoderFacts) -> list[tuple[int, Layer]]:
+def name_layers(facts: EncoderFacts) -> list[TorchLayer]:
     """Return the scores as PyTorch names them, see `Reducer.torch_layers`."""
     return [
-        (block, ("array", torch, ours))
+        TorchLayer(block, "array", torch, ours)
         for block in range(facts.depth)
         if has_choice(block, facts)
         for torch, ours in zip(_TORCH, SCORES, strict=True)

@@ -33,7 +33,12 @@ from tokenjax.errors import UserError
 from tokenjax.models.attention import Wanted
 from tokenjax.models.reduction import count_search, schedules
 from tokenjax.models.reduction.count_search import Counted, CountSearch
-from tokenjax.models.reduction.reducer import EncoderFacts, Layer, Place, Reducer
+from tokenjax.models.reduction.reducer import (
+    EncoderFacts,
+    Place,
+    Reducer,
+    TorchLayer,
+)
 from tokenjax.models.reduction.token_set import (
     Reduction,
     TokenSet,
@@ -121,7 +126,7 @@ class DiffRate(Reducer):
             parent=None,
         )
 
-    def torch_layers(self, encoder: EncoderFacts) -> list[tuple[int, Layer]]:
+    def torch_layers(self, encoder: EncoderFacts) -> list[TorchLayer]:
         """Return the scores of a search as PyTorch names them."""
         return count_search.name_layers(encoder) if self.search else []
 
