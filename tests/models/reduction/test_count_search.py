@@ -115,3 +115,9 @@ def test_blocks_without_a_choice():
 def test_bad_input(written, sentence):
     with pytest.raises(UserError, match=sentence):
         models.create("vit_tiny_patch16", reduction=written)
+
+
+def test_a_single_block_has_nothing_to_find():
+    written = "diffrate:search=True,target_gflops=1"
+    with pytest.raises(UserError, match="this model has none"):
+        models.create("vit_tiny_patch16", depth=1, reduction=written)
