@@ -227,7 +227,7 @@ def test_a_new_head_makes_up_nothing_else(vit, tmp_path, missing):
     assert f"missing: {missing}" in refused("vit_tiny_patch16", path, {}, head="new")
 
 
-def test_a_distilled_deit_is_no_vit_but_for_its_body(vit, tmp_path):
+def test_a_distilled_deit_has_two_heads_or_is_a_body(vit, tmp_path):
     state, _ = vit
     token = np.full((1, 1, 192), 9, np.float32)
     positions = state["pos_embed"]
@@ -235,9 +235,16 @@ def test_a_distilled_deit_is_no_vit_but_for_its_body(vit, tmp_path):
     file = state | {"dist_token": token, "pos_embed": both}
     file |= {f"head_dist.{k}": state[f"head.{k}"] for k in ("weight", "bias")}
     path = save(tmp_path / "deit.safetensors", file)
-    message = refused("vit_tiny_patch16", path, {})
+    found = convert_file("vit_tiny_patch16", path, {})
+    assert found.facts.arguments["img_size"] == SIDE
+    assert "distilled=True" in found.lines[0]
+    params = found.variables["params"]
+    np.testing.assert_array_equal(params["encoder"]["dist_token"], token)
+    jax.tree.map(np.testing.assert_array_equal, params["head_dist"], params["head"])
+    plain = {"distilled": False}
+    message = refused("vit_tiny_patch16", path, plain)
     assert "outputs depend on dist_token, head_dist.bias, head_dist.weight" in message
-    found = convert_file("vit_tiny_patch16", path, {}, head="new")
+    found = convert_file("vit_tiny_patch16", path, plain, head="new")
     assert found.facts.arguments["img_size"] == SIDE
     encoder = found.variables["params"]["encoder"]
     np.testing.assert_array_equal(encoder["pos_embed"], positions)

@@ -11,6 +11,8 @@ import pytest
 from tokenjax import convert, models
 from tokenjax.convert.checkpoint_files import read_state_dict
 from tokenjax.convert.command import convert as convert_file
+from tokenjax.errors import ConversionError
+from tokenjax.prediction import embedding
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "layouts"
 HEADS = {"num_heads": 3}  # which no key tells
@@ -33,6 +35,12 @@ SEEN = [
     ("hf_deit", "_2"),
     ("hf_deit_teacher", ""),
 ]
+ALIKE = {  # whose like is among the others
+    ("timm_plain", ""),
+    ("timm_reg4", "_3"),
+    ("timm_deit3", ""),
+    ("timm_no_qkv_bias", ""),
+}
 TIMM = sorted({case for case, _ in SEEN if case.startswith("timm_")} - {"timm_hub"})
 
 
@@ -56,7 +64,13 @@ def assert_near(found, expected, tolerance, name):
     assert error <= tolerance * np.abs(expected).max(), (name, error)
 
 
-@pytest.mark.parametrize(("case", "suffix"), SEEN)
+@pytest.mark.parametrize(
+    ("case", "suffix"),
+    [
+        pytest.param(*seen, marks=pytest.mark.long if seen in ALIKE else ())
+        for seen in SEEN
+    ],
+)
 def test_recorded_outputs_and_gradients(golden, case, suffix):
     recorded = golden(f"layouts/{case}/case")
     images = recorded[f"input/images{suffix}"].transpose(0, 2, 3, 1)
@@ -74,6 +88,38 @@ def test_recorded_outputs_and_gradients(golden, case, suffix):
     assert_near(logits, recorded[f"output/logits{suffix}"], 1e-5, "logits")
     wanted = recorded[f"grad_input/images{suffix}"].transpose(0, 2, 3, 1)
     assert_near(slopes, wanted, 1e-4, "gradient")
+
+
+@pytest.mark.parametrize(
+    "suffix", ["_2", *(pytest.param(s, marks=pytest.mark.long) for s in ("", "_3"))]
+)
+@pytest.mark.parametrize("case", ["hf_dinov2", "hf_dinov2_registers"])
+def test_the_tokens_of_dinov2(golden, case, suffix):
+    """Its classifier reads the class token beside the mean patch, as none here does."""
+    recorded = golden(f"layouts/{case}/case")
+    images = recorded[f"input/images{suffix}"].transpose(0, 2, 3, 1)
+    given = {"img_size": images.shape[1:3]}
+    found = convert_file("vit_base_patch16", path_of(case), given, head="new")
+    model = models.create("vit_base_patch16", **found.facts.arguments)
+    _, aux = jax.jit(model.apply)(found.variables, images)
+    assert_near(aux["tokens"], recorded[f"output/tokens{suffix}"], 1e-5, "tokens")
+    assert model.reg_tokens == (4 if case == "hf_dinov2_registers" else 0)
+
+
+def test_dinov2s_classifier_reads_too_much():
+    with pytest.raises(ConversionError, match=r"head.weight is \(6, 48\).*--head=new"):
+        convert_file("vit_base_patch16", path_of("hf_dinov2"), {})
+
+
+@pytest.mark.parametrize("case", ["timm_distilled", "timm_gap"])
+def test_the_embedding_is_what_the_classifiers_read(golden, case):
+    recorded = golden(f"layouts/{case}/case")
+    images = recorded["input/images"].transpose(0, 2, 3, 1)
+    found = converted(case, images.shape[1:3])
+    model = models.create("vit_base_patch16", **found.facts.arguments)
+    embed = jax.jit(functools.partial(embedding.embed, model))
+    vectors = embed(found.variables, jnp.asarray(images))
+    assert_near(vectors, recorded["output/pooled"], 1e-5, "embedding")
 
 
 @pytest.mark.parametrize("case", TIMM)

@@ -105,6 +105,15 @@ VARIANTS = {
     "vdpa_remat": ("vdpa", {"remat": True}),
     "vit_remat": ("vit", {"remat": True}),
     "vit_base_patch16_remat": ("vit_base_patch16", {"remat": True}),
+    "vit_base_patch16_distilled": (
+        "vit_base_patch16",
+        {"distilled": True, "init_values": 0.1},
+    ),
+    "vit_base_patch16_registers": (
+        "vit_base_patch16",
+        {"reg_tokens": 2, "no_embed_class": True, "qk_norm": True}
+        | {"class_token": False, "global_pool": "avg"},
+    ),
     "vit_patch_dropout": ("vit", {"patch_dropout": 0.5, "initialization": "xavier"}),
     "linear_vit_remat": ("linear_vit", {"remat": True}),
     "dynamic_vit_remat": ("dynamic_vit", {"remat": True}),
@@ -121,6 +130,7 @@ VARIANTS = {
 }
 # Of several variants of one idea `make test` takes the first.
 LONG = {variant for variant in VARIANTS if variant.endswith("_remat")}
+LONG |= {"vit_base_patch16_distilled", "vit_base_patch16_registers"}
 LONG |= {"vdpa_global", "vdpa_border", "vdpa_dropout", "dynamic_vit_masked"}
 LONG |= {"routing_sigmoid_gate", "routing_top_k", "routing_global"}
 LONG |= {"routing_mean", "routing_attention", "dynamic_vit_linear"}

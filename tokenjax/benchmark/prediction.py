@@ -25,7 +25,7 @@ from tokenjax.card import Card, Images
 from tokenjax.errors import UserError
 from tokenjax.models import contract
 from tokenjax.prediction import Predictor
-from tokenjax.prediction.embedding import head_path
+from tokenjax.prediction.embedding import head_paths
 from tokenjax.written_arguments import read_arguments
 
 WARMUP = 1  # rounds before the first timed one
@@ -85,7 +85,7 @@ def make_predictor(
 
     Raises: UserError for a model that scores no classes.
     """
-    if isinstance(module, contract.Retrieves) or head_path(module) is None:
+    if isinstance(module, contract.Retrieves) or not head_paths(module):
         raise UserError(
             f"--model {name} scores no classes: there is nothing to predict"
         )

@@ -17,9 +17,12 @@ from tokenjax.errors import ConversionError, first_line, shown
 
 _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
 _ACTIVATIONS = {"gelu": "gelu", "quick_gelu": "quick_gelu"}
+_DINO = {"layer_norm_eps": 1e-6, "hidden_act": "gelu", "image_size": 224}
 _DEFAULTS = {  # of transformers, for what a config.json leaves out
     "vit": {"layer_norm_eps": 1e-12, "hidden_act": "gelu", "image_size": 224},
     "deit": {"layer_norm_eps": 1e-12, "hidden_act": "gelu", "image_size": 224},
+    "dinov2": _DINO,
+    "dinov2_with_registers": _DINO,
     "clip_vision_model": {"layer_norm_eps": 1e-5, "hidden_act": "quick_gelu"},
 }
 _HEADS = 12  # of each of these, likewise

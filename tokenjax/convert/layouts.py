@@ -5,6 +5,7 @@
 | clip_vit | OpenAI's CLIP and open_clip ("visual.conv1.weight", or without "visual.");
   Hugging Face's CLIP ("vision_model.embeddings...", "visual_projection.weight");
   DeMo's own ("BACKBONE.base...") |
+| vit_*_patch16 | Hugging Face's DINOv2, with registers or without |
 | vit_*_patch16, camera_vit | Hugging Face's ViT and DeiT, before version 5
   ("vit.encoder.layer.0.attention.attention.query...") and since
   ("vit.layers.0.attention.q_proj..."), with or without "vit."; torchvision's
@@ -118,8 +119,12 @@ class Program(NamedTuple):
 
 def program_of(arrays: Arrays) -> Program:
     """Return what is known of the program that the keys, as they come, are of."""
+    if any(key.endswith("embeddings.register_tokens") for key in arrays):
+        return Program({"norm_eps": 1e-6}, "bicubic_antialias")  # transformers' DINOv2
+    if any(key.endswith("layer_scale1.lambda1") for key in arrays):
+        return Program({"norm_eps": 1e-6}, "bicubic")
     if any(key.endswith("embeddings.cls_token") for key in arrays):
-        return Program({"norm_eps": 1e-12}, "bicubic")  # transformers
+        return Program({"norm_eps": 1e-12}, "bicubic")  # transformers' ViT and DeiT
     names = _backbone(arrays).keys()
     squares = not any(key.startswith("BACKBONE.") for key in arrays)  # DeMo's are none
     timm = {"cls_token", "patch_embed.proj.weight"} <= names
@@ -163,10 +168,20 @@ def _finish_vit(arrays: Arrays) -> Arrays:
 
 
 def _finish_imagenet_vit(arrays: Arrays) -> Arrays:
-    """Take a distillation token that no head reads for the register that it is then."""
+    """Take what other libraries have in front of the patches for what it is here.
+
+    Of transformers: a distillation token that no head reads is a register, and
+    registers without positions have some that are 0.
+    """
     packed = _finish_vit(arrays)
-    there = "head.weight" in packed and "dist_token" in packed
-    if there and not {"head_dist.weight", "reg_token"} & set(packed):
+    positions = packed.get("pos_embed", np.empty(0))
+    if "register_tokens" in packed and positions.ndim == 3:
+        registers = packed["reg_token"] = packed.pop("register_tokens")
+        packed["pos_embed"] = np.concatenate(
+            [positions[:, :1], np.zeros_like(registers), positions[:, 1:]], axis=1
+        )
+    one_head = "head.weight" in packed and "head_dist.weight" not in packed
+    if one_head and "dist_token" in packed and "reg_token" not in packed:
         packed["reg_token"] = packed.pop("dist_token")
     return packed
 

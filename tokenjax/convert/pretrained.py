@@ -10,7 +10,6 @@ told. `layouts` lists the names that weights may go by.
 """
 
 import fnmatch
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
@@ -187,17 +186,12 @@ def _check_head(
 
 
 def without_distillation(arrays: Arrays) -> Arrays:
-    """Leave out a distillation token, its position, which is the second, and its head.
-
-    A square number of positions is of patches alone: a square and 2 is none.
-    """
+    """Leave out a distillation token, its position (the second) and its head."""
     rest = {key: a for key, a in arrays.items() if not re.search(_DISTILLATION, key)}
     positions = rest.get("pos_embed", np.empty(0))
     if "dist_token" not in arrays or positions.ndim != 3:
         return rest
-    rows = positions.shape[1]
-    if math.isqrt(rows) ** 2 != rows:
-        rest["pos_embed"] = np.concatenate([positions[:, :1], positions[:, 2:]], axis=1)
+    rest["pos_embed"] = np.concatenate([positions[:, :1], positions[:, 2:]], axis=1)
     return rest
 
 

@@ -41,6 +41,7 @@ SHAPELESS = (
     "heads",
     "norm_eps",
     "activation",
+    "no_embed_class",  # but for how many positions make a square
     "qk_scale",
     "stride_size",
     "sie_coe",
@@ -171,6 +172,8 @@ def _lacks_positions(file: File, leading: int) -> bool | None:
 
     Patches are of a square unless their grid is known.
     """
+    if not leading:
+        return False
     rows = file.size("pos_embed", 1) or 0
 
     def fits(count: int) -> bool:

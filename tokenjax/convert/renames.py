@@ -23,10 +23,11 @@ CLIP: Renames = (  # Hugging Face's
     (r"^(transformer\.resblocks\.\d+)\.mlp\.fc2\.", r"\1.mlp.c_proj."),
 )
 VIT: Renames = (
-    (r"^(?:vit|deit)\.", ""),  # Hugging Face's
+    (r"^(?:vit|deit|dinov2|dinov2_with_registers)\.", ""),  # Hugging Face's
     (r"^embeddings\.cls_token$", "cls_token"),
     (r"^embeddings\.mask_token$", "mask_token"),
     (r"^embeddings\.distillation_token$", "dist_token"),
+    (r"^embeddings\.register_tokens$", "register_tokens"),
     (r"^embeddings\.position_embeddings$", "pos_embed"),
     (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
     (r"^(?:encoder\.layer|layers)\.(\d+)\.", r"blocks.\1."),
@@ -38,6 +39,7 @@ VIT: Renames = (
     (r"^(blocks\.\d+)\.output\.dense\.", r"\1.mlp.fc2."),
     (r"^(blocks\.\d+)\.layernorm_before\.", r"\1.norm1."),
     (r"^(blocks\.\d+)\.layernorm_after\.", r"\1.norm2."),
+    (r"^(blocks\.\d+)\.layer_scale([12])\.lambda1$", r"\1.ls\2.gamma"),
     (r"^(blocks\.\d+)\.gamma_([12])$", r"\1.ls\2.gamma"),  # DeiT III's
     (r"^layernorm\.", "norm."),
     (r"^(?:cls_)?classifier\.", "head."),

@@ -82,7 +82,7 @@ class Predictor:
             self.model.apply, self.variables, *self.model.example_inputs(1)
         )
         first = outputs[0] if isinstance(outputs, tuple) else None
-        if getattr(first, "ndim", 0) != 2 or embedding.head_path(self.model) is None:
+        if getattr(first, "ndim", 0) != 2 or not embedding.head_paths(self.model):
             return ()
         count = first.shape[-1]  # type: ignore[union-attr]
         names = self.card.classes or tuple(map(str, range(count)))

@@ -1,5 +1,7 @@
 """The vision transformer of ImageNet against timm's."""
 
+import functools
+
 import helpers.backbone_checks as checks
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,10 @@ from helpers import peer_checks
 from helpers.drawn_variables import drawn_variables
 
 from tokenjax import convert, models
+from tokenjax.arguments import describe
 from tokenjax.convert.pretrained import load_pretrained
+from tokenjax.models.baselines.vit_arguments import ViTArguments
+from tokenjax.models.demo.camera_vit import CameraViT
 
 SMALL = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
 
@@ -46,11 +51,42 @@ def test_conversion_is_exact_both_ways(recorded):
 
 def test_the_encoder_is_the_camera_vit(recorded):
     case, model, variables, images = recorded
-    encoder = model.encoder()
+    shared = {*describe(ViTArguments), "stride_size"} & set(describe(CameraViT))
+    given = models.values(model) | {"stride_size": model.patch_size}
+    encoder = models.create("camera_vit", **{key: given[key] for key in shared})
     loaded = load_pretrained(encoder, case.group("state"), jax.random.key(0))
     alone, _ = jax.jit(encoder.apply)(loaded, images)
     _, aux = jax.jit(model.apply)(variables, images)
     np.testing.assert_allclose(alone, aux["tokens"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, (1, True, False, "token")),
+        ({"distilled": True, "reg_tokens": 4}, (6, True, True, "token")),
+        ({"global_pool": "avg"}, (1, True, False, "avg")),
+        ({"class_token": False, "global_pool": "avg"}, (0, False, False, "avg")),
+    ],
+)
+def test_what_a_reduction_may_know(arguments, expected):
+    facts = small(**arguments).facts()
+    found = facts.protected, facts.class_token, facts.distilled, facts.pool
+    assert found == expected
+    assert (facts.patches, facts.classes, facts.hidden) == (4, 3, 64)
+
+
+def test_two_heads_are_averaged_in_training_too():
+    model, images = small(distilled=True), jnp.ones((2, 16, 16, 3))
+    variables = drawn_variables(model, images)
+    logits, aux = jax.jit(model.apply)(variables, images)
+    one, other = (variables["params"][name] for name in ("head", "head_dist"))
+    tokens = np.asarray(aux["tokens"])
+    first = tokens[:, 0] @ one["kernel"] + one["bias"]
+    second = tokens[:, 1] @ other["kernel"] + other["bias"]
+    np.testing.assert_allclose(logits, (first + second) / 2, rtol=1e-5, atol=1e-6)
+    in_training = jax.jit(functools.partial(trained, model))(variables, images)
+    np.testing.assert_array_equal(in_training, logits)
 
 
 RATES = {"drop_rate": 0.5, "attn_drop_rate": 0.5, "drop_path_rate": 0.5}
@@ -115,6 +151,11 @@ def test_published_sizes(name, img_size, expected):
     ("arguments", "sentence"),
     [
         ({"num_heads": 3}, "embed_dim must divide by num_heads"),
+        ({"class_token": False}, "global_pool=avg does without"),
+        ({"distilled": True, "global_pool": "avg"}, "distilled reads the class and"),
+        ({"distilled": True, "fc_norm": True}, "and without fc_norm"),
+        ({"global_pool": "max"}, "global_pool must be one of token, avg"),
+        ({"reg_tokens": -1}, "reg_tokens must be at least 0"),
         ({"num_classes": 0}, "num_classes must be at least 1"),
         ({"drop_rate": 1.0}, r"drop_rate must be within \[0, 1\)"),
         ({"img_size": 7}, "img_size must be at least patch_size"),

@@ -74,21 +74,17 @@ class ViTEncoder(ViTArguments):
             kernel_init=patch_init,
             name="patch_embed",
         )(images)  # (b, p, c)
-        dim = self.embed_dim
-        classes = [("cls_token", int(self.class_token))]
-        others = [("dist_token", int(self.distilled)), ("reg_token", self.reg_tokens)]
-        front = self._learn(classes)
-        shape = (1, self.positions().length, dim)
-        position = self.param("pos_embed", normal_init, shape).astype(dtype)
-        front += self._learn(others)
+        front = self._learn("cls_token", int(self.class_token))
+        (position,) = self._learn("pos_embed", self.positions().length)
+        position = position.astype(dtype)
+        front += self._learn("dist_token", int(self.distilled))
+        front += self._learn("reg_token", self.reg_tokens)
         if self.no_embed_class:
             return layers.put_in_front(front, patches + position)
         return layers.put_in_front(front, patches) + position
 
-    def _learn(self, counts: list[tuple[str, int]]) -> list[jax.Array]:
-        """Return learned tokens, each (1, count, c), of those that there are."""
-        return [
-            self.param(name, normal_init, (1, count, self.embed_dim))
-            for name, count in counts
-            if count
-        ]
+    def _learn(self, name: str, count: int) -> list[jax.Array]:
+        """Return so many learned tokens, (1, count, c), if there are any."""
+        if not count:
+            return []
+        return [self.param(name, normal_init, (1, count, self.embed_dim))]

@@ -18,7 +18,7 @@ import flax.traverse_util
 
 from tokenjax.arguments import AT_INFERENCE, Written, check_all
 from tokenjax.errors import UserError, unknown_of_many
-from tokenjax.models.checked_module import CheckedModule
+from tokenjax.models.checked_module import CheckedModule, check_class
 from tokenjax.models.reduction.reducer import EncoderFacts, Reducer
 from tokenjax.registry import Registry
 from tokenjax.written_arguments import read_arguments, write_arguments
@@ -33,13 +33,20 @@ METHODS: Registry[type[Reducer]] = Registry("reduction")
 def register(name: str, reducer: type[Reducer]) -> None:
     """Add a method.
 
-    Raises: UserError for a name that another method has, or what is no method.
+    Raises: UserError for a name that another method has or that is no word, or for what
+      is no method.
     """
+    if not isinstance(name, str) or not name.isidentifier() or name == "none":
+        raise UserError(
+            f'a reduction\'s name is a word, other than "none", got {name!r}: it is '
+            "written NAME:key=value,..."
+        )
     if not (isinstance(reducer, type) and issubclass(reducer, Reducer)):
         raise UserError(
             f"reduction {name!r} must be a class derived from "
             f"tokenjax.models.reduction.Reducer, got {reducer!r}"
         )
+    check_class("reduction", name, reducer)
     METHODS.add(name, reducer)
 
 
