@@ -24,7 +24,7 @@ GOLDEN = pathlib.Path(__file__).parent / "golden"
 CACHE = REPOSITORY / ".cache" / "jax"
 
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 
 
 def pytest_collection_modifyitems(items):

@@ -133,10 +133,12 @@ class Written:
     """How a value is kept that may be given in several ways.
 
     `write` takes the value and what messages call the argument, and raises UserError
-    for what does not fit.
+    for what does not fit. `join` makes several values of a list of them that was taken
+    apart at every comma; None: each piece is one.
     """
 
     write: Callable[[Any, str], Any]
+    join: Callable[[Sequence[str]], list[str]] | None = None
 
 
 class _Mark:

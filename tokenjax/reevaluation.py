@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 from flax.typing import VariableDict
 
-from tokenjax import at_inference, models, paths, provenance
+from tokenjax import at_inference, models, paths, provenance, reduced_weights
 from tokenjax.building import Experiment, build
 from tokenjax.card import Card
 from tokenjax.errors import UserError
@@ -25,6 +25,8 @@ from tokenjax.training.observation.progress import warn
 from tokenjax.training.settings import Settings
 from tokenjax.training.settings.choices import TASKS
 
+REDUCTION = "reduction"  # of the models that take one
+
 
 def evaluate(
     config: Any,
@@ -33,6 +35,7 @@ def evaluate(
     output: pathlib.Path,
     changes: Sequence[str] = (),
     predictions: pathlib.Path | None = None,
+    reduction: str = "",
 ) -> dict[str, Any]:
     """Evaluate a run's workdir or a converted checkpoint on one split.
 
@@ -49,25 +52,24 @@ def evaluate(
       output: a directory.
       changes: names of model arguments that are meant to be others than the weights'.
       predictions: a file to write every example's prediction to.
+      reduction: of the model's tokens, in place of the weights' own; "": that one.
 
     Raises: UserError, with what differs.
     """
     source, output = paths.resolve(source, "source"), paths.resolve(output, "output")
     with cluster.member(Settings.from_config(config)):
-        return _evaluate(config, source, split_name, output, changes, predictions)
+        if predictions is not None:
+            _check_predictions(predictions, config.task)
+        opened = open_weights(config, source, split_name, changes, reduction)
+        return _evaluate(opened, split_name, output, predictions)
 
 
 def _evaluate(
-    config: Any,
-    source: pathlib.Path,
+    opened: "Opened",
     split_name: str,
     output: pathlib.Path,
-    changes: Sequence[str],
     predictions: pathlib.Path | None,
 ) -> dict[str, Any]:
-    if predictions is not None:
-        _check_predictions(predictions, config.task)
-    opened = open_weights(config, source, split_name, changes)
     settings, task = opened.built.settings, opened.built.task
     mesh = devices.make_mesh(settings)
     variables = jax.device_put(opened.weights.variables, devices.replicated(mesh))
@@ -101,7 +103,11 @@ class Opened(NamedTuple):
 
 
 def open_weights(
-    config: Any, source: pathlib.Path, split_name: str, changes: Sequence[str] = ()
+    config: Any,
+    source: pathlib.Path,
+    split_name: str,
+    changes: Sequence[str] = (),
+    reduction: str = "",
 ) -> Opened:
     """Read weights and build what evaluates them; arguments as those of `evaluate`.
 
@@ -118,8 +124,14 @@ def open_weights(
         )
     else:
         config, classes = provenance.adopt(config, card), card.classes
+    if reduction:
+        config = config.copy_and_resolve_references()
+        with config.unlocked():
+            config.model.reduction = reduction
     built = build(config, classes=classes, splits=(split_name,))
     if card is not None:
+        changes = _with_reduction(card, built, changes, bool(reduction))
+        weights = _fitted(weights, card, built, changes)
         names = _refuse_other_use(source, card, weights.variables, built, changes)
         if not provenance.is_own_split(card, built.dataset, split_name):
             name = built.dataset.info.name
@@ -131,6 +143,33 @@ def open_weights(
     expected = jax.eval_shape(built.task.init, jax.random.key(0))
     check_variables(expected, weights.variables)
     return Opened(weights, built, "-".join(names))
+
+
+def _with_reduction(
+    card: Card, built: Experiment, changes: Sequence[str], given: bool
+) -> Sequence[str]:
+    """Return the changes that are meant, that of a reduction which is given among them.
+
+    It says itself that another is meant, and may be what the weights have.
+    """
+    differing = provenance.model_differences(card, built.task.model)
+    if given and REDUCTION in differing and REDUCTION not in changes:
+        return [*changes, REDUCTION]
+    return changes
+
+
+def _fitted(
+    weights: Weights, card: Card, built: Experiment, changes: Sequence[str]
+) -> Weights:
+    """Return the weights for the reduction that is meant.
+
+    Raises: UserError for one that needs weights which these lack.
+    """
+    if REDUCTION not in changes:
+        return weights
+    trained = provenance.create_model(card)
+    fitted = reduced_weights.fit(weights.variables, trained, built.task.model)
+    return weights._replace(variables=fitted)
 
 
 def _check_predictions(path: pathlib.Path, task: str) -> None:
@@ -183,7 +222,8 @@ def _refuse_other_use(
             f"value with --config.model.{unchanged[0]}=VALUE"
         )
     if meant:
-        _say_idle(card, model, variables, meant)
+        others = [key for key in meant if key != REDUCTION]
+        _say_idle(card, model, variables, others)
     values = models.values(model)
     return [f"{key}={values[key]}" for key in meant]
 

@@ -1,16 +1,13 @@
 """bench.py --model sdtps: the stages are those of the model, counted by hand."""
 
 import csv
-import os
-import pathlib
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl import flags
+from helpers.entry_points import run_in_process
 
 from tokenjax import models
 from tokenjax.benchmark import (
@@ -27,7 +24,6 @@ from tokenjax.benchmark.chosen_models import choose
 from tokenjax.errors import UserError
 from tokenjax.written_arguments import WrittenModel
 
-REPOSITORY = pathlib.Path(__file__).parents[2]
 TINY = {
     "num_classes": 5,
     "image_size": (32, 16),
@@ -164,20 +160,8 @@ def test_another_model():
 
 def test_the_program(tmp_path):
     path = tmp_path / "out.csv"
-    cache = {
-        "JAX_COMPILATION_CACHE_DIR": str(REPOSITORY / ".cache" / "jax"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-    }
-    environment = {**os.environ, **cache, "PYTHONPATH": str(REPOSITORY)}
     chosen = ["--batch_size=2", "--repeats=5", "--warmup=1", SMALL, f"--csv={path}"]
-    run = subprocess.run(
-        [sys.executable, "bench.py", "--model=sdtps", *chosen],
-        cwd=REPOSITORY,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    run = run_in_process("bench", "--model=sdtps", *chosen)
     assert run.returncode == 0, run.stderr
     models_table, stages_table = run.stdout.split("Stages of demo")
     assert "sdtps 2x32x64" in models_table

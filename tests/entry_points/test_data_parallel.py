@@ -25,7 +25,8 @@ WEIGHTED += ["--config.imbalance.class_weights=inverse_frequency"]
 @pytest.mark.parametrize(
     ("common", "arguments", "extra"),
     [
-        (DRAWN, [], devices(2)),
+        # training/distribution/test_fsdp.py: four devices, without the program
+        pytest.param(DRAWN, [], devices(2), marks=pytest.mark.long),
         pytest.param(DRAWN, [], devices(8), marks=pytest.mark.long),
         # Draws go by the position in a part of the batch: nothing random here.
         pytest.param(

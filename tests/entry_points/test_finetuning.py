@@ -178,7 +178,8 @@ def test_two_commands_from_timms_file_to_ones_own_classes(photos, tmp_path):
         *("train.py", "--config", "configs/finetune.py", "--workdir", tmp_path / "run"),
         *(f"--config.init_from={tmp_path / 'converted'}", "--config.epochs=20"),
         *(f"--config.data.directory={pictures}", "--config.data.image_size=96"),
-        "--config.figures=False",
+        *("--config.figures=False", "--config.evaluate_every_epochs=20"),
+        "--config.checkpoint.every_epochs=20",
     )
     assert finished.returncode == 0, finished.stderr
     assert "positions resized from 4x4 to 6x6; a new head for 3" in finished.stdout

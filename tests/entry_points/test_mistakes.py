@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 
 import pytest
 from helpers import training_runs
@@ -108,24 +109,35 @@ def test_batch_size_that_does_not_divide(tmp_path):
     assert_one_sentence(finished, "batch_size 12", "8 devices", "multiple of 8")
 
 
-def test_another_configuration_in_the_workdir(tmp_path):
-    first = training_runs.train_small(tmp_path, "--config.steps=2")
-    assert first.returncode == 0, first.stderr
-    second = training_runs.train_small(tmp_path, "--config.seed=7")
+@pytest.fixture
+def trained(trained_once, tmp_path):
+    """A finished run, to be damaged."""
+    return shutil.copytree(trained_once, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory):
+    """A finished run of four steps."""
+    workdir = tmp_path_factory.mktemp("mistakes") / "run"
+    finished = training_runs.train_small(workdir, "--config.steps=4")
+    assert finished.returncode == 0, finished.stderr
+    return workdir
+
+
+def test_another_configuration_in_the_workdir(trained_once):
+    second = training_runs.train_small(trained_once, "--config.seed=7")
     assert_one_sentence(second, "another configuration", "seed 0 -> 7", "--workdir")
 
 
-def test_truncated_checkpoint(tmp_path):
-    first = training_runs.train_small(tmp_path, "--config.steps=4")
-    assert first.returncode == 0, first.stderr
-    newest = tmp_path / "checkpoints" / "4"
+def test_truncated_checkpoint(trained):
+    newest = trained / "checkpoints" / "4"
     largest = max(
         (path for path in newest.rglob("*") if path.is_file()), key=os.path.getsize
     )
     largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
-    again = training_runs.train_small(tmp_path, "--config.steps=4")
+    again = training_runs.train_small(trained, "--config.steps=4")
     assert_one_sentence(again, str(newest), "is damaged", "delete")
-    flags = [*CONFIG, "--workdir", tmp_path, *training_runs.SMALL]
+    flags = [*CONFIG, "--workdir", trained, *training_runs.SMALL]
     evaluated = training_runs.run("eval.py", *flags)
     assert_one_sentence(evaluated, "is damaged")
 

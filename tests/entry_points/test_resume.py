@@ -19,9 +19,7 @@ STEPS = 24
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("undisturbed")
-    finished = training_runs.train_small(
-        workdir, training_runs.FIGURES, tensorflow=True
-    )
+    finished = training_runs.train_small(workdir, training_runs.FIGURES)
     assert finished.returncode == 0, finished.stderr
     return workdir
 

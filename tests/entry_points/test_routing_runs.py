@@ -18,7 +18,7 @@ def get_config(variant=""):
     config.model.update(big_hidden_dim=16, small_hidden_dim=4)
     config.model.update(embed_dim=8, aggregator_dim=8)
     config.batch_size, config.steps, config.log_every_steps = 8, 6, 2
-    config.evaluate_every_epochs = config.checkpoint.every_epochs = 0.5
+    config.evaluate_every_epochs = config.checkpoint.every_epochs = 1.0
     config.routing.update(anneal_from_epochs=0.25, anneal_to_epochs=0.5)
     config.ablation.axes = ConfigDict({"model": {"name": ("cheap_compute",)}})
     config.ablation.latency_batch_size = 4

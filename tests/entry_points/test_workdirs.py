@@ -2,12 +2,14 @@
 
 import json
 import os
+from unittest import mock
 
 import pytest
 from helpers import training_runs
 from helpers.entry_points import run_in_process
 
 from tokenjax import storage
+from tokenjax.training.observation.observer import Observer
 from tokenjax.training.run_lock import RunLock
 
 FEW = ["--config.steps=4", "--config.log_every_steps=1"]
@@ -22,15 +24,27 @@ def assert_refused(finished, *parts):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A finished run, trained by a spelling that has everything."""
+def trained_and_locked(tmp_path_factory):
+    """A finished run, trained by a spelling that has everything, and who locked it."""
     root = tmp_path_factory.mktemp("spelt")
     (root / "a b").mkdir()
     (root / "link é").symlink_to(root / "a b")
     spelling = f"{root}/nothing/../link é/../a b/ünï//run/"
-    finished = training_runs.train_small(spelling, *FEW)
+    workdir, seen = root / "a b" / "ünï" / "run", []
+
+    def look(self):
+        seen.append(json.loads((workdir / "run.lock").read_text())["pid"])
+        return 0.0
+
+    with mock.patch.object(Observer, "first_step", look):
+        finished = training_runs.train_small(spelling, *FEW)
     assert finished.returncode == 0, finished.stderr
-    return root / "a b" / "ünï" / "run"
+    return workdir, seen
+
+
+@pytest.fixture(scope="module")
+def trained(trained_and_locked):
+    return trained_and_locked[0]
 
 
 def test_any_spelling_is_one_place(trained, tmp_path, monkeypatch):
@@ -89,19 +103,10 @@ def test_a_second_training_is_refused_and_eval_is_not(trained):
     assert changed <= {"run", "evaluation.json", "evaluation.txt"}
 
 
-def test_a_run_holds_its_lock(tmp_path, monkeypatch):
-    seen = []
-
-    def look(self):
-        seen.append(json.loads((tmp_path / "run.lock").read_text())["pid"])
-        return 0.0
-
-    from tokenjax.training.observation.observer import Observer
-
-    monkeypatch.setattr(Observer, "first_step", look)
-    assert training_runs.train_small(tmp_path, *FEW).returncode == 0
+def test_a_run_holds_its_lock(trained_and_locked):
+    workdir, seen = trained_and_locked
     assert seen == [os.getpid()]
-    assert not (tmp_path / "run.lock").exists()
+    assert not (workdir / "run.lock").exists()
 
 
 @pytest.mark.parametrize(

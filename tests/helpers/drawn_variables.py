@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from helpers.model_shapes import find_shapes
 
 
 def drawn_variables(model, *inputs):
@@ -13,5 +14,4 @@ def drawn_variables(model, *inputs):
         around = float(path[-1].key in ("scale", "var"))  # 1 for these, else 0
         return jnp.float32(around + 0.2 * generator.uniform(-1, 1, leaf.shape))
 
-    shapes = jax.eval_shape(model.init, jax.random.key(0), *inputs)
-    return jax.tree.map_with_path(draw, shapes)
+    return jax.tree.map_with_path(draw, find_shapes(model, *inputs))

@@ -3,6 +3,7 @@
 import contextlib
 import io
 from typing import NamedTuple
+from unittest import mock
 
 from tokenjax import command_line, commands
 
@@ -18,13 +19,18 @@ class Finished(NamedTuple):
 def run_in_process(command: str, *arguments: object) -> Finished:
     """Run `tokenjax COMMAND ARGUMENTS` here, with flags of its own.
 
+    The compilation cache stays the suite's, which keeps more than a user's own does.
     A user's mistake is status 2 and a line on stderr, as it is in a process; any other
     exception is a bug and is raised.
     """
     argv = [f"tokenjax {command}", *map(str, arguments)]
     stdout, stderr = io.StringIO(), io.StringIO()
     status: object = None
-    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+    with (
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+        mock.patch.object(command_line, "enable_compilation_cache"),
+    ):
         try:
             command_line.run_here(commands.load(command), argv)
         except SystemExit as exit:

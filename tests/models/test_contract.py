@@ -9,6 +9,8 @@ import flax.traverse_util
 import jax
 import numpy as np
 import pytest
+from helpers.drawn_variables import drawn_variables
+from helpers.model_shapes import find_shapes
 from helpers.small_models import DEMO, ELSEWHERE, SMALL, VARIANTS
 
 from tokenjax import models, plots, training
@@ -39,10 +41,14 @@ BACKBONES = {  # DeMo's other towers
     "no_fusion": {"fusion": "none"},
     "by_modality": {"direct": False},
 }
+CLASSES = {"num_classes": 7}
+LEARNED = {"reduction": "dynamicvit:pruning_loc=(1,),token_ratio=0.5"}
 CASES = {
-    **{name: (name, SMALL.get(name, {})) for name in models.names() if name != "demo"},
+    **{name: (name, {}) for name in models.names() if name in ELSEWHERE},
+    # Of as many classes as the variants: what is equal is traced once.
+    **{name: (name, CLASSES | arguments) for name, arguments in SMALL.items()},
     **{
-        variant: (name, {"num_classes": 7} | SMALL[name] | more)
+        variant: (name, CLASSES | SMALL[name] | more)
         for variant, (name, more) in VARIANTS.items()
     },
     **{f"demo_{name}": ("demo", DEMO | more) for name, more in BACKBONES.items()},
@@ -51,6 +57,11 @@ CASES = {
     "camera_vit_one_view": ("camera_vit", {"camera": 1, "view": 1}),
     "dynamic_vit_shallow": ("dynamic_vit", SMALL["dynamic_vit"] | {"depth": 1}),
     "dynamic_vit_unpruned": ("dynamic_vit", SMALL["dynamic_vit"] | {"pruning": "none"}),
+    "vit_dynamicvit": ("vit", SMALL["vit"] | LEARNED),
+    "vit_base_patch16_dynamicvit": (
+        "vit_base_patch16",
+        SMALL["vit_base_patch16"] | LEARNED,
+    ),
 }
 
 
@@ -60,11 +71,9 @@ def built(case: str) -> nn.Module:
     return models.create(name, **arguments)
 
 
-@functools.cache
 def shapes(case: str) -> dict:
     model = built(case)
-    inputs = model.example_inputs(2)
-    return jax.eval_shape(model.init, jax.random.key(0), *inputs)
+    return find_shapes(model, *model.example_inputs(2))
 
 
 def evaluated(model, variables, **arguments):
@@ -93,7 +102,7 @@ def changed(case, what):
         return None
     (name,) = names
     other = model.clone(**{name: getattr(model, name) + 1})
-    more = jax.eval_shape(other.init, jax.random.key(0), *other.example_inputs(2))
+    more = find_shapes(other, *other.example_inputs(2))
     flat, larger = (
         flax.traverse_util.flatten_dict(tree, sep="/") for tree in (shapes(case), more)
     )
@@ -164,7 +173,11 @@ def test_a_router_takes_what_a_schedule_changes(case):
     assert aux["threshold"].shape == ()
 
 
-@pytest.mark.parametrize("case", names_of(contract.Prunes))
+def learns(model):
+    return isinstance(model, contract.Prunes) and model.learns_to_prune()
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if learns(built(case))])
 def test_the_unpruned_network_lacks_the_predictors_alone(case):
     model, (name, arguments) = built(case), CASES[case]
     unpruned = model.unpruned()
@@ -176,14 +189,12 @@ def test_the_unpruned_network_lacks_the_predictors_alone(case):
     kept = {path: leaf for path, leaf in flat.items() if path not in predictors}
     variables = {"params": flax.traverse_util.unflatten_dict(kept, sep="/")}
     plain = model.plain()
-    inputs = plain.example_inputs(2)
-    assert jax.eval_shape(plain.init, jax.random.key(0), *inputs) == variables
-    assert not isinstance(plain, contract.Prunes)
+    assert find_shapes(plain, *plain.example_inputs(2)) == variables
+    assert not learns(plain)
     _, aux = evaluated(unpruned, variables)
-    steps, batch, count = aux["keep_masks"].shape
-    assert aux["tokens"].shape[:2] == (batch, 1 + count)
     _, pruned = evaluated(model, shapes(case))
-    assert pruned["keep_masks"].shape == (steps, batch, count)
+    _, batch, count = jax.eval_shape(model.keep_masks, pruned).shape
+    assert aux["tokens"].shape[:2] == (batch, 1 + count)
 
 
 @pytest.mark.parametrize("case", names_of(contract.Retrieves))
@@ -253,7 +264,7 @@ def test_what_fills_no_patch_is_not_seen(case):
     assert isinstance(model, contract.Crops)
     assert model.unseen_pixels() == unseen
     (images,) = model.example_inputs(1)
-    variables = jax.jit(model.init)(jax.random.key(0), images)
+    variables = drawn_variables(model, images)
     apply = jax.jit(lambda images: model.apply(variables, images)[0])
 
     def painted(rows, columns):

@@ -7,6 +7,7 @@ jit, and compiles nothing.
 import jax
 import numpy as np
 import pytest
+from helpers.model_shapes import find_shapes
 from helpers.small_models import DEMO, FEW, VARIANTS, small
 
 from tokenjax import models
@@ -60,7 +61,7 @@ def test_every_registered_model_is_among_them():
 def test_numpy_variables_outside_jit(case):
     model = build(case)
     inputs = model.example_inputs(2)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), *inputs)
+    shapes = find_shapes(model, *inputs)
     variables = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.1, leaf.dtype), shapes)
 
     def outputs(variables, *inputs):

@@ -70,3 +70,32 @@ def test_the_gradient_of_keep_is_the_true_one():
         unit = jnp.zeros((1, 4)).at[0, index].set(step)
         numeric = (output(keep + unit) - output(keep - unit)) / (2 * step)
         np.testing.assert_allclose(gradient[0, index], numeric, rtol=2e-2, atol=1e-3)
+
+
+def test_recorded_policy_softmax(golden, assert_close):
+    """Of DynamicViT, with the gradient of both of its inputs."""
+    case = golden("reduction/dynamicvit_softmax")
+    logits, policy = case["input/logits"], case["input/policy"][..., 0]
+
+    def loss(logits, policy):
+        weights = masked_attention.policy_softmax(logits, policy)
+        return jnp.sum(weights * case["input/cotangent"]), weights
+
+    gradient = jax.jit(jax.grad(loss, (0, 1), has_aux=True))
+    (to_logits, to_policy), weights = gradient(logits, policy)
+    assert_close(weights, case["output/attention"], 1e-5, "attention")
+    assert_close(to_logits, case["grad_input/logits"], 1e-4, "logits")
+    assert_close(to_policy[..., None], case["grad_input/policy"], 1e-4, "policy")
+
+
+def test_a_policy_softmax_of_the_class_token_alone_is_its_first_row():
+    draws = np.random.default_rng(3)
+    logits = np.float32(draws.normal(size=(2, 2, 5, 5)))
+    keep = np.float32([[1, 0, 1, 0, 1], [1, 1, 1, 1, 1]])
+    policy_softmax = jax.jit(masked_attention.policy_softmax)
+    whole, row = policy_softmax(logits, keep), policy_softmax(logits[:, :, :1], keep)
+    np.testing.assert_array_equal(row, whole[:, :, :1])
+    alone = np.exp(logits[1])
+    alone /= alone.sum(-1, keepdims=True)
+    # Where all are there it is the plain one, but for epsilon.
+    np.testing.assert_allclose(whole[1], alone, rtol=0, atol=1e-6)

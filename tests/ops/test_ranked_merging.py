@@ -80,7 +80,9 @@ def test_in_place_equals_gathered(seed, kept_and_left, protected):
     (tokens, sizes), (kept, left) = draw(seed), kept_and_left
     plan, (means, grown) = gathered(tokens, sizes, kept, left, protected)
     reduction_cases.holds_together(plan, tokens.shape[1], protected)
-    found, sizes_found = in_place(tokens, sizes, kept, left, protected, -np.inf)
+    found, sizes_found, to = in_place(tokens, sizes, kept, left, protected, -np.inf)
+    np.testing.assert_array_equal(to[:, kept:left], plan.receivers)
+    assert (np.delete(to, np.s_[kept:left], axis=1) == -1).all()
     np.testing.assert_allclose(found[:, :kept], means, atol=1e-5)
     np.testing.assert_allclose(sizes_found[:, :kept], grown, atol=1e-4)
     np.testing.assert_array_equal(found[:, kept:], tokens[:, kept:])
@@ -90,11 +92,11 @@ def test_in_place_equals_gathered(seed, kept_and_left, protected):
 def test_in_place_a_merged_token_counts_for_one_at_least():
     tokens = jnp.array([[[1.0, 0], [0, 1], [-1, 0.1], [1, 3]]])
     sizes = jnp.array([[2.0, 1, 3, 4]])
-    _, grown = in_place(tokens, sizes, 2, 3, 1, 1.0)
+    _, grown, _ = in_place(tokens, sizes, 2, 3, 1, 1.0)
     np.testing.assert_allclose(grown[0, :2], [2, 1 + 1])  # 3 x 0.0995 counts for 1
-    _, grown = in_place(tokens, sizes, 2, 4, 1, 1.0)
+    _, grown, _ = in_place(tokens, sizes, 2, 4, 1, 1.0)
     np.testing.assert_allclose(grown[0, 1], 1 + 1 + 4 * 3 / math.sqrt(10), rtol=1e-6)
-    same, unchanged = in_place(tokens, sizes / 8, 3, 3, 1, 1.0)
+    same, unchanged, _ = in_place(tokens, sizes / 8, 3, 3, 1, 1.0)
     np.testing.assert_array_equal(same, tokens)
     np.testing.assert_array_equal(unchanged, sizes / 8)
 

@@ -75,6 +75,12 @@ def test_the_marked_are_the_ranked_for_any_count(scores, data):
     np.testing.assert_array_equal(mark_fixed(both, count), expected == 1)
 
 
+def test_each_row_may_have_a_count_of_its_own():
+    scores = jnp.array([[3.0, 1, 2], [3, 1, 2], [0, 0, 0]])
+    found = mark_traced(scores, jnp.array([1, 3, 2]))
+    assert found.tolist() == [[True, False, False], [True] * 3, [True, True, False]]
+
+
 def test_protected_tokens_lead():
     found = token_selection.lead_with_protected(jnp.array([[2, 0], [1, 2]]), 2)
     assert found.tolist() == [[0, 1, 4, 2], [0, 1, 3, 4]]

@@ -147,6 +147,8 @@ def test_it_is_in_the_checkpoint_and_compiled_once(tmp_path):
 def test_a_run_is_told_of_its_evaluations(tmp_path):
     finished = training_runs.train_small(
         tmp_path,
+        *("--config.steps=6", "--config.log_every_steps=1"),
+        "--config.evaluate_every_epochs=0.1",
         "--config.schedule.name=plateau",
         "--config.schedule.patience=0",
         "--config.schedule.warmup_epochs=0.0",
@@ -156,8 +158,8 @@ def test_a_run_is_told_of_its_evaluations(tmp_path):
     rows = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
     key = "train/learning_rate"
     rates = {row["step"]: row[key] for row in rows if key in row}
-    assert rates[20] == pytest.approx(1e-7)  # evaluated after 10 and 20 steps
-    assert rates[24] == pytest.approx(5e-8)
+    assert rates[4] == pytest.approx(1e-7)  # evaluated after 2 and 4 steps
+    assert rates[5] == rates[6] == pytest.approx(5e-8)
 
 
 def test_a_run_too_short_for_its_patience_says_so():

@@ -123,11 +123,14 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     figure = _figure_path(options, subjects)
     columns = make_columns(subjects)
 
-    def measure_one(request: session.Request, timing: latency.Timing) -> measure.Row:
+    def measure_one(
+        request: session.Request, timing: latency.Timing
+    ) -> list[measure.Row]:
         module, dtype, image_size, *_ = subjects[request.name]
-        return measure.measure_module(
+        row = measure.measure_module(
             module, request.name, request.batch_size, dtype, image_size, timing
         )
+        return [row]
 
     wanted = command_line.by_batch_size(list(subjects), options)
     rows = session.measure_all(wanted, measure_one, options, columns)

@@ -16,6 +16,7 @@ from tokenjax.benchmark import (
     measure,
     pairs,
     program,
+    reductions,
     report,
     sdtps,
     session,
@@ -47,27 +48,30 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     cores.bind(options["threads"])
     old, compared = _check(options, chosen, wanted)
+    ways = _put_reductions(options, chosen, wanted)
     found: list[pairs.Pair] = []
 
-    def measure_alone(request: Request, timing: latency.Timing) -> measure.Row:
+    def measure_alone(request: Request, timing: latency.Timing) -> list[measure.Row]:
         label, size, dtype, train = request
         name, arguments = chosen[label]
-        if label not in compared:
-            row = measure.measure_model(
-                name, arguments, size, dtype, options["image_size"], timing, train
+        pixels = options["image_size"]
+        rows: list[measure.Row] = []
+        if label in compared:
+            row, made = _measure_pairs(chosen, request, options, timing)
+            found.extend(made)
+            rows = [row]
+        if ways:
+            return reductions.measure_ways(
+                ways[label], size, dtype, pixels, timing, train
             )
-            return dataclasses.replace(row, model=label)
-        module, image_size = measure.build(
-            name, arguments, dtype, options["image_size"]
-        )
-        compiled = options["peer"] == "torch"
-        row, made = pairs.measure_pairs(
-            name, module, size, dtype, image_size, timing, train, compiled, label
-        )
-        found.extend(made)
-        return row
+        if not rows:
+            row = measure.measure_model(
+                name, arguments, size, dtype, pixels, timing, train
+            )
+            rows = [dataclasses.replace(row, model=label)]
+        return rows
 
-    def measure_one(request: Request, timing: latency.Timing) -> measure.Row:
+    def measure_one(request: Request, timing: latency.Timing) -> list[measure.Row]:
         if options["json"] or options["compare"]:
             return report.beside_reference(lambda: measure_alone(request, timing))
         return measure_alone(request, timing)
@@ -127,6 +131,37 @@ def _check(
     for note in dict.fromkeys(filter(None, notes)):
         print(f"note: {note}", file=sys.stderr, flush=True)
     return old, set(compared)
+
+
+def _measure_pairs(
+    chosen: Chosen, request: Request, options: Options, timing: latency.Timing
+) -> tuple[measure.Row, list[pairs.Pair]]:
+    """Measure a model beside PyTorch's."""
+    label, size, dtype, train = request
+    name, arguments = chosen[label]
+    module, image_size = measure.build(name, arguments, dtype, options["image_size"])
+    compiled = options["peer"] == "torch"
+    return pairs.measure_pairs(
+        name, module, size, dtype, image_size, timing, train, compiled, label
+    )
+
+
+def _put_reductions(
+    options: Options, chosen: Chosen, wanted: Sequence[Request]
+) -> reductions.Ways:
+    """Put the methods of --reduction into the models; nothing where none is asked for.
+
+    Raises: UserError for one that goes into none of them, and for batches to search.
+    """
+    if not options["reduction"]:
+        return {}
+    if any(request.batch_size == SEARCHED for request in wanted):
+        raise UserError(
+            "--reduction is measured in turns at given batch sizes: replace auto"
+        )
+    written = reductions.read(options["reduction"])
+    dtype = wanted[0].dtype
+    return reductions.put_into(chosen, written, dtype, options["image_size"])
 
 
 def _check_peers(

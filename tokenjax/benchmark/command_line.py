@@ -80,6 +80,8 @@ def define_bench_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         "Also time PyTorch's, in turns with ours.",
         flag_values=values,
     )
+    text = "Also with fewer tokens, each way a row: none,tome:r=13,evit:keep_rate=0.7."
+    define_list("reduction", text, values)
     path_flags.define("json", None, "Write everything to this file.", values)
     path_flags.define("markdown", None, "Write the table for a document.", values)
     path_flags.define("figure", None, "Draw latency over FLOPs: PNG.", values)

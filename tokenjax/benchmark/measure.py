@@ -26,6 +26,24 @@ SDTPS, SDTPS_MODEL = "sdtps", "demo"
 
 
 @dataclasses.dataclass(frozen=True)
+class Saved:
+    """What a reduction of tokens saves of the same model without one.
+
+    Attributes:
+      flops: share of FLOPs.
+      time_ratio: its time over the other's, median over rounds in turns; `low`, `high`
+        its 95 % interval, None of a single round.
+      turned: share of time saved over share of FLOPs saved; None where none are.
+    """
+
+    flops: float
+    time_ratio: float
+    low: float | None
+    high: float | None
+    turned: float | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Row:
     """One measurement; FLOPs and latency are those of the whole batch.
 
@@ -34,6 +52,8 @@ class Row:
     Where something went wrong, `problem` says what, and the numbers are missing.
     `reference_ms` are the milliseconds of plain programs before and after the row,
     where it is to be compared with other runs: the machine's speed (`reference`).
+    `reduction` is how tokens are reduced, "" where nobody asked, and `saved` what that
+    saves; None where it is compared with nothing.
     """
 
     model: str
@@ -51,6 +71,8 @@ class Row:
     reference_ms: Mapping[str, tuple[float, ...]] = dataclasses.field(
         default_factory=dict
     )
+    reduction: str = ""
+    saved: Saved | None = None
 
     @property
     def images_per_second(self) -> float | None:
@@ -175,11 +197,18 @@ def measure_module(
 
 
 def prepare(
-    module: nn.Module, batch_size: int, image_size: int, train: bool
+    module: nn.Module,
+    batch_size: int,
+    image_size: int,
+    train: bool,
+    like: program.Program | None = None,
 ) -> program.Program:
-    """Compile a training step or inference for one batch."""
+    """Compile a training step or inference for one batch.
+
+    `like` is one of which the inputs, and the weights if they fit, are used again.
+    """
     make = program.training if train else program.inference
-    return make(module, batch_size, image_size)
+    return make(module, batch_size, image_size, like)
 
 
 def make_row(

@@ -40,6 +40,7 @@ class Program:
       function: one call, to be waited for; a training step keeps its own state.
       calls: arguments for it, to be taken in turn.
       variables: of the model, as it was initialised.
+      examples: what the model is called with, to be taken in turn.
     """
 
     parameters: int
@@ -51,11 +52,17 @@ class Program:
     function: Callable[..., object]
     calls: Calls
     variables: VariableDict
+    examples: Calls
 
 
-def inference(module: nn.Module, batch_size: int, image_size: int = 0) -> Program:
-    """Compile a module, which has `example_inputs(batch_size)`, to its first output."""
-    variables, examples = _start(module, batch_size, image_size)
+def inference(
+    module: nn.Module, batch_size: int, image_size: int = 0, like: Program | None = None
+) -> Program:
+    """Compile a module, which has `example_inputs(batch_size)`, to its first output.
+
+    Of `like` the inputs are used again, and the weights if the module takes them.
+    """
+    variables, examples = _start(module, batch_size, image_size, like)
     calls = [(variables, *example) for example in examples]
     function = first_output(module)
     compiled, seconds = _compile(function, calls[0])
@@ -69,12 +76,18 @@ def inference(module: nn.Module, batch_size: int, image_size: int = 0) -> Progra
         function=compiled,
         calls=calls,
         variables=variables,
+        examples=examples,
     )
 
 
-def training(module: nn.Module, batch_size: int, image_size: int = 0) -> Program:
-    """Compile a training step of a model that `check_trainable` takes."""
-    variables, examples = _start(module, batch_size, image_size)
+def training(
+    module: nn.Module, batch_size: int, image_size: int = 0, like: Program | None = None
+) -> Program:
+    """Compile a training step of a model that `check_trainable` takes.
+
+    `like` is used as in `inference`.
+    """
+    variables, examples = _start(module, batch_size, image_size, like)
     optimizer = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     params = variables["params"]
     others = {name: value for name, value in variables.items() if name != "params"}
@@ -102,6 +115,7 @@ def training(module: nn.Module, batch_size: int, image_size: int = 0) -> Program
         function=_Stepper(compiled, state),
         calls=examples,
         variables=variables,
+        examples=examples,
     )
 
 
@@ -137,11 +151,16 @@ class _Stepper:
 
 
 def _start(
-    module: nn.Module, batch_size: int, image_size: int
+    module: nn.Module, batch_size: int, image_size: int, like: Program | None
 ) -> tuple[VariableDict, Calls]:
-    examples = inputs.distinct_inputs(module, batch_size, image_size)
-    variables = initialize(module, *examples[0])
-    return variables, jax.block_until_ready(examples)
+    if like is None:
+        examples: Calls = inputs.distinct_inputs(module, batch_size, image_size)
+        return initialize(module, *examples[0]), jax.block_until_ready(examples)
+    examples = like.examples
+    needed = jax.eval_shape(module.init, jax.random.key(0), *examples[0])
+    if jax.tree.map(jnp.shape, needed) == jax.tree.map(jnp.shape, like.variables):
+        return like.variables, examples
+    return initialize(module, *examples[0]), examples
 
 
 def initialize(module: nn.Module, *example: object) -> VariableDict:

@@ -49,13 +49,13 @@ def environment() -> Json:
     }
 
 
-def beside_reference(make: Callable[[], measure.Row]) -> measure.Row:
-    """Measure a row, and the machine's own speed before and after it."""
+def beside_reference(make: Callable[[], list[measure.Row]]) -> list[measure.Row]:
+    """Measure rows, and the machine's own speed before and after them."""
     before = reference.all_milliseconds()
-    row = make()
+    rows = make()
     after = reference.all_milliseconds()
     times = {name: (before[name], after[name]) for name in before}
-    return dataclasses.replace(row, reference_ms=times)
+    return [dataclasses.replace(row, reference_ms=times) for row in rows]
 
 
 def commit(directory: pathlib.Path) -> str | None:

@@ -24,7 +24,8 @@ class Request(NamedTuple):
 
 
 Options = Mapping[str, Any]  # the values of a command's flags
-Measure = Callable[[Request, latency.Timing], measure.Row]
+# Returns a row, or several if a request is for as many models.
+Measure = Callable[[Request, latency.Timing], list[measure.Row]]
 
 
 def measure_all(
@@ -63,20 +64,21 @@ def measure_all(
 def _rows(
     request: Request, measure_one: Measure, timing: latency.Timing, bar: tqdm
 ) -> Iterator[measure.Row]:
-    def at(batch_size: int) -> measure.Row:
+    def at(batch_size: int) -> list[measure.Row]:
         exact = request._replace(batch_size=batch_size)
         bar.set_description(f"{request.name}, batch {batch_size}, {request.dtype}")
         try:
             return measure_one(exact, timing)
         except memory.OutOfMemory as error:
-            return measure.failed_row(
+            row = measure.failed_row(
                 request.name, batch_size, request.dtype, request.train, str(error)
             )
+            return [row]
 
     if request.batch_size != SEARCHED:
-        yield at(request.batch_size)
+        yield from at(request.batch_size)
         return
-    yield from search(at)
+    yield from search(lambda batch_size: at(batch_size)[0])
 
 
 def search(at: Callable[[int], measure.Row]) -> Iterator[measure.Row]:

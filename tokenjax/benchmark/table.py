@@ -53,6 +53,40 @@ MODE: Column[Row] = Column("Mode", lambda row: row.mode, "s")
 PROBLEM: Column[Row] = Column("Problem", lambda row: row.problem, "s")
 
 
+def _saved(name: str, factor: float = 1.0) -> Callable[[Row], float | None]:
+    def value(row: Row) -> float | None:
+        found = getattr(row.saved, name) if row.saved else None
+        return None if found is None else found * factor
+
+    return value
+
+
+def _speedup(row: Row) -> float | None:
+    return 1 / row.saved.time_ratio if row.saved else None
+
+
+def _interval(row: Row) -> str | None:
+    if row.saved is None or row.saved.low is None or row.saved.high is None:
+        return None
+    return f"{row.saved.low:.3f}-{row.saved.high:.3f}"
+
+
+REDUCTION: tuple[Column[Row], ...] = (
+    Column("FLOPs_saved(%)", _saved("flops", 100), ".1f"),
+    Column("Time/none", _saved("time_ratio"), ".3f"),
+    Column("95%", _interval, "s"),
+    Column("Speedup", _speedup, ".2f"),
+    Column("Saved_time/FLOPs(%)", _saved("turned", 100), ".1f"),
+)
+
+
+IN_TURNS = (
+    "Time/none: of a call to that of the same model with all its tokens, in turns, "
+    "median over the rounds; Saved_time/FLOPs: share of time saved to share of FLOPs "
+    "saved."
+)
+
+
 def columns_for(rows: Sequence[Row]) -> list[Column[Row]]:
     """Return COLUMNS, and those that say something of these rows alone."""
     return [*COLUMNS, *columns_of_some(rows)]
@@ -60,7 +94,7 @@ def columns_for(rows: Sequence[Row]) -> list[Column[Row]]:
 
 def columns_of_some(rows: Sequence[Row]) -> list[Column[Row]]:
     """Return those of the further columns that say something of these rows."""
-    columns = []
+    columns = list(REDUCTION) if any(row.reduction for row in rows) else []
     if any(row.utilization for row in rows):
         columns.append(PEAK)
     if any(row.mode != rows[0].mode or row.mode != "inference" for row in rows):
@@ -130,7 +164,8 @@ def how_found(rows: Sequence[Row], warmup: int, with_memory: bool = True) -> lis
     """Return the lines on what is counted and how it was timed."""
     repeats = sorted({row.latency.repeats for row in rows if row.latency})
     calls = "-".join(map(str, {repeats[0]: 0, repeats[-1]: 0})) if repeats else "no"
-    sizes = dict.fromkeys(f"{row.model} {row.inputs}" for row in rows if row.inputs)
+    whole = [row for row in rows if row.reduction in ("", "none")]
+    sizes = dict.fromkeys(f"{row.model} {row.inputs}" for row in whole if row.inputs)
     methods = dict.fromkeys(row.memory.method for row in rows if row.memory)
     peak = any(row.utilization for row in rows)
     return [
@@ -138,6 +173,7 @@ def how_found(rows: Sequence[Row], warmup: int, with_memory: bool = True) -> lis
         "to warm up, compilation excluded.",
         f"Inputs: {'; '.join(sizes)}.",
         *([f"Memory: {'; '.join(methods)}."] if with_memory and methods else []),
+        *([IN_TURNS] if any(row.saved for row in rows) else []),
         *(["Peak: of the device's dense products, by its data sheet."] if peak else []),
         f"Hardware: {hardware.describe()}; jax {jax.__version__}.",
     ]
@@ -156,4 +192,5 @@ def write_csv(
     rows = list(rows)
     if columns is None:
         columns = [*COLUMNS, PEAK, MODE, PROBLEM, *columns_of_the_original(rows)]
+        columns += REDUCTION if any(row.reduction for row in rows) else ()
     tables.write_csv(rows, path, columns)

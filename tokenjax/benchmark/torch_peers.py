@@ -29,6 +29,7 @@ from flax.typing import VariableDict
 from tokenjax import convert, models
 from tokenjax.benchmark import torch_programs, torchvision_stand_in
 from tokenjax.errors import UserError
+from tokenjax.models import contract
 from tokenjax.models.demo.demo_model import DeMo
 from tokenjax.models.dynamic_vit import DynamicViT
 from tokenjax.models.routing.attention_routing import AttentionRouting
@@ -131,7 +132,12 @@ def _key(model: str | type[nn.Module]) -> str:
 
 
 def _find(name: str, model: nn.Module) -> _Maker | None:
-    """Return the maker of that name, else of exactly that class."""
+    """Return the maker of that name, else of exactly that class.
+
+    There is none of a model that reduces its tokens: PyTorch's would keep them all.
+    """
+    if isinstance(model, contract.ReducesTokens) and model.reduction is not None:
+        return None
     named = _PEERS.get(name) or _PEERS.get(models.canonical_name(name))
     return named or _PEERS.get(_key(type(model)))
 

@@ -94,11 +94,15 @@ def time_in_turns(
     """Return the seconds of each call, (rounds, contestants), a pause before each.
 
     Of `timing`, warm-ups and repeats are rounds, and `on_call` is called after each
-    timed one. They stop after `max_seconds`, but not before `latency.FEWEST_REPEATS`.
+    timed one. They stop after `max_seconds`, but not before `latency.FEWEST_REPEATS`;
+    warming up stops after a quarter of it, but not before one round.
     """
+    stop_warmup = time.perf_counter() + timing.max_seconds / 4
     for _ in range(timing.warmup):
         for contestant in contestants:
             jax.block_until_ready(contestant.function(*contestant.calls[0]))
+        if time.perf_counter() > stop_warmup:
+            break
     rounds: list[list[float]] = []
     stop = time.perf_counter() + timing.max_seconds
     while len(rounds) < timing.repeats:

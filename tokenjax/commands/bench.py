@@ -8,6 +8,7 @@
     tokenjax bench --models vdpa,resnet50 --peer torch --json run.json --figure run.png
     tokenjax bench --models vdpa,vmamba --peer torch_eager --threads 1 --markdown run.md
     tokenjax bench --models vdpa,resnet50 --compare run.json
+    tokenjax bench --models vit_small_patch16,vit_base_patch16 --reduction tome:r=13
     tokenjax bench --model sdtps --batch_size 1,8
     tokenjax bench --model my_model --import my_model.py
 

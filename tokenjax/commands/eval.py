@@ -7,6 +7,8 @@
     tokenjax eval --config configs/vdpa.py:paper --checkpoint converted/
     tokenjax eval --workdir runs/mine --config.model.pruning=none --changes=pruning
     tokenjax eval --workdir runs/mine --predictions out.csv
+    tokenjax eval --workdir runs/mine --reduction tome:r=8       # fewer tokens
+    tokenjax eval --workdir runs/mine --sweep reduction=none,tome:r=4,tome:r=8
     tokenjax eval --workdir runs/mine --sweep threshold=0.1:0.9:9   # or budget=0.1,0.2
     tokenjax eval --config configs/routing.py --eval_all      # a table of four runs
 
@@ -61,6 +63,8 @@ def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
         "arguments of the model that are meant to be others than the run's",
         **options,
     )
+    text = "of the model's tokens, in place of the run's own: tome:r=8, none"
+    flags.DEFINE_string("reduction", "", text, **options)
     text = "over NAME=FIRST:LAST:COUNT or NAME=VALUE,VALUE,... of the model's arguments"
     flags.DEFINE_multi_string("sweep", [], text, **options)
     text = "images at a time in the latencies of --eval_all and --sweep"
@@ -76,6 +80,9 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
 
     command_line.enable_compilation_cache()
     name, variant = command_line.config_name_and_variant(values)
+    if values.reduction and (values.eval_all or values.sweep):
+        way = "its own configurations" if values.eval_all else "--sweep reduction=..."
+        raise UserError(f"--reduction is of one evaluation: take {way}")
     if values.sweep and (values.eval_all or values.predictions):
         other = "eval_all" if values.eval_all else "predictions"
         raise UserError(f"--sweep evaluates one run over and over: not with --{other}")
@@ -111,6 +118,7 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
         output,
         values.changes,
         predictions,
+        values.reduction,
     )
     lines = experiment.headline(values.config, summary)
     of = summary.get("of", "")

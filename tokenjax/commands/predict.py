@@ -5,6 +5,7 @@
     tokenjax predict runs/mine photos/ --output out.csv --figure sheet.png
     tokenjax predict converted/ photos/ --output out.json --mean 0.5 --std 0.5
     tokenjax predict runs/mine photos/ --embed vectors.npz
+    tokenjax predict runs/mine photos/ --reduction tome:r=8     # fewer tokens, faster
 
 Neither the training data nor a configuration is needed. Folders are searched to their
 ends; a file that holds no picture is named and passed over, and the exit status is 2 if

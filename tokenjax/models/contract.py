@@ -9,6 +9,7 @@ attribute, a parameter or an argument of one model by its name.
     RoutesPatches   a target ratio and a temperature that change over training
     LearnsArguments arguments that only say where trained parameters start
     Prunes          learns to drop tokens; the same network without that
+    ReducesTokens   goes on with fewer tokens, as a method of `models.reduction` says
     Retrieves       features to search by, from several modalities
     SelectsTokens   tokens chosen in each modality, to be drawn
     Layered         its parameters in layers, from the images to the classes
@@ -126,14 +127,21 @@ class LearnsArguments(Model, Protocol):
 
 @runtime_checkable
 class Prunes(Model, Protocol):
-    """A classifier that can learn which tokens to drop.
+    """A classifier that can learn which tokens to drop, if its arguments say so.
 
-    `aux` has "tokens" (b, 1 + p, c), the class token first, and "keep_masks" (steps, b,
-    p). Its parameters are those of the unpruned network and the group `PREDICTORS`.
+    In training and without pruning `aux` has "tokens" (b, n, c), of which the last p
+    are the patches. Its parameters are those of the unpruned network and the group
+    `PREDICTORS`.
     """
 
     def learns_to_prune(self) -> bool:
         """Return whether its arguments leave the predictors something to learn by."""
+
+    def keep_masks(self, aux: Mapping[str, Any]) -> jax.Array:
+        """Return (steps, b, p), 1 for the patches left after each step.
+
+        Of the `aux` of one that learns to prune.
+        """
 
     def unpruned_arguments(self) -> Mapping[str, object]:
         """Return the arguments, by name, that make it the unpruned network."""
@@ -145,10 +153,22 @@ class Prunes(Model, Protocol):
         """Return the names of the arguments that change nothing of that one."""
 
     def plain(self) -> Model:
-        """Return the network of a class that cannot prune which that one amounts to.
+        """Return the simplest network that the unpruned one amounts to.
 
-        Its parameters are those of the unpruned one.
+        It does not learn to prune; its parameters are those of the unpruned one.
         """
+
+
+@runtime_checkable
+class ReducesTokens(Model, Protocol):
+    """A model that leaves fewer tokens to its later blocks, if it is told how.
+
+    Attributes:
+      reduction: the method as it is written, or None. See `models.reduction`; what it
+        did with the tokens of each image is in `aux["reduction"]`.
+    """
+
+    reduction: str | Mapping[str, Any] | None
 
 
 @runtime_checkable

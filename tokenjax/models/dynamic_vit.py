@@ -16,9 +16,11 @@ Ours: "masked" execution at inference, to hold the gathered one against.
 """
 
 import itertools
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import (
@@ -116,8 +118,10 @@ class DynamicViT(Transformer, TakesReduction):
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
         groups = dict(super().parameter_groups())
+        groups |= reduction.predictor_group(self.written_reduction(), self.facts())
         if self.predictor == "linear" or self.steps():
-            groups[contract.PREDICTORS] = ("predictors_*/**",)
+            others = groups.get(contract.PREDICTORS, ())
+            groups[contract.PREDICTORS] = ("predictors_*/**", *others)
         return groups
 
     def parameter_layers(self) -> contract.Layers:
@@ -141,6 +145,11 @@ class DynamicViT(Transformer, TakesReduction):
     def idle_unpruned(self) -> tuple[str, ...]:
         """Return what says how tokens are pruned; see `contract.Prunes`."""
         return "keep_rate", "predictor", "stages", "keep_ratio"
+
+    def keep_masks(self, aux: Mapping[str, Any]) -> jax.Array:
+        """Return "keep_masks"; see `contract.Prunes`."""
+        masks: jax.Array = aux["keep_masks"]
+        return masks
 
     @nn.nowrap
     def plain(self) -> contract.Model:

@@ -124,7 +124,7 @@ class Transformer(CheckedModule):
         return [
             (*whole("patch_embed"), "cls_token", "pos_embed"),
             *number_blocks("blocks", self.depth),
-            whole("norm", "head"),
+            (*whole("norm", "head"), "reduction_*/**"),
         ]
 
     def places(self) -> dict[str, Places]:

@@ -12,21 +12,11 @@ Source: Bolya et al. 2023 (arXiv 2210.09461), section 3; facebookresearch/ToMe, 
 compares all tokens and sets rows and columns of protected ones to -inf: the same plan.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 
-from tokenjax.ops import token_merging, token_selection
+from tokenjax.ops import similarity, token_merging, token_selection
 from tokenjax.ops.token_merging import MergePlan
-
-
-class Pairs(NamedTuple):
-    """Which givers merge, into which receivers, and which givers stay."""
-
-    merging: jax.Array  # (b, r) int32, givers, the most similar first
-    receiving: jax.Array  # (b, r) int32, the receiver of each
-    staying: jax.Array  # (b, |a| - r) int32, the other givers, the most similar first
 
 
 def most_merged(num_tokens: int, protected: int) -> int:
@@ -53,9 +43,10 @@ def match_halves(metric: jax.Array, count: int, protected: int) -> MergePlan:
         return token_merging.keep_all(batch, num_tokens)
     first_giver = protected + protected % 2
     first_receiver = protected + 1 - protected % 2
-    unit = normalize(metric)
-    similarity = compare_tokens(unit[:, first_giver::2], unit[:, first_receiver::2])
-    pairs = pair_most_similar(similarity, count)
+    unit = similarity.unit_vectors(metric)
+    pairs = similarity.pair_most_similar(
+        unit[:, first_giver::2], unit[:, first_receiver::2], count
+    )
     staying = jnp.sort(pairs.staying) if protected else pairs.staying
     kept = [
         _fill(batch, jnp.arange(protected)),
@@ -65,8 +56,8 @@ def match_halves(metric: jax.Array, count: int, protected: int) -> MergePlan:
     before = protected + staying.shape[1]
     return MergePlan(
         jnp.concatenate(kept, axis=1),
-        first_giver + 2 * pairs.merging,
-        before + pairs.receiving,
+        first_giver + 2 * pairs.going,
+        before + pairs.to,
     )
 
 
@@ -84,9 +75,8 @@ def match_every(metric: jax.Array, every: int) -> MergePlan:
         raise ValueError(f"cannot merge into every {every}th of {num_tokens} tokens")
     positions = jnp.arange(num_tokens - num_tokens % every).reshape(-1, every)
     kept, merged = positions[:, -1], positions[:, :-1].reshape(-1)
-    unit = normalize(metric)
-    similarity = compare_tokens(unit[:, merged], unit[:, kept])
-    receivers = similarity.argmax(axis=-1).astype(jnp.int32)
+    unit = similarity.unit_vectors(metric)
+    _, receivers = similarity.find_most_similar(unit[:, merged], unit[:, kept])
     return MergePlan(_fill(batch, kept), _fill(batch, merged), receivers)
 
 
@@ -104,41 +94,9 @@ def match_drawn(metric: jax.Array, count: int, uniforms: jax.Array) -> MergePlan
     if not 1 <= count < num_tokens:
         raise ValueError(f"cannot merge {count} of {num_tokens} tokens")
     order = jnp.argsort(uniforms, axis=-1).astype(jnp.int32)  # stable
-    unit = token_selection.gather_tokens(normalize(metric), order)
-    similarity = compare_tokens(unit[:, :count], unit[:, count:])
-    receivers = similarity.argmax(axis=-1).astype(jnp.int32)
+    unit = token_selection.gather_tokens(similarity.unit_vectors(metric), order)
+    _, receivers = similarity.find_most_similar(unit[:, :count], unit[:, count:])
     return MergePlan(order[:, count:], order[:, :count], receivers)
-
-
-def normalize(metric: jax.Array) -> jax.Array:
-    """Give every vector (..., d) unit length, in float32 and without gradient.
-
-    A vector of zeros stays, so it is alike to nothing. (The original divides by its
-    length, and one such token makes a whole image's similarities NaN.)
-    """
-    metric = jax.lax.stop_gradient(metric).astype(jnp.float32)
-    squared = jnp.sum(metric * metric, axis=-1, keepdims=True)
-    tiny = jnp.finfo(jnp.float32).tiny
-    return metric / jnp.sqrt(jnp.maximum(squared, tiny))
-
-
-def compare_tokens(giving: jax.Array, receiving: jax.Array) -> jax.Array:
-    """Return the products of (b, |a|, d) with (b, |b|, d): (b, |a|, |b|)."""
-    # "highest": a device's coarser product would decide otherwise between near equals
-    return jnp.einsum(
-        "bud,bvd->buv", giving, receiving, precision=jax.lax.Precision.HIGHEST
-    )
-
-
-def pair_most_similar(similarity: jax.Array, count: int) -> Pairs:
-    """Choose the `count` givers with the most similar receivers, of (b, |a|, |b|)."""
-    best = similarity.max(axis=-1)
-    order = token_selection.rank_tokens(best, best.shape[1])
-    merging = order[:, :count]
-    # a maximum is much cheaper than where it is, which only these rows are asked
-    rows = token_selection.gather_tokens(similarity, merging)  # (b, r, |b|)
-    receiving = rows.argmax(axis=-1).astype(jnp.int32)
-    return Pairs(merging, receiving, order[:, count:])
 
 
 def _fill(batch: int, positions: jax.Array) -> jax.Array:

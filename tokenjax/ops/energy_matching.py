@@ -36,7 +36,6 @@ def find_energy(unit: jax.Array, margin: float, alpha: float = 1.0) -> jax.Array
 
     Returns: (b, m) float32.
     """
-    unit = jax.lax.stop_gradient(unit)
     above = similarity.compare(unit, unit) - margin
     return jax.nn.elu(above, alpha).mean(axis=-1)
 
@@ -48,7 +47,6 @@ def find_gaussian_energy(unit: jax.Array, margin: float) -> jax.Array:
 
     Args and result as of `find_energy`; margin below 1.
     """
-    unit = jax.lax.stop_gradient(unit)
     sigma = 1 - margin
     distance = (1 - similarity.compare(unit, unit)) / sigma
     density = jnp.exp(-0.5 * distance**2) / (sigma * math.sqrt(2 * math.pi))
@@ -74,15 +72,16 @@ def merge_matched(
     _check_count(count, (num_patches + 1) // 2, num_patches)
     ranked = token_selection.rank_tokens(energy, num_patches)
     senders, receivers = ranked[:, ::2], ranked[:, 1::2]
-    best, to = _match(unit, senders, receivers)
-    order = token_selection.rank_tokens(best, senders.shape[1])
-    merging, rest = order[:, :count], order[:, count:]
     gather = token_selection.gather_tokens
+    # the product anew: gathering columns of all cosines takes longer
+    pairs = similarity.pair_most_similar(
+        gather(unit, senders), gather(unit, receivers), count
+    )
     return _plan(
-        gather(senders, rest),
+        gather(senders, pairs.staying),
         receivers,
-        gather(senders, merging),
-        gather(to, merging),
+        gather(senders, pairs.going),
+        pairs.to,
         num_protected,
     )
 
@@ -108,19 +107,9 @@ def merge_paired(
         senders, receivers = taking_part[:, :count], taking_part[:, count:]
     else:
         senders, receivers = taking_part[:, ::2], taking_part[:, 1::2]
-    _, to = _match(unit, senders, receivers)
+    gather = token_selection.gather_tokens
+    _, to = similarity.find_most_similar(gather(unit, senders), gather(unit, receivers))
     return _plan(rest, receivers, senders, to, num_protected)
-
-
-def _match(
-    unit: jax.Array, senders: jax.Array, receivers: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    # the product anew: gathering columns of all cosines takes longer
-    unit = jax.lax.stop_gradient(unit)
-    return similarity.find_most_similar(
-        token_selection.gather_tokens(unit, senders),
-        token_selection.gather_tokens(unit, receivers),
-    )
 
 
 def _plan(

@@ -57,7 +57,7 @@ def merge_tail(
             f"cannot merge {order.shape[1]} tokens into {kept}, {num_protected} of"
             " them protected"
         )
-    unit = similarity.unit_vectors(jax.lax.stop_gradient(tokens))
+    unit = similarity.unit_vectors(tokens)
     head, tail = order[:, :kept], order[:, kept:]
     cosines, to = similarity.find_most_similar(
         token_selection.gather_tokens(unit, tail),
@@ -92,7 +92,7 @@ def merge_tail_in_place(
     left: ArrayLike,
     num_protected: int = 1,
     least: float = 1.0,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Merge tokens kept ... left - 1 into the first `kept`, the shapes unchanged.
 
     Both counts may be traced numbers, so it serves a search for them. The first `kept`
@@ -108,15 +108,16 @@ def merge_tail_in_place(
       least: that every token counts for at least in the sums of sizes. The original's
         search has 1, and its inference no bound.
 
-    Returns: tokens (b, n, c), and sizes (b, n).
+    Returns: tokens (b, n, c), sizes (b, n), and the token that each merged into, (b, n)
+      int32, -1 for those that did not.
     """
     position = jnp.arange(tokens.shape[1])
     merging = (position >= kept) & (position < left)
-    unit = similarity.unit_vectors(jax.lax.stop_gradient(tokens))
+    unit = similarity.unit_vectors(tokens)
     receiving = (position >= num_protected) & (position < kept)
     cosines = similarity.compare(unit, unit)
     cosines = jnp.where(receiving, cosines, -jnp.inf)
-    to = jnp.where(merging, cosines.argmax(axis=-1), -1)  # -1: to none
+    to = jnp.where(merging, cosines.argmax(axis=-1).astype(jnp.int32), -1)
     into = jax.nn.one_hot(to, tokens.shape[1], dtype=tokens.dtype)  # (b, u, v)
     together = 1 + into.sum(axis=1)  # (b, v)
     sums = tokens + jnp.einsum("buv,buc->bvc", into, tokens)
@@ -124,4 +125,4 @@ def merge_tail_in_place(
     raised = (position < left) & (jnp.asarray(kept) < left)
     shares = jnp.where(raised, jnp.maximum(shares, least), shares)
     grown = shares + jnp.einsum("buv,bu->bv", into.astype(sizes.dtype), shares)
-    return sums / together[..., None], grown
+    return sums / together[..., None], grown, to

@@ -82,16 +82,17 @@ def mark_best(scores: jax.Array, count: jax.typing.ArrayLike) -> jax.Array:
 
     Args:
       scores: (..., tokens).
-      count: from 1 to tokens; may be a traced number, the shapes stay the same.
+      count: from 1 to tokens; may be traced, a number or one for each row (...); the
+        shapes stay the same.
 
     Returns: (..., tokens) bool.
     """
-    tokens = scores.shape[-1]
     if isinstance(count, int):
         last = rank_tokens(scores, count)[..., -1:]
     else:
-        last = jnp.take(rank_tokens(scores, tokens), count - 1, axis=-1, mode="clip")
-        last = last[..., None]
+        order = rank_tokens(scores, scores.shape[-1])
+        which = jnp.broadcast_to(jnp.asarray(count) - 1, scores.shape[:-1])
+        last = jnp.take_along_axis(order, which[..., None], axis=-1, mode="clip")
     return mark_down_to(scores, last)
 
 

@@ -38,6 +38,8 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("batch_size", None, text, 1, **options)
     text = "of a run's checkpoints (default: the one it is evaluated with)"
     flags.DEFINE_enum("which", None, WHICH, text, **options)
+    text = "of the network's tokens, in place of the run's own: tome:r=8, none"
+    flags.DEFINE_string("reduction", None, text, **options)
     text = (
         "of every channel, of images in 0..1, where a card does not tell: 0.5,0.5,0.5"
     )
@@ -67,7 +69,9 @@ def main(arguments: Sequence[str], values: flags.FlagValues) -> None:
     if found.passed_over:
         warn(found.say_passed_over())
     mean, std = (_numbers(flag, values[flag].value) for flag in ("mean", "std"))
-    predictor = load(run, values.which, values.batch_size, mean, std)
+    predictor = load(
+        run, values.which, values.batch_size, mean, std, values.reduction or None
+    )
     predictor.check_scores()
     files = list(found.files)
     if values.batch_size is None:

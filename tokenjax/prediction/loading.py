@@ -7,12 +7,13 @@ built by name from those registered here, and nothing is imported.
 import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 
 from tokenjax import card as cards
-from tokenjax import paths, provenance, storage
+from tokenjax import models, paths, provenance, reduced_weights, storage
 from tokenjax.card import Card, Images
 from tokenjax.data import given_statistics
 from tokenjax.errors import CheckpointError, UserError, shown, unknown_name
@@ -33,6 +34,7 @@ def load(
     batch_size: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    reduction: str | Mapping[str, Any] | None = None,
 ) -> Predictor:
     """Return what a run or a converted checkpoint has learned, ready for pictures.
 
@@ -42,6 +44,8 @@ def load(
         is evaluated with.
       batch_size: pictures at a time; None: the run's own, 64 of a converted checkpoint.
       mean, std: per channel, of images in 0..1, where the card does not tell them.
+      reduction: of the network's tokens, as `tokenjax.models.reduction` has it:
+        "tome:r=8", "none"; None: the run's own.
 
     Raises: UserError, which says what is missing, damaged or unknown.
     """
@@ -54,13 +58,17 @@ def load(
     weights = load_weights(path, which or _own_choice(path))
     if weights.card is None:
         raise CheckpointError(_without_card(path, weights))
-    card = weights.card
+    card, variables = weights.card, weights.variables
     model = provenance.create_model(card)
+    if reduction is not None:
+        trained, card = model, _with_reduction(card, reduction)
+        model = provenance.create_model(card)
+        variables = reduced_weights.fit(variables, trained, model)
     card = _with_statistics(path, card, image_shape(model, card)[-1], mean, std)
-    check_variables(_shapes(model), weights.variables)
+    check_variables(_shapes(model), variables)
     if batch_size is None:
         batch_size = int((card.config or {}).get("batch_size") or BATCH_SIZE)
-    predictor = Predictor(model, weights.variables, card, batch_size)
+    predictor = Predictor(model, variables, card, batch_size)
     if predictor.classes and card.classes is None:
         warn(f"the card of {shown(path)} names no classes: they are told by number")
     return predictor
@@ -115,6 +123,19 @@ def _without_card(path: pathlib.Path, weights: Weights) -> str:
         "writes one, also where all steps are done; or evaluate it by eval with its "
         "--config"
     )
+
+
+def _with_reduction(card: Card, reduction: str | Mapping[str, Any]) -> Card:
+    """Return the card of a network that reduces its tokens otherwise.
+
+    Raises: UserError for a network that takes no reduction, or a method that is none.
+    """
+    name = card.model["name"]
+    argument = models.arguments(name).get("reduction")
+    if argument is None:
+        raise UserError(f"{name} takes no reduction of tokens")
+    written = argument.check(reduction, "reduction")
+    return dataclasses.replace(card, model={**card.model, "reduction": written})
 
 
 def _with_statistics(

@@ -19,7 +19,7 @@ import numpy as np
 from flax.typing import VariableDict
 from tqdm import tqdm
 
-from tokenjax import at_inference, benchmark, paths, reevaluation
+from tokenjax import at_inference, benchmark, paths, reduced_weights, reevaluation
 from tokenjax.benchmark import latency, turns
 from tokenjax.benchmark.latency import Timing, compile_function
 from tokenjax.benchmark.program import first_output
@@ -124,7 +124,7 @@ def _points(
     else:
         own = getattr(task.model, name)
         points = [
-            Point(value, False, _task_with(built, name, value), variables)
+            Point(value, False, *_task_with(built, name, value, variables))
             for value in values
             if value != own
         ]
@@ -135,19 +135,19 @@ def _points(
     return name, points, how
 
 
-def _task_with(built: Experiment, name: str, value: Any) -> Classification:
-    """Return the task whose model has another value of an argument.
+def _task_with(
+    built: Experiment, name: str, value: Any, variables: VariableDict
+) -> tuple[Classification, VariableDict]:
+    """Return the task whose model has another value of an argument, and its variables.
 
     Raises: UserError for one that does not fit the model's others.
     """
     settings = built.settings
     model = {**settings.model, name: value}
     task = make_task(dataclasses.replace(settings, model=model), built.dataset)
-    expected, own = (
-        jax.eval_shape(each.init, jax.random.key(0)) for each in (task, built.task)
-    )
-    check_variables(expected, own)
-    return cast(Classification, task)
+    variables = reduced_weights.fit(variables, built.task.model, task.model)
+    check_variables(jax.eval_shape(task.init, jax.random.key(0)), variables)
+    return cast(Classification, task), variables
 
 
 def _evaluate(

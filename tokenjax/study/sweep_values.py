@@ -2,6 +2,7 @@
 
 threshold=0.1:0.9:9      nine values from 0.1 to 0.9, evenly
 budget=0.125,0.25,0.5    these
+reduction=none,tome:r=8  methods of token reduction, with arguments of their own
 """
 
 import math
@@ -10,10 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tokenjax import at_inference, models
+from tokenjax import at_inference, models, reduced_weights
 from tokenjax.arguments import Argument
 from tokenjax.at_inference import Inference
 from tokenjax.errors import UserError, unknown_name
+from tokenjax.written_arguments import split_list
 
 MOST_VALUES = 100  # each is an evaluation of the whole split
 DIGITS = 10  # of evenly spaced values: 0.3, not 0.30000000000000004
@@ -71,13 +73,22 @@ def fit(model_name: str, inference: Inference, given: Sequence[str]) -> Sweep:
     Raises: UserError for an argument that is none, or does not act at inference, and
       for values that it does not take.
     """
-    name, values = parse(given)
     known = models.arguments(model_name)
+    name = given[0].partition("=")[0].strip().removeprefix("model.")
+    written = known[name].written if name in known else None
+    if len(given) == 1 and written is not None and written.join is not None:
+        pieces = split_list(given[0].partition("=")[2], f"--sweep {name}")
+        values = written.join(pieces)
+    else:
+        name, values = parse(given)
     if name not in known:
         kind = f"argument of {model_name}"
         raise UserError(f"--sweep: {unknown_name(kind, name, known)}")
     where = f"--sweep {name}: it"
     fitted = [known[name].check(_typed(known[name], v), where) for v in values]
+    for value in fitted if written is not None else ():
+        other = inference.model.clone(**{name: value})
+        reduced_weights.fit(inference.variables, inference.model, other)
     learned = name in at_inference.learned_arguments(inference.model)
     acts = known[name].at_inference and (learned or inference.acts(known[name], fitted))
     if not acts:

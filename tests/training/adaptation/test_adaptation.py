@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.drawn_variables import drawn_variables
+from helpers.model_shapes import find_shapes
 from helpers.small_models import NAMES, SMALL, small, some_long
 
 from tokenjax import models
@@ -28,7 +30,7 @@ def flat(variables):
 
 def drawn(model, seed):
     """Variables with something everywhere, so that no two arrays are alike."""
-    shapes = jax.eval_shape(model.init, jax.random.key(0), *model.example_inputs(1))
+    shapes = find_shapes(model, *model.example_inputs(1))
     random = np.random.default_rng(seed)
     return jax.tree.map(
         lambda leaf: random.random(leaf.shape).astype(leaf.dtype) + 0.1, shapes
@@ -85,9 +87,10 @@ def test_scores_of_other_classes_cannot_be_put_in_order():
 def test_a_network_of_turned_classes_names_the_same(name):
     model = small(name)
     images = jax.random.normal(jax.random.key(5), model.example_inputs(3)[0].shape)
-    given = model.init(jax.random.key(1), *model.example_inputs(1))
+    given = drawn_variables(model, *model.example_inputs(1))
     adapted, _ = adapt(given, given, model, TURNED, Origin(model, CLASSES))
-    before, after = (model.apply(each, images)[0] for each in (given, adapted))
+    apply = jax.jit(scores(model))
+    before, after = (apply(each, images) for each in (given, adapted))
     for one, other in zip(before.argmax(-1), after.argmax(-1), strict=True):
         assert CLASSES[one] == TURNED[other]
     order = [CLASSES.index(name) for name in TURNED]
@@ -178,7 +181,7 @@ def test_what_does_not_fit_is_listed():
 @pytest.mark.parametrize("name", some_long(READS_CHANNELS))
 def test_a_grey_picture_gives_colours_scores(name):
     colour, grey = small(name), small(name, **channels(name, 1))
-    given = jax.jit(colour.init)(jax.random.key(1), *colour.example_inputs(1))
+    given = drawn_variables(colour, *colour.example_inputs(1))
     own = drawn(grey, 2)
     adapted, said = adapt(own, given, grey, CLASSES, Origin(colour, CLASSES))
     assert said == ["kernels that read 3 channels are added up to read 1"]

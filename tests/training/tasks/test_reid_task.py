@@ -6,6 +6,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from helpers.drawn_variables import drawn_variables
 from helpers.reid_tasks import load, make, rows
 
 from tokenjax import data, experiment
@@ -45,7 +46,7 @@ def test_a_batch_is_some_instances_of_some_identities(dataset):
 )
 def test_the_loss_is_that_of_all_pairs(dataset, model, reid, names):
     task = make(dataset, UNCHANGED | reid, SURE | model)
-    variables = jax.jit(task.init)(jax.random.key(0))
+    variables = drawn_variables(task.model, *task.model.example_inputs(1))
     params, statistics = variables["params"], {"batch_stats": variables["batch_stats"]}
     batch = rows(dataset.train, [0, 1, 2, 6, 7, 12, 13, 14])
     state = TrainState(0, params, statistics, None, None)

@@ -1,6 +1,7 @@
 """Keys of the state_dict of CLIP's image encoder."""
 
 from tokenjax.convert.mapping import CONVOLUTION, Entry, Table, attention, linear, norm
+from tokenjax.convert.tables.reducers import reducer_entries
 from tokenjax.models.demo.clip_vit import ClipVisionTransformer
 
 
@@ -22,4 +23,5 @@ def clip_vit_table(model: ClipVisionTransformer) -> Table:
             entries += norm(f"{torch_block}.ln_{number}", (*block, f"norm{number}"))
         entries += linear(f"{torch_block}.mlp.c_fc", (*block, "mlp", "fc1"))
         entries += linear(f"{torch_block}.mlp.c_proj", (*block, "mlp", "fc2"))
+    entries += reducer_entries(model.written_reduction(), model.facts())
     return Table(tuple(entries))

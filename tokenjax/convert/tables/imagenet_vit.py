@@ -1,12 +1,13 @@
 """Keys of timm's VisionTransformer."""
 
 from tokenjax.convert.mapping import Entry, Table, convolution, linear, norm
+from tokenjax.convert.tables.reducers import reducer_entries
 from tokenjax.convert.tables.vit_blocks import vit_blocks
 from tokenjax.models.baselines.vision_transformer import ImageNetViT
 
 
 def imagenet_vit_table(model: ImageNetViT) -> Table:
-    """Return the keys of what the model has."""
+    """Return the keys of what the model has; a norm is of pooled or of all tokens."""
     root = ("params", "encoder")
     tokens = {
         "cls_token": model.class_token,
@@ -30,4 +31,5 @@ def imagenet_vit_table(model: ImageNetViT) -> Table:
     entries += linear("head", ("params", "head"))
     if model.distilled:
         entries += linear("head_dist", ("params", "head_dist"))
+    entries += reducer_entries(model.written_reduction(), model.facts(), root)
     return Table(tuple(entries))

@@ -1,8 +1,11 @@
 """Keys of the state_dicts of CIFAR-ViT's models."""
 
-from tokenjax.convert.mapping import Entry, Path, Table, convolution, linear, norm
+from tokenjax.convert.mapping import Entry, Table, convolution, linear, norm
+from tokenjax.convert.tables.reducers import layer_entries, reducer_entries
 from tokenjax.models.dynamic_vit import DynamicViT
+from tokenjax.models.reduction.predictors import LOCAL_GLOBAL_LAYERS
 from tokenjax.models.transformer import Transformer
+from tokenjax.models.vit import VisionTransformer
 
 
 def vit_table(model: Transformer) -> Table:
@@ -22,8 +25,9 @@ def dynamic_vit_table(model: DynamicViT) -> Table:
             entries += linear(f"predictors.{index}", score)
     else:
         for step in range(len(model.steps())):
-            path = ("params", f"predictors_{step}")
-            entries += _local_global(f"score_predictor.{step}", path)
+            for kind, key, name in LOCAL_GLOBAL_LAYERS:
+                path = ("params", f"predictors_{step}", name)
+                entries += layer_entries(kind, f"score_predictor.{step}.{key}", path)
     return Table(tuple(entries))
 
 
@@ -46,12 +50,6 @@ def _transformer(model: Transformer) -> list[Entry]:
             entries += linear(f"{torch_block}.{part}.{layer}", (*block, part, layer))
     entries += norm("norm", ("params", "norm"))
     entries += linear("head", ("params", "head"))
-    return entries
-
-
-def _local_global(torch_prefix: str, path: Path) -> list[Entry]:
-    entries = norm(f"{torch_prefix}.in_conv.0", (*path, "norm"))
-    layers = ("in_conv.1", "out_conv.0", "out_conv.2", "out_conv.4")
-    for number, layer in enumerate(layers, start=1):
-        entries += linear(f"{torch_prefix}.{layer}", (*path, f"fc{number}"))
+    if isinstance(model, VisionTransformer | DynamicViT):
+        entries += reducer_entries(model.written_reduction(), model.facts())
     return entries

@@ -31,14 +31,14 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import describe
-from tokenjax.models import contract
+from tokenjax.models import contract, reduction
 from tokenjax.models.baselines.vit_arguments import ViTArguments
 from tokenjax.models.baselines.vit_encoder import ViTEncoder
 from tokenjax.models.encoder import normal_init
 from tokenjax.models.layers import Aux, Dropout, Linear
 from tokenjax.models.parameter_layers import number_blocks, whole
 from tokenjax.models.position_embedding import Places
-from tokenjax.models.reduction import TokenSet
+from tokenjax.models.reduction import MayLearnToPrune, TokenSet
 from tokenjax.models.registry import Presets
 
 PRESETS: Presets = {
@@ -48,7 +48,7 @@ PRESETS: Presets = {
 }
 
 
-class ImageNetViT(ViTArguments):
+class ImageNetViT(ViTArguments, MayLearnToPrune):
     """Classifier: images (b, *img_size, in_chans) -> (logits (b, num_classes), aux).
 
     `aux`: "tokens" (b, n, c), what `norm` gives, or without one the last block;
@@ -66,7 +66,13 @@ class ImageNetViT(ViTArguments):
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
         heads = ("head/**", "head_dist/**") if self.distilled else ("head/**",)
-        return {contract.HEAD: heads, contract.INPUT: ("encoder/patch_embed/kernel",)}
+        return {
+            contract.HEAD: heads,
+            contract.INPUT: ("encoder/patch_embed/kernel",),
+            **reduction.predictor_group(
+                self.written_reduction(), self.facts(), "encoder/"
+            ),
+        }
 
     def parameter_layers(self) -> contract.Layers:
         """Return its parameters from input to output, as `contract.Layered` says."""
@@ -75,7 +81,10 @@ class ImageNetViT(ViTArguments):
         return [
             (*whole("encoder/patch_embed"), *parts),
             *number_blocks("encoder/blocks", self.depth),
-            whole("encoder/norm", "fc_norm", "head", "head_dist"),
+            (
+                *whole("encoder/norm", "fc_norm", "head", "head_dist"),
+                "encoder/reduction_*/**",
+            ),
         ]
 
     def places(self) -> dict[str, Places]:

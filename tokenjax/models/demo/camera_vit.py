@@ -45,6 +45,7 @@ from tokenjax.models.reduction import (
     EncoderFacts,
     TakesReduction,
     TokenSet,
+    predictor_group,
 )
 from tokenjax.models.reduction.account import account_for
 from tokenjax.models.reduction.token_set import leave_out
@@ -159,7 +160,8 @@ class CameraViT(TakesReduction):
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
         cameras = {contract.CAMERAS: ("sie_embed",)} if self.embedding_rows else {}
-        return {contract.INPUT: ("patch_embed/kernel",), **cameras}
+        predictors = predictor_group(self.written_reduction(), self.facts())
+        return {contract.INPUT: ("patch_embed/kernel",), **cameras, **predictors}
 
     def backbone_settings(self) -> dict[str, object]:
         """Return what no shape tells, as `contract.HasBackbone` says."""

@@ -44,6 +44,7 @@ from tokenjax.models.reduction import (
     EncoderFacts,
     TakesReduction,
     TokenSet,
+    predictor_group,
 )
 from tokenjax.models.reduction.account import account_for
 
@@ -107,7 +108,7 @@ class ClipVisionTransformer(TakesReduction):
 
     def parameter_groups(self) -> contract.Groups:
         """Return the groups of its parameters, as `contract.Model` says."""
-        return {}
+        return predictor_group(self.written_reduction(), self.facts())
 
     def backbone_settings(self) -> dict[str, object]:
         """Return what no shape tells, as `contract.HasBackbone` says."""

@@ -4,6 +4,10 @@ See `reducer` for what a method is, `methods` for their names, `token_set` for w
 take and give.
 """
 
+from tokenjax.models.reduction.diffrate import DiffRate
+from tokenjax.models.reduction.dynamicvit import DynamicViT
+from tokenjax.models.reduction.evit import EViT, TopK
+from tokenjax.models.reduction.learned import MayLearnToPrune, predictor_group
 from tokenjax.models.reduction.methods import (
     ReductionName,
     TakesReduction,
@@ -11,6 +15,7 @@ from tokenjax.models.reduction.methods import (
     names,
     register,
 )
+from tokenjax.models.reduction.pitome import PiToMe
 from tokenjax.models.reduction.predictors import LinearPredictor, LocalGlobalPredictor
 from tokenjax.models.reduction.prune import PruneTokens, Pruning
 from tokenjax.models.reduction.reducer import EncoderFacts, Place, Reducer
@@ -27,6 +32,7 @@ __all__ = [
     "EncoderFacts",
     "LinearPredictor",
     "LocalGlobalPredictor",
+    "MayLearnToPrune",
     "Place",
     "PruneTokens",
     "Pruning",
@@ -38,9 +44,15 @@ __all__ = [
     "build",
     "merge_set",
     "names",
+    "predictor_group",
     "register",
     "select_patches",
     "select_set",
 ]
 
+register("diffrate", DiffRate)
+register("dynamicvit", DynamicViT)
+register("evit", EViT)
+register("pitome", PiToMe)
 register("tome", ToMe)
+register("topk", TopK)

@@ -9,7 +9,8 @@ A method is written "NAME" or "NAME:key=value,...", or is a dict {"name": NAME, 
 value}; the text is how it is kept.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
 
 import flax.linen as nn
@@ -21,6 +22,8 @@ from tokenjax.models.reduction.reducer import EncoderFacts, Reducer
 from tokenjax.registry import Registry
 from tokenjax.written_arguments import read_arguments, write_arguments
 
+NONE = "none"
+_BEGINS = re.compile(r"\s*[A-Za-z_]\w*\s*(:|$)")  # a method, with or without arguments
 METHODS: Registry[type[Reducer]] = Registry("reduction")
 
 
@@ -77,10 +80,24 @@ def write(written: str | Mapping[str, Any] | None, where: str) -> str | None:
 
     Raises: as `read`.
     """
-    if written is None or written == "none":
+    if written is None or written == NONE:
         return None
     name, arguments = read(written, where)
     return f"{name}:{write_arguments(arguments)}" if arguments else name
+
+
+def join(pieces: Sequence[str]) -> list[str]:
+    """Return several methods, of what stands between the commas of a list of them.
+
+    What begins no method belongs to the one before: "tome:r=2", "prop_attn=False".
+    """
+    joined: list[str] = []
+    for piece in pieces:
+        if joined and not _BEGINS.match(piece):
+            joined[-1] = f"{joined[-1]},{piece}"
+        else:
+            joined.append(piece)
+    return joined
 
 
 def build(written: str | Mapping[str, Any] | None) -> Reducer | None:
@@ -96,7 +113,7 @@ def build(written: str | Mapping[str, Any] | None) -> Reducer | None:
 
 ReductionName: TypeAlias = Annotated[
     str | Mapping[str, Any] | None,
-    Written(write),
+    Written(write, join),
     AT_INFERENCE,
     "how tokens are reduced: NAME:key=value,... or nothing",
 ]

@@ -3,6 +3,8 @@
 Axes: batch b, patch tokens now m, dim c.
 """
 
+from typing import Literal
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -26,6 +28,16 @@ class LinearPredictor(nn.Module):
         del keep
         score = self.linear(1, name="score")(patches)
         return jnp.concatenate([score, jnp.zeros_like(score)], axis=-1)
+
+
+# Kind, PyTorch's name in raoyongming/DynamicViT, and name of its layers.
+LOCAL_GLOBAL_LAYERS: tuple[tuple[Literal["norm", "linear"], str, str], ...] = (
+    ("norm", "in_conv.0", "norm"),
+    ("linear", "in_conv.1", "fc1"),
+    ("linear", "out_conv.0", "fc2"),
+    ("linear", "out_conv.2", "fc3"),
+    ("linear", "out_conv.4", "fc4"),
+)
 
 
 class LocalGlobalPredictor(nn.Module):

@@ -33,6 +33,8 @@ class PruneTokens(nn.Module):
       learned: in training decisions are drawn (Gumbel, straight-through, rng "gumbel")
         and marked; else the best `count` stay in training as at inference.
       gathered: at inference the others are removed; else they are marked.
+      ranked: those that are left stand in the order of their scores, the best first,
+        where they are gathered; else in the order in which they came.
     """
 
     predictor: nn.Module
@@ -40,6 +42,7 @@ class PruneTokens(nn.Module):
     share: float
     learned: bool
     gathered: bool
+    ranked: bool = False
 
     def __call__(
         self, token_set: TokenSet, seen: object, place: Place, train: bool
@@ -57,7 +60,10 @@ class PruneTokens(nn.Module):
             decision = decision if keep is None else decision * keep
             left, step = mark_patches(token_set, decision)
         elif self.gathered:
-            indices = token_selection.top_indices(_of_kept(scores, keep), self.count)
+            choose = token_selection.top_indices
+            if self.ranked:
+                choose = token_selection.rank_tokens
+            indices = choose(_of_kept(scores, keep), self.count)
             left, step = select_patches(token_set, indices)
         else:
             indices = token_selection.top_indices(_of_kept(scores, keep), self.count)

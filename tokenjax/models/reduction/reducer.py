@@ -43,7 +43,23 @@ from tokenjax.ops.attention import MaskedSoftmax
 from tokenjax.ops.masked_attention import masked_softmax
 
 Site = Literal["before", "between", "inside"]
-Layer = tuple[Literal["linear", "norm", "array"], str, str]
+
+
+class TorchLayer(NamedTuple):
+    """Parameters of a method at one of its places, and how PyTorch names them.
+
+    Attributes:
+      block: where.
+      kind: a linear layer, one without a bias ("matrix"), a layer norm, or an array
+        that is the same in both.
+      key: what its keys in a state_dict begin with; an array's whole key.
+      path: "/"-joined, within the reducer at that block.
+    """
+
+    block: int
+    kind: Literal["linear", "matrix", "norm", "array"]
+    key: str
+    path: str
 
 
 class EncoderFacts(NamedTuple):
@@ -100,7 +116,7 @@ class Reducer(CheckedModule):
 
     site: ClassVar[Site] = "between"
     needs_class_token: ClassVar[bool] = False
-    learns: ClassVar[bool] = False  # whether training it has losses of its own
+    learns: ClassVar[bool] = False  # whether it learns to drop: task "pruning"
 
     def wants(self) -> tuple[Wanted, ...]:
         """Return what it looks at: of the block's attention, or the one's before."""
@@ -161,13 +177,19 @@ class Reducer(CheckedModule):
             return self.copy(name=f"reduction_{place.block}")
         return self.clone()
 
-    def torch_layers(self, encoder: EncoderFacts) -> list[tuple[int, Layer]]:
-        """Return its parameters as PyTorch names them.
-
-        As (block, (kind, prefix of its keys, "/"-joined path within the reducer)).
-        """
+    def torch_layers(self, encoder: EncoderFacts) -> list[TorchLayer]:
+        """Return all its parameters as PyTorch names them; [] if it has none."""
         del encoder
         return []
+
+    def parameters_of(self, block: str) -> str:
+        """Return the path, within the encoder's parameters, of those at a block.
+
+        `block` is a number, or a pattern for all of them.
+        """
+        if self.site == "before":
+            return f"reduction_{block}"
+        return f"blocks_{block}/reducer"
 
     def places(self, encoder: EncoderFacts) -> dict[int, Place]:
         """Return where it acts in an encoder, by block.

@@ -145,6 +145,11 @@ def counts_of_blocks(counts: Sequence[Number], depth: int, key: str) -> list[int
     return _whole(counts, key)
 
 
+def quarter_blocks(depth: int) -> list[int]:
+    """Return the blocks at the quarters of the depth: 3, 6 and 9 of 12."""
+    return sorted({depth * quarter // 4 for quarter in (1, 2, 3)})
+
+
 def keep_of_image(rate: float, num_patches: int) -> int:
     """Return int(rate patches): DynamicViT, TokenReduction's Top-K and EViT."""
     count = int(num_patches * rate)

@@ -1,7 +1,7 @@
 """A reducer's input and output: tokens, and an account of them.
 
-Axes: batch b, tokens now n, tokens after k, tokens at first (protected and all patches)
-a, patches of the image p, dim c.
+Axes: batch b, tokens now n, patch tokens now m, tokens after k, tokens at first
+(protected and all patches) a, patches of the image p, dim c.
 """
 
 from collections.abc import Mapping
@@ -106,7 +106,7 @@ def merge_set(token_set: TokenSet, plan: MergePlan) -> tuple[TokenSet, jax.Array
     if plan.merged is None:
         return select_set(token_set, plan.kept)
     tokens, sizes = token_merging.merge_tokens(plan, token_set.tokens, sizes)
-    return _moved(token_set, plan, tokens=tokens, sizes=sizes)
+    return move_set(token_set, plan, tokens=tokens, sizes=sizes)
 
 
 def select_set(token_set: TokenSet, kept: jax.Array) -> tuple[TokenSet, jax.Array]:
@@ -118,7 +118,7 @@ def select_set(token_set: TokenSet, kept: jax.Array) -> tuple[TokenSet, jax.Arra
     changes = {"tokens": token_merging.add_up(plan, token_set.tokens)}
     if token_set.sizes is not None:
         changes["sizes"] = token_merging.add_up(plan, token_set.sizes)
-    return _moved(token_set, plan, **changes)
+    return move_set(token_set, plan, **changes)
 
 
 def select_patches(token_set: TokenSet, kept: jax.Array) -> tuple[TokenSet, jax.Array]:
@@ -126,9 +126,7 @@ def select_patches(token_set: TokenSet, kept: jax.Array) -> tuple[TokenSet, jax.
 
     Returns: what is left, and the map (b, n).
     """
-    lead = jnp.arange(token_set.protected, dtype=kept.dtype)
-    lead = jnp.broadcast_to(lead, (len(kept), token_set.protected))
-    indices = jnp.concatenate([lead, kept + token_set.protected], axis=1)
+    indices = token_selection.lead_with_protected(kept, token_set.protected)
     return select_set(token_set, indices)
 
 
@@ -139,22 +137,96 @@ def leave_out(token_set: TokenSet, key: jax.Array, share: float) -> TokenSet:
     return select_patches(token_set, kept)[0]
 
 
+def fuse_patches(
+    token_set: TokenSet, order: jax.Array, count: int, weights: jax.Array
+) -> tuple[TokenSet, jax.Array]:
+    """Keep the protected tokens and `count` patch tokens, and fuse the others.
+
+    The fused token, the last, is the sum of w_j x_j over the others.
+
+    Args:
+      token_set: without sizes, all tokens being there.
+      order: (b, m) int32, all patch tokens from 0, those that stay first.
+      count: how many stay, fewer than m.
+      weights: w (b, m); the gradient goes through them.
+
+    Returns: what is left, and the map (b, n).
+    """
+    # "begins" with one of the fused, as every output does; the sum replaces it
+    begin, joining = order[:, : count + 1], order[:, count + 1 :]
+    lead = token_set.protected
+    plan = MergePlan(
+        token_selection.lead_with_protected(begin, lead),
+        joining + lead,
+        jnp.full_like(joining, lead + count),
+    )
+    kept = token_merging.add_up(MergePlan(plan.kept[:, :-1]), token_set.tokens)
+    others = order[:, count:]
+    fused = token_selection.fuse_dropped(
+        token_selection.gather_tokens(token_set.patches, others),
+        token_selection.gather_tokens(weights, others),
+        jnp.zeros(others.shape),
+    )
+    tokens = jnp.concatenate([kept, fused], axis=1)
+    return move_set(token_set, plan, tokens=tokens)
+
+
 def mark_patches(token_set: TokenSet, keep: jax.Array) -> tuple[TokenSet, jax.Array]:
-    """Mark the patch tokens that are there by 1 in `keep` (b, n - P), drop no token.
+    """Mark the patch tokens that are there by 1 in `keep` (b, m), drop no token.
 
     Returns: the same tokens, and the map (b, n).
     """
-    lead = ((0, 0), (token_set.protected, 0))
-    keep = jnp.pad(keep, lead, constant_values=1)  # (b, n)
+    keep = _pad(token_set, keep, 1)  # (b, n)
     positions = jnp.arange(keep.shape[1], dtype=jnp.int32)
     step = jnp.where(keep > 0, positions, -1)
+    return _marked(token_set, keep, step), step
+
+
+def mark_fused(
+    token_set: TokenSet, keep: jax.Array, gone: jax.Array, weights: jax.Array
+) -> tuple[TokenSet, jax.Array]:
+    """Mark the patch tokens that stay, and fuse those that go; drop no token.
+
+    The fused token, as in `fuse_patches`, takes the place of the first that goes.
+
+    Args:
+      token_set: without sizes.
+      keep: (b, m), 1 for those that stay.
+      gone: (b, m), 1 for those that go now; where there are none no token is fused.
+      weights: w (b, m); the gradient goes through them.
+
+    Returns: what is left, and the map (b, n).
+    """
+    first = gone * (jnp.cumsum(gone, axis=1) == 1)  # (b, m), 1 at the fused token
+    fused = token_selection.fuse_dropped(token_set.patches, weights, 1 - gone)
+    here = _pad(token_set, first, 0)[..., None] > 0  # (b, n, 1)
+    token_set = token_set.replace(tokens=jnp.where(here, fused, token_set.tokens))
+    keep = _pad(token_set, keep + first, 1)  # (b, n)
+    positions = jnp.arange(keep.shape[1], dtype=jnp.int32)
+    goal = token_set.protected + first.argmax(axis=1, keepdims=True).astype(jnp.int32)
+    step = jnp.where(keep > 0, positions, -1)
+    step = jnp.where(_pad(token_set, gone, 0) > 0, goal, step)
+    return _marked(token_set, keep, step), step
+
+
+def _pad(token_set: TokenSet, values: jax.Array, lead: int) -> jax.Array:
+    """Give the protected tokens the value `lead`: (b, m) -> (b, n)."""
+    width = ((0, 0), (token_set.protected, 0))
+    return jnp.pad(values, width, constant_values=lead)
+
+
+def _marked(token_set: TokenSet, keep: jax.Array, step: jax.Array) -> TokenSet:
     source_map = token_merging.compose_maps(token_set.source_map, step)
-    return token_set.replace(keep=keep, source_map=source_map), step
+    return token_set.replace(keep=keep, source_map=source_map)
 
 
-def _moved(
+def move_set(
     token_set: TokenSet, plan: MergePlan, **changes: Any
 ) -> tuple[TokenSet, jax.Array]:
+    """Set what a plan made of tokens and sizes, and bring the account up to date.
+
+    Returns: what is left, and the map (b, n).
+    """
     step = token_merging.find_outputs(plan, token_set.tokens.shape[1])
     if token_set.keep is not None:
         changes["keep"] = token_merging.add_up(MergePlan(plan.kept), token_set.keep)

@@ -181,9 +181,11 @@ class Distillation:
     logit_weight: Annotated[
         Weight, "of KL(teacher, student) between class distributions"
     ] = 0.5
-    token_weight: Annotated[
-        Weight, "of the squared distance between the tokens kept"
-    ] = 0.5
+    token_weight: Annotated[Weight, "of the distance between the tokens kept"] = 0.5
+    token_distance: Annotated[
+        Literal["squared", "kl"],
+        "mean squared, or KL of the softmaxes over channels (LV-ViT's)",
+    ] = "squared"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
     loss = classification (with the model's ratio loss)
            + logit_weight KL(teacher || student)
-           + token_weight mean over kept tokens of ||student - teacher||^2 / dim
+           + token_weight mean over kept tokens of their distance to the teacher's
 
-The student starts from the teacher's weights; its predictors are new.
+A distance is ||student - teacher||^2 / dim, or with `token_distance` "kl" that of the
+softmaxes over the channels, KL(teacher || student), as for LV-ViT. The student starts
+from the teacher's weights; its predictors are new.
 
 Source: Rao et al. 2021 (arXiv 2106.02034), section 3.3, whose weights are the defaults.
 """
@@ -54,7 +56,8 @@ class Pruning(Classification):
         super().__init__(model, dataset, settings, teacher)
         if not isinstance(model, contract.Prunes) or not model.learns_to_prune():
             raise UserError(
-                'task "pruning" trains a model with pruning="learned" (dynamic_vit), '
+                'task "pruning" trains a model with pruning="learned" (dynamic_vit) '
+                'or reduction="dynamicvit" (vit, vit_base_patch16, ...), '
                 f"not {settings.model['name']} as it is configured"
             )
         self.unpruned = model.unpruned()
@@ -120,16 +123,12 @@ class Pruning(Classification):
             {"params": state.frozen}, mixed.images
         )
         loss, scalars = self.class_loss(logits, aux, batch["label"], mixed)
-        weights = self.settings.distillation
+        weights, masks = self.settings.distillation, self.model.keep_masks(aux)
         divergence = logit_divergence(logits, teacher_logits)
-        distance = token_distance(
-            aux["tokens"], teacher_aux["tokens"], aux["keep_masks"][-1]
-        )
+        measure = TOKEN_DISTANCES[weights.token_distance]
+        distance = measure(aux["tokens"], teacher_aux["tokens"], masks[-1])
         loss += weights.logit_weight * divergence + weights.token_weight * distance
-        kept = {
-            f"kept_{step}": mask.mean()
-            for step, mask in enumerate(aux["keep_masks"], start=1)
-        }
+        kept = {f"kept_{step}": mask.mean() for step, mask in enumerate(masks, start=1)}
         distilled = {"logit_divergence": divergence, "token_distance": distance}
         return loss, (model_state, {**scalars, **distilled, **kept})
 
@@ -165,13 +164,37 @@ def token_distance(
     """Return the mean squared difference of the patch tokens kept.
 
     Args:
-      student, teacher: (b, 1 + p, c), class token first.
+      student, teacher: (b, n, c), the patch tokens last.
       keep: (b, p), 1 or 0; it receives no gradient.
     """
+    patches = keep.shape[1]
+    squares = jnp.mean((student - teacher)[:, -patches:] ** 2, axis=-1)  # (b, p)
+    return _mean_over_kept(squares, keep)
+
+
+def token_divergence(
+    student: jax.Array, teacher: jax.Array, keep: jax.Array
+) -> jax.Array:
+    """Return the mean over patch tokens kept of KL(softmax(teacher) || ...(student)).
+
+    The softmaxes are over channels; arguments as those of `token_distance`.
+    """
+    patches = keep.shape[1]
+    target, found = (
+        jax.nn.log_softmax(tokens[:, -patches:]) for tokens in (teacher, student)
+    )
+    divergences = jnp.sum(jnp.exp(target) * (target - found), axis=-1)  # (b, p)
+    return _mean_over_kept(divergences, keep)
+
+
+TOKEN_DISTANCES = {"squared": token_distance, "kl": token_divergence}
+
+
+def _mean_over_kept(values: jax.Array, keep: jax.Array) -> jax.Array:
+    """Return the mean of the values (b, p) of what is kept, 0 if nothing is."""
     keep = jax.lax.stop_gradient(keep)
-    squares = jnp.mean((student - teacher)[:, 1:] ** 2, axis=-1)  # (b, p)
     kept = over_parts(keep.sum())
-    return jnp.sum(squares * keep) / jnp.where(kept > 0, kept, 1)
+    return jnp.sum(values * keep) / jnp.where(kept > 0, kept, 1)
 
 
 def _joined(params: optax.Params, others: optax.Params) -> optax.Params:
