@@ -23,6 +23,7 @@ from tokenjax import (
     models,
     plugins,
 )
+from tokenjax.models.reduction.methods import METHODS
 from tokenjax.plots import looks
 from tokenjax.training.settings import Settings, list_arguments
 from tokenjax.training.settings.choices import OPTIMIZERS, SCHEDULES, TASKS
@@ -41,7 +42,7 @@ RUN_MODULE = re.compile(r'run_module\("tokenjax\.commands\.(\w+)"|_line\.run\("(
 @pytest.fixture
 def registries():
     """Puts back what programs of a document register."""
-    registries = (OPTIMIZERS, SCHEDULES, TASKS, looks._FIGURES)
+    registries = (OPTIMIZERS, SCHEDULES, TASKS, METHODS, looks._FIGURES)
     before = [(each, dict(each._things)) for each in registries]
     yield
     for registry, things in before:

@@ -29,7 +29,7 @@ from tokenjax.training import going_on, loop
 from tokenjax.training.checkpoints import has_begun
 from tokenjax.training.distribution import cluster
 from tokenjax.training.observation.progress import say
-from tokenjax.training.settings import Distillation, Settings
+from tokenjax.training.settings import Distillation, Optimizer, Settings
 from tokenjax.training.settings.choices import TASKS
 from tokenjax.training.tasks.task import Summary
 from tokenjax.training.workdir import (
@@ -220,6 +220,9 @@ def teacher_config(config: Any, model: contract.Model) -> Any:
             teacher.model.update(model.unpruned_arguments())
         if own.teacher_epochs:
             teacher.epochs, teacher.steps = own.teacher_epochs, 0
+        alike = Optimizer()  # it has nothing that judges tokens
+        teacher.optimizer.network_rate = alike.network_rate
+        teacher.optimizer.network_after_epochs = alike.network_after_epochs
         if own.teacher_learning_rate:
             teacher.optimizer.learning_rate = own.teacher_learning_rate
         teacher.distillation = type(config)(dataclasses.asdict(Distillation()))

@@ -4,6 +4,7 @@ A run is evaluated at its end by the loop; this is for a run's directory, or a c
 checkpoint, at any later time.
 """
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from tokenjax.training.distribution import cluster, devices
 from tokenjax.training.evaluate import final_evaluation
 from tokenjax.training.initialize import check_variables
 from tokenjax.training.observation.progress import warn
-from tokenjax.training.settings import Settings
+from tokenjax.training.settings import Optimizer, Settings
 from tokenjax.training.settings.choices import TASKS
 
 REDUCTION = "reduction"  # of the models that take one
@@ -128,6 +129,9 @@ def open_weights(
         config = config.copy_and_resolve_references()
         with config.unlocked():
             config.model.reduction = reduction
+            # Nothing learns here; what is said of the trained one's parameters need
+            # not hold of this one's.
+            config.optimizer.update(dataclasses.asdict(Optimizer()))
     built = build(config, classes=classes, splits=(split_name,))
     if card is not None:
         changes = _with_reduction(card, built, changes, bool(reduction))

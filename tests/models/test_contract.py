@@ -193,8 +193,8 @@ def test_the_unpruned_network_lacks_the_predictors_alone(case):
     assert not learns(plain)
     _, aux = evaluated(unpruned, variables)
     _, pruned = evaluated(model, shapes(case))
-    _, batch, count = jax.eval_shape(model.keep_masks, pruned).shape
-    assert aux["tokens"].shape[:2] == (batch, 1 + count)
+    masks = jax.eval_shape(model.keep_masks, pruned)  # (steps, b, p)
+    assert aux["tokens"].shape[:2] == (masks.shape[1], 1 + masks.shape[2])
 
 
 @pytest.mark.parametrize("case", names_of(contract.Retrieves))

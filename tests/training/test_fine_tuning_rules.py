@@ -90,6 +90,34 @@ def test_both_together():
     jax.tree.map(np.testing.assert_array_equal, found["blocks_0"], plain["blocks_0"])
 
 
+@pytest.mark.parametrize("name", RULES)
+def test_a_network_that_is_held_back(name):
+    """What judges tokens goes on as ever; the rest waits, then moves a little."""
+    groups = {contract.HEAD: ("head/**",), contract.PREDICTORS: ("blocks_1/**",)}
+    rule = {"name": name, "weight_decay": 0.5}
+    settings = [
+        Settings.from_config({"optimizer": rule | more})
+        for more in ({}, {"network_rate": 0.25})
+    ]
+    schedule = optax.constant_schedule(0.1)
+    plain, slow = (
+        make_optimizer(each, schedule, groups, network_after=after)
+        for each, after in zip(settings, (0, 2), strict=True)
+    )
+    states = plain.init(PARAMS), slow.init(PARAMS)
+    for step in range(3):
+        expected, first = plain.update(GRADIENTS, states[0], PARAMS)
+        found, second = slow.update(GRADIENTS, states[1], PARAMS)
+        states = first, second
+        for layer in NAMES:
+            scale = 1 if layer == "blocks_1" else 0 if step < 2 else 0.25
+            jax.tree.map(
+                lambda a, b, s=scale: np.testing.assert_allclose(a, s * b, rtol=1e-6),
+                found[layer],
+                expected[layer],
+            )
+
+
 def make_task(model=None, **optimizer):
     images = np.random.default_rng(0).integers(0, 255, (8, 16, 16, 3), np.uint8)
     split = ArraySplit(images, np.arange(8, dtype=np.int32) % 2)
@@ -145,6 +173,11 @@ def test_refusals():
                 "optimizer": {"name": "adam", "layer_decay": 0.5},
             }
         )
+    with pytest.raises(UserError, match=r"not optimizer\.network_rate"):
+        Settings.from_config({"task": "reid", "optimizer": {"network_rate": 0.5}})
+    for held_back in ({"network_rate": 0.5}, {"network_after_epochs": 1.0}):
+        with pytest.raises(UserError, match=r"judge its tokens.* vit as it is conf"):
+            make_task(**held_back)
     for wrong in (0.0, 1.5, -1.0):
         with pytest.raises(UserError, match=r"layer_decay must be within \(0, 1\]"):
             Settings.from_config({"optimizer": {"layer_decay": wrong}})

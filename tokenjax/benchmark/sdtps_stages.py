@@ -42,7 +42,7 @@ class Backbone(DeMo):
 
     @nn.compact
     def __call__(self, images: ByModality, cameras: jax.Array) -> ByModality:  # type: ignore[override]
-        return self._tokens(dict(images), cameras, train=False)
+        return self._tokens(dict(images), cameras, train=False)[0]
 
 
 class GlobalLocal(DeMo):
@@ -51,7 +51,9 @@ class GlobalLocal(DeMo):
     @nn.compact
     def __call__(self, tokens: ByModality) -> ByModality:  # type: ignore[override]
         return {
-            name: self._global_local(name, tokens[name][:, 0], tokens[name][:, 1:])
+            name: self._global_local(
+                name, tokens[name][:, 0], tokens[name][:, 1:].mean(1)
+            )
             for name in self.modalities
         }
 

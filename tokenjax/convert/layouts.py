@@ -180,8 +180,8 @@ def _finish_imagenet_vit(arrays: Arrays) -> Arrays:
         packed["pos_embed"] = np.concatenate(
             [positions[:, :1], np.zeros_like(registers), positions[:, 1:]], axis=1
         )
-    there = "head.weight" in packed and "dist_token" in packed
-    if there and not {"head_dist.weight", "reg_token"} & set(packed):
+    one_head = "head.weight" in packed and "head_dist.weight" not in packed
+    if one_head and "dist_token" in packed and "reg_token" not in packed:
         packed["reg_token"] = packed.pop("dist_token")
     return packed
 

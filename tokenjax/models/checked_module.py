@@ -8,7 +8,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from tokenjax.arguments import describe
+from tokenjax.arguments import REQUIRED, describe
 from tokenjax.errors import UserError
 
 
@@ -45,6 +45,32 @@ def check_fields(module: nn.Module) -> None:
         fitted = argument.check(value, f"{type(module).__name__}: {name}")
         if fitted is not value:
             object.__setattr__(module, name, fitted)
+
+
+def check_class(kind: str, name: str, module_class: type[nn.Module]) -> None:
+    """Check that a class to be registered is a Flax module, its fields typed.
+
+    Raises: UserError if it is none, or a field has no default or one that does not fit.
+    """
+    if not (isinstance(module_class, type) and issubclass(module_class, nn.Module)):
+        raise UserError(
+            f"{kind} {name!r} must be a class derived from flax.linen.Module, "
+            f"got {module_class!r}"
+        )
+    try:
+        described = describe(module_class)
+    except (NameError, TypeError) as error:  # an annotation that names nothing
+        raise UserError(
+            f"{kind} {name!r}: the annotations of {module_class.__name__} cannot be "
+            f"read: {error}"
+        ) from error
+    for key, argument in described.items():
+        if argument.default is REQUIRED:
+            raise UserError(
+                f"{kind} {name!r}: field {key} of {module_class.__name__} needs a "
+                f"default, so that the {kind} can be built by its name alone"
+            )
+        argument.check(argument.default, f"{kind} {name!r}: the default of {key}")
 
 
 def _equal(value: Any, default: Any) -> bool:

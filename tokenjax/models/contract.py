@@ -8,6 +8,7 @@ attribute, a parameter or an argument of one model by its name.
     Drawable        what of its `aux` a figure shows, for what is per image
     RoutesPatches   a target ratio and a temperature that change over training
     LearnsArguments arguments that only say where trained parameters start
+    FindsArguments  trained parameters that say what arguments should be
     Prunes          learns to drop tokens; the same network without that
     ReducesTokens   goes on with fewer tokens, as a method of `models.reduction` says
     Retrieves       features to search by, from several modalities
@@ -123,6 +124,14 @@ class LearnsArguments(Model, Protocol):
 
     def learned_arguments(self) -> Mapping[str, Learned]:
         """Return what stands for these arguments, by their names."""
+
+
+@runtime_checkable
+class FindsArguments(Model, Protocol):
+    """A model that may be trained in search of arguments, for another run to have."""
+
+    def found_arguments(self, variables: Tree) -> Mapping[str, object]:
+        """Return what was found, by the arguments' names; {} if nothing is searched."""
 
 
 @runtime_checkable

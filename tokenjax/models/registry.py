@@ -17,8 +17,8 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from tokenjax.arguments import REQUIRED, Argument, check_all, describe
-from tokenjax.errors import UserError
+from tokenjax.arguments import Argument, check_all, describe
+from tokenjax.models.checked_module import check_class
 from tokenjax.registry import Registry
 
 Presets = Mapping[str, Mapping[str, Any]]  # name -> arguments that it stands for
@@ -57,7 +57,7 @@ def register(name: str, module_class: type[nn.Module], **preset: Any) -> None:
     Raises: UserError for a name that another model has, a class that is no model, or a
       preset that does not fit it.
     """
-    _check_class(name, module_class)
+    check_class("model", name, module_class)
     fitted = check_all(preset, module_class, f"argument of {name}", f"{name}: ")
     MODELS.add(name, Model(module_class, fitted))
 
@@ -129,26 +129,3 @@ def create(name: str, **kwargs: Any) -> nn.Module:
     model = MODELS[name]
     fitted = check_all(kwargs, model.module_class, f"argument of {name}", f"{name}: ")
     return model.module_class(**{**model.preset, **fitted})
-
-
-def _check_class(name: str, module_class: type[nn.Module]) -> None:
-    """Raise UserError unless it is a Flax module, its fields typed, with defaults."""
-    if not (isinstance(module_class, type) and issubclass(module_class, nn.Module)):
-        raise UserError(
-            f"model {name!r} must be a class derived from flax.linen.Module, "
-            f"got {module_class!r}"
-        )
-    try:
-        described = describe(module_class)
-    except (NameError, TypeError) as error:  # an annotation that names nothing
-        raise UserError(
-            f"model {name!r}: the annotations of {module_class.__name__} cannot be "
-            f"read: {error}"
-        ) from error
-    for key, argument in described.items():
-        if argument.default is REQUIRED:
-            raise UserError(
-                f"model {name!r}: field {key} of {module_class.__name__} needs a "
-                "default, so that the model can be built by its name alone"
-            )
-        argument.check(argument.default, f"model {name!r}: the default of {key}")

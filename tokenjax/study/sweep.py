@@ -32,7 +32,7 @@ from tokenjax.study.sweep_report import Report, Row
 from tokenjax.training.distribution import cluster, devices
 from tokenjax.training.evaluate import report_suffix, run_split
 from tokenjax.training.initialize import check_variables
-from tokenjax.training.settings import Settings
+from tokenjax.training.settings import Optimizer, Settings
 from tokenjax.training.tasks.classification import Classification
 from tokenjax.training.tasks.task import Predict
 
@@ -142,9 +142,10 @@ def _task_with(
 
     Raises: UserError for one that does not fit the model's others.
     """
-    settings = built.settings
-    model = {**settings.model, name: value}
-    task = make_task(dataclasses.replace(settings, model=model), built.dataset)
+    model = {**built.settings.model, name: value}
+    # Nothing learns here: what the run froze may not be there.
+    settings = dataclasses.replace(built.settings, model=model, optimizer=Optimizer())
+    task = make_task(settings, built.dataset)
     variables = reduced_weights.fit(variables, built.task.model, task.model)
     check_variables(jax.eval_shape(task.init, jax.random.key(0)), variables)
     return cast(Classification, task), variables

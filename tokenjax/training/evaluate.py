@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from tokenjax import plots, storage
 from tokenjax.data import Split, evaluation_batches, prefetch
 from tokenjax.errors import UserError
+from tokenjax.models import contract
 from tokenjax.training.distribution import devices
 from tokenjax.training.state import Batch
 from tokenjax.training.tasks.task import Outputs, Predict, Summary, Task
@@ -89,6 +90,8 @@ def final_evaluation(
     with jax.set_mesh(own):
         looks = task.inspect(variables, batches, split)
     summary["model"] = plots.average_blocks(looks)
+    if arguments := _found_arguments(task, variables):
+        summary["found"] = arguments
     suffix = report_suffix(split_name, of)
     storage.write_json(workdir / f"evaluation{suffix}.json", summary)
     if text := task.text_report(summary):
@@ -100,6 +103,13 @@ def final_evaluation(
         figures.mkdir(parents=True, exist_ok=True)
         task.figures(figures, report, looks, outputs, split)
     return summary
+
+
+def _found_arguments(task: Task, variables: VariableDict) -> dict[str, object]:
+    """Return the arguments that training searched for, by name."""
+    if not isinstance(task.model, contract.FindsArguments):
+        return {}
+    return dict(task.model.found_arguments(jax.device_get(variables)))
 
 
 def report_suffix(split_name: str, of: str = "") -> str:

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import flax.traverse_util
+import jax
+import jax.numpy as jnp
 import optax
 import optax.contrib
 
@@ -103,6 +105,7 @@ def make_optimizer(
     schedule: optax.Schedule,
     groups: Groups,
     layers: contract.Layers = (),
+    network_after: int = 0,
 ) -> optax.GradientTransformation:
     """Return clipping by the global norm, then the update rule.
 
@@ -113,6 +116,7 @@ def make_optimizer(
       schedule: the learning rate.
       groups: of the model's parameters; {} without any.
       layers: of the model's parameters, for `optimizer.layer_decay`.
+      network_after: steps, what `optimizer.network_after_epochs` are.
 
     Raises: UserError for a rule that nobody registered.
     """
@@ -125,6 +129,9 @@ def make_optimizer(
         whole = _but_frozen(whole, rule.freeze)
     if rule.layer_decay != 1:
         whole = optax.chain(whole, scale_by_layer(layers, rule.layer_decay))
+    if rule.network_rate != 1 or network_after:
+        held_back = scale_network(groups, rule.network_rate, network_after)
+        whole = optax.chain(whole, held_back)
     if settings.schedule.name == plateau.NAME:
         whole = optax.chain(whole, plateau.scale_by_plateau())
     return whole
@@ -151,6 +158,25 @@ def scale_by_layer(
         return flax.traverse_util.unflatten_dict(scaled, sep="/")
 
     return optax.stateless(update)
+
+
+def scale_network(
+    groups: Groups, rate: float, after: int
+) -> optax.GradientTransformation:
+    """Scale updates of all but `PREDICTORS` by 0 for `after` steps, then by `rate`.
+
+    Moments are those of the gradients from the first step on. Source: Rao et al. 2021
+    (arXiv 2106.02034), raoyongming/DynamicViT, whose backbone has the rate 0.01.
+    """
+
+    def of_step(step: jax.typing.ArrayLike) -> jax.Array:
+        return jnp.where(jnp.asarray(step) < after, 0.0, rate)
+
+    def of_network(params: optax.Params) -> optax.Params:
+        judges = parameter_groups.mask(groups, params, contract.PREDICTORS)
+        return jax.tree.map(lambda judge: not judge, judges)
+
+    return optax.masked(optax.scale_by_schedule(of_step), of_network)
 
 
 def _but_frozen(

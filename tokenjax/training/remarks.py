@@ -41,6 +41,7 @@ def find_remarks(
     found = [
         *_of_length(settings, num_examples),
         *_of_rate(settings, num_examples, total, own),
+        *_of_rates(settings, num_examples, total),
         *_of_averages(settings, total),
         *_of_evaluations(settings),
         *_of_task(settings, num_examples, total),
@@ -152,6 +153,15 @@ def _of_statistics(settings: Settings, total: int) -> Iterator[str]:
             f"batch normalisation sees the {parts} parts of gradient_accumulation one "
             f"by one: statistics are of {settings.batch_size // parts} examples, not "
             f"of {settings.batch_size}, and the step is not quite the whole batch's"
+        )
+
+
+def _of_rates(settings: Settings, num_examples: int, total: int) -> Iterator[str]:
+    epochs = settings.optimizer.network_after_epochs
+    if epochs and settings.in_steps(epochs, num_examples) >= total:
+        yield (
+            f"optimizer.network_after_epochs {epochs:g} is no shorter than the run, "
+            f"{_length(total)}: nothing learns but what judges the tokens"
         )
 
 

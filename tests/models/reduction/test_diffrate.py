@@ -10,7 +10,6 @@ from helpers import reduced_models
 
 from tokenjax import models
 from tokenjax.errors import UserError
-from tokenjax.models import reduction
 from tokenjax.models.attention import Seen
 from tokenjax.models.reduction import EncoderFacts, Place, TokenSet
 from tokenjax.models.reduction.diffrate import SMALLEST_SIZE, DiffRate
@@ -107,6 +106,4 @@ def test_bad_input(written, sentence):
 
 def test_no_class_token():
     with pytest.raises(UserError, match="DiffRate chooses by the attention of the"):
-        reduction.check(
-            reduction.build("diffrate"), FACTS._replace(class_token=False, protected=0)
-        )
+        DiffRate(parent=None).places(FACTS._replace(class_token=False, protected=0))

@@ -296,3 +296,49 @@ def test_what_does_not_fit_is_refused(reduction, sentence):
 def test_narrow_tokens_are_refused():
     with pytest.raises(UserError, match="judges tokens of 4 channels or more"):
         small(embed_dim=2, num_heads=1)
+
+
+TOWERS = {
+    "vit": TINY,
+    "dynamic_vit": TINY | {"pruning": "none", "predictor": "linear"},
+    "vit_base_patch16": TINY,
+    "camera_vit": TINY | {"stride_size": 4},
+    "clip_vit": {"h_resolution": 4, "w_resolution": 4, "patch_size": 4, "width": 16}
+    | {"layers": 3, "heads": 2},
+}
+
+
+@pytest.mark.parametrize("name", TOWERS)
+def test_conversion_has_the_predictors_keys_on_every_transformer(name):
+    model = models.create(name, **TOWERS[name], reduction=SHORT)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), *model.example_inputs(1))
+    random = np.random.default_rng(0)
+    variables = jax.tree.map(
+        lambda leaf: random.random(leaf.shape).astype(np.float32), shapes
+    )
+    state = convert.to_torch(model, variables)
+    plain = models.create(name, **TOWERS[name])
+    own = {
+        f"score_predictor.{stage}.{layer}.{part}"
+        for stage in (0, 1)
+        for layer in (
+            "in_conv.0",
+            "in_conv.1",
+            "out_conv.0",
+            "out_conv.2",
+            "out_conv.4",
+        )
+        for part in ("weight", "bias")
+    }
+    without = jax.eval_shape(plain.init, jax.random.key(0), *plain.example_inputs(1))
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), without)
+    assert set(state) == set(convert.to_torch(plain, zeros)) | own
+    back = convert.from_torch(model, state)
+    jax.tree.map(np.testing.assert_array_equal, back, variables)
+
+
+def test_two_predictors_of_one_key_have_no_state_dict():
+    """CIFAR-ViT's DynamicViT with Rao et al.'s predictors, and the reduction's."""
+    model = models.create("dynamic_vit", **TINY, pruning="none", reduction=SHORT)
+    with pytest.raises(convert.ConversionError, match=r"the key score_predictor\.0"):
+        convert.from_torch(model, {})

@@ -10,7 +10,6 @@ from helpers import reduced_models
 
 from tokenjax import models
 from tokenjax.errors import UserError
-from tokenjax.models import reduction
 from tokenjax.models.attention import Seen
 from tokenjax.models.reduction import EncoderFacts, Place, TokenSet, scheduled
 from tokenjax.models.reduction.evit import EViT, TopK
@@ -109,6 +108,14 @@ def test_a_rate_of_a_step(computed, assert_close):
     assert np.abs(expected - plain).max() > 1e-3
 
 
+@functools.partial(jax.jit, static_argnums=(0, 3, 4))
+def reduce(reducer, tokens, row, amount, facts):
+    token_set = TokenSet.start(tokens, facts.protected)
+    return reducer(
+        token_set, Seen(class_attention=row), Place(0, 0, amount, facts), train=False
+    )
+
+
 def test_recorded_block(golden, assert_close):
     """The choice and the fused token of one block, given what it attended to."""
     case = golden("reduction/evit_block")
@@ -119,12 +126,7 @@ def test_recorded_block(golden, assert_close):
         scores = recorded.get("class_attention", np.ones((2, tokens.shape[1] - 1)))
         row = jnp.pad(jnp.asarray(scores), ((0, 0), (1, 0)))[:, None]
         reducer = EViT(fuse_token=setting["fuse_token"], parent=None)
-        left, found = reducer(
-            TokenSet.start(tokens, 1),
-            Seen(class_attention=row),
-            Place(0, 0, amount, FACTS),
-            train=False,
-        )
+        left, found = reduce(reducer, tokens, row, amount, FACTS)
         assert_close(left.tokens, recorded["reduced"], 1e-6, setting["name"])
         assert left.tokens.shape[1] == recorded["count"] + 1
         if "indices" in recorded:
@@ -138,12 +140,7 @@ def test_what_is_protected_stays(execution):
     row = jnp.array([[[0.0, 0.0, 0.4, 0.1, 0.2, 0.3]]])
     reducer = EViT(execution=execution, parent=None)
     facts = FACTS._replace(protected=2, distilled=True)
-    left, found = reducer(
-        TokenSet.start(tokens, 2),
-        Seen(class_attention=row),
-        Place(0, 0, 0.5, facts),
-        False,
-    )
+    left, found = reduce(reducer, tokens, row, 0.5, facts)
     fused = 0.1 * tokens[0, 3] + 0.2 * tokens[0, 4]
     if execution == "gathered":
         assert found.map.tolist() == [[0, 1, 2, 4, 4, 3]]
@@ -185,4 +182,4 @@ def test_bad_input(written, sentence):
 
 def test_no_class_token():
     with pytest.raises(UserError, match="EViT chooses by the attention of the class"):
-        reduction.check(reduction.build("evit"), FACTS._replace(class_token=False))
+        EViT(parent=None).places(FACTS._replace(class_token=False))

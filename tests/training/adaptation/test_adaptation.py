@@ -296,3 +296,20 @@ def test_a_grid_is_not_guessed():
     model, other = small("vit"), larger("vit")
     with pytest.raises(CheckpointError, match="wrong shape: params/pos_embed"):
         adapt(drawn(other, 2), drawn(model, 1), other, CLASSES)
+
+
+@pytest.mark.parametrize("name", ["vit", "vit_base_patch16"])
+def test_a_method_of_reduction_begins_anew_on_a_networks_weights(name):
+    dense = small(name)
+    spec = "dynamicvit:pruning_loc=(1,),token_ratio=0.5"
+    model = dense.clone(reduction=spec)
+    given, own = drawn(dense, 1), drawn(model, 2)
+    adapted, said = adapt(own, given, model, CLASSES, Origin(dense, CLASSES))
+    assert said == ["new parameters of what judges tokens"]
+    found, new = flat(adapted), flat(own)
+    for path, array in flat(given).items():
+        np.testing.assert_array_equal(found.pop(path), array)
+    assert found
+    for path, array in found.items():
+        assert "reduction_1" in path
+        np.testing.assert_array_equal(array, new[path])

@@ -167,6 +167,78 @@ def test_a_model_that_cannot_prune_is_refused():
         task(settings, predictor="linear", pruning="inference")
 
 
+VIT = {
+    "img_size": 8,
+    "patch_size": 2,
+    "in_chans": 1,
+    "num_classes": 10,
+    "embed_dim": 16,
+    "depth": 2,
+    "num_heads": 2,
+}
+
+
+def vit_task(settings, teacher=None):
+    info = types.SimpleNamespace(
+        num_classes=10,
+        counts={"train": np.ones(10)},
+        image_shape=(8, 8, 1),
+        mean=(0.3,),
+        std=(0.3,),
+    )
+    spec = "dynamicvit:pruning_loc=(1,),token_ratio=0.5"
+    model = models.create("vit_tiny_patch16", **VIT, reduction=spec)
+    dataset = types.SimpleNamespace(info=info, train=examples(8, 8, 1))
+    return pruning.Pruning(model, dataset, settings, teacher)
+
+
+def test_a_step_of_a_vit_whose_reduction_learns(tmp_path, batch):
+    """The network stands still at first, its predictors do not."""
+    dense = models.create("vit_tiny_patch16", **VIT)
+    trained = jax.jit(dense.init)(jax.random.key(7), *dense.example_inputs(1))
+    storage.save_variables(tmp_path / "teacher", trained, {})
+    settings = Settings.from_config(
+        {
+            "task": "pruning",
+            "steps": 3,
+            "batch_size": 6,
+            "optimizer": {"network_after_epochs": 0.5, "network_rate": 0.01},
+            "distillation": {"token_distance": "kl"},
+        }
+    )
+    learner = vit_task(settings, tmp_path / "teacher")
+    optimizer, schedule = learner.optimizer()
+    state = jax.jit(make_init(learner, optimizer, settings))(jax.random.key(0))
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    state = learner.start(state, device)
+    jax.tree.map(np.testing.assert_array_equal, state.frozen, trained["params"])
+    before = state.params["encoder"]
+    assert "reduction_1" in before
+    step = jax.jit(make_train_step(learner, optimizer, schedule, settings))
+    after, scalars = step(state, batch)
+    assert all(np.isfinite(value) for value in scalars.values())
+    assert {"keep_ratio", "kept_1", "token_distance"} <= set(scalars)
+    for name, old in before.items():
+        new = after.params["encoder"][name]
+        same = jax.tree.leaves(jax.tree.map(np.array_equal, old, new))
+        assert all(same) == ("reduction" not in name), name
+
+
+def test_a_vits_teacher_is_the_one_without_reduction():
+    config = default_config()
+    config.task = "pruning"
+    config.model = ml_collections.ConfigDict(
+        {"name": "vit_tiny_patch16", "reduction": "dynamicvit"}
+    )
+    config.optimizer.update(network_rate=0.01, network_after_epochs=5.0)
+    model = models.create("vit_tiny_patch16", reduction="dynamicvit")
+    teacher = experiment.teacher_config(config, model)
+    assert teacher.model.reduction is None
+    settings = Settings.from_config(teacher)
+    assert settings.optimizer.network_rate == 1
+    assert settings.optimizer.network_after_epochs == 0
+
+
 def test_settings_of_a_teacher():
     config = default_config()
     config.task, config.epochs = "pruning", 5.0

@@ -1,5 +1,6 @@
 """One key table per architecture: a function from a model to its `Table`."""
 
+import collections
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -77,7 +78,8 @@ _TABLES: dict[type[nn.Module], Callable[..., Table]] = {
 def table_for(model: nn.Module) -> Table:
     """Return the key table of a model.
 
-    Raises: ConversionError if there is none for its class.
+    Raises: ConversionError if there is none for its class, or two of its parameters
+      would have one key.
     """
     if type(model) not in _TABLES:
         known = ", ".join(sorted(cls.__name__ for cls in _TABLES))
@@ -85,4 +87,12 @@ def table_for(model: nn.Module) -> Table:
             f"no conversion from PyTorch for {type(model).__name__}; "
             f"there is for {known}"
         )
-    return _TABLES[type(model)](model)
+    table = _TABLES[type(model)](model)
+    keys = collections.Counter(entry.torch_key for entry in table.entries)
+    twice = [key for key, count in keys.items() if count > 1]
+    if twice:
+        raise ConversionError(
+            f"two parts of this {type(model).__name__} have the key {twice[0]} in "
+            "PyTorch, so no state_dict can hold both"
+        )
+    return table

@@ -7,7 +7,7 @@ from tokenjax.models.baselines.vision_transformer import ImageNetViT
 
 
 def imagenet_vit_table(model: ImageNetViT) -> Table:
-    """Return the keys of what the model has; a norm is of pooled or of all tokens."""
+    """Return the keys of what the model has."""
     root = ("params", "encoder")
     tokens = {
         "cls_token": model.class_token,

@@ -10,8 +10,9 @@ Source: DeMo2 at 6334359, modeling/make_model.py (`build_transformer`).
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,7 @@ from tokenjax.models.demo.t2t_vit import T2TViT
 from tokenjax.registry import Registry
 
 Backbone: TypeAlias = ClipVisionTransformer | CameraViT
+Tree = TypeVar("Tree")  # of arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,9 +90,13 @@ def make_backbone(
     drop_path: float,
     dtype: DType,
     remat: bool,
-    name: str = "backbone",
+    reduction: str | Mapping[str, Any] | None = None,
+    **flax: Any,
 ) -> Backbone:
-    """Make the module; `cameras` (0: no embedding) concerns ImageNet's types alone."""
+    """Make the module; `cameras` (0: no embedding) concerns ImageNet's types alone.
+
+    `flax` is what Flax takes of every module: its name, its parent.
+    """
     if sizes.clip:
         rows, columns = token_grid(image_size, stride_size)
         return ClipVisionTransformer(
@@ -105,7 +111,8 @@ def make_backbone(
             activation=sizes.activation,
             dtype=dtype,
             remat=remat,
-            name=name,
+            reduction=reduction,
+            **flax,
         )
     vit: type[CameraViT] = CameraViT
     more: dict[str, Any] = {"norm_eps": 1e-6}
@@ -127,8 +134,9 @@ def make_backbone(
         sie_xishu=sie_coe,
         dtype=dtype,
         remat=remat,
-        name=name,
+        reduction=reduction,
         **more,
+        **flax,
     )
 
 
@@ -145,7 +153,13 @@ def side_by_side(images: Mapping[str, jax.Array], names: tuple[str, ...]) -> jax
     return stacked.reshape(-1, *stacked.shape[2:])
 
 
-def apart(tokens: jax.Array, names: tuple[str, ...]) -> dict[str, jax.Array]:
-    """Split (b * m, n, c) back to (b, n, c) by modality."""
-    split = tokens.reshape(-1, len(names), *tokens.shape[1:])
-    return {name: split[:, index] for index, name in enumerate(names)}
+def apart(tokens: Tree, names: tuple[str, ...]) -> dict[str, Tree]:
+    """Split (b * m, n, c), or a tree of such arrays, back to (b, n, c) by modality."""
+
+    def part(array: jax.Array, index: int) -> jax.Array:
+        return array.reshape(-1, len(names), *array.shape[1:])[:, index]
+
+    return {
+        name: jax.tree.map(functools.partial(part, index=index), tokens)
+        for index, name in enumerate(names)
+    }

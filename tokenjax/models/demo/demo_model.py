@@ -37,8 +37,7 @@ import jax.numpy as jnp
 from tokenjax.arguments import COUNT, NOT_NEGATIVE, SIZE, DType, FromData, OneOf
 from tokenjax.models import contract, layers, patch_grid
 from tokenjax.models.argument_types import AttentionDropout, Classes, DropPath, Remat
-from tokenjax.models.checked_module import CheckedModule
-from tokenjax.models.demo import demo_backbone
+from tokenjax.models.demo import demo_backbone, demo_reduction
 from tokenjax.models.demo.modality_fusion import GeneralFusion
 from tokenjax.models.demo.sdtps import (
     MODALITIES,
@@ -56,10 +55,11 @@ from tokenjax.models.demo.sdtps import (
 )
 from tokenjax.models.layers import Aux
 from tokenjax.models.position_embedding import Places
-from tokenjax.ops import token_selection
+from tokenjax.models.reduction import EncoderFacts, TakesReduction
+from tokenjax.models.reduction.account import Account
 
 
-class DeMo(CheckedModule):
+class DeMo(TakesReduction):
     """Images by modality (b, h, w, 3) and camera indices (b,) to scores and features.
 
     Returns a dict of the same structure in every mode:
@@ -67,7 +67,9 @@ class DeMo(CheckedModule):
         the name of each modality with `direct` off;
       "features": "direct" (b, m c), "fused", "concat", as in the module's docstring;
       "globals": by modality (b, c);
-      "aux": what MultiModalSDTPS or GeneralFusion gives, and "losses": {}.
+      "aux": what MultiModalSDTPS or GeneralFusion gives of the tokens that are left,
+        "reduction", by modality what became of the tokens (`reduction.account`), and
+        "losses": {}.
 
     `missing` names modalities that are replaced by zeros. `uniforms`: see
     MultiModalSDTPS. Sizes of 0 are those of `transformer_type`.
@@ -158,7 +160,13 @@ class DeMo(CheckedModule):
                 self.fusion.startswith("hdm") and len(self.modalities) != 3,
                 "HDM pairs three modalities",
             ),
+            *demo_reduction.problems(self.written_reduction()),
         ]
+
+    @nn.nowrap
+    def facts(self) -> EncoderFacts:
+        """Return what a method may know of the backbone."""
+        return self.make_backbone(parent=None).facts()
 
     def sizes(self) -> demo_backbone.BackboneSizes:
         """Return the backbone's sizes."""
@@ -218,7 +226,7 @@ class DeMo(CheckedModule):
         return found
 
     @nn.nowrap
-    def make_backbone(self) -> demo_backbone.Backbone:
+    def make_backbone(self, **flax: Any) -> demo_backbone.Backbone:
         """Make the module that turns the images of every modality into tokens."""
         return demo_backbone.make_backbone(
             self.sizes(),
@@ -229,6 +237,8 @@ class DeMo(CheckedModule):
             self.drop_path,
             self.dtype,
             self.remat,
+            self.reduction,
+            **{"name": "backbone", **flax},
         )
 
     def example_inputs(self, batch_size: int) -> tuple[dict, jax.Array]:
@@ -248,12 +258,16 @@ class DeMo(CheckedModule):
     ) -> dict[str, Any]:
         """Compute; see the class."""
         images = self._checked(images, cameras, missing)
-        tokens = self._tokens(images, cameras, train)
+        tokens, accounts = self._tokens(images, cameras, train)
         patches = {name: value[:, 1:] for name, value in tokens.items()}
         globals_ = {name: value[:, 0] for name, value in tokens.items()}
         if self.global_local:
             globals_ = {
-                name: self._global_local(name, globals_[name], patches[name])
+                name: self._global_local(
+                    name,
+                    globals_[name],
+                    demo_reduction.mean_patches(patches[name], accounts[name]),
+                )
                 for name in self.modalities
             }
         direct = jnp.concatenate([globals_[n] for n in self.modalities], -1)
@@ -276,7 +290,7 @@ class DeMo(CheckedModule):
             "scores": as_float(scores),
             "features": as_float(features),
             "globals": as_float(globals_),
-            "aux": {**aux, "losses": {}},
+            "aux": {**aux, "reduction": accounts, "losses": {}},
         }
 
     def pairs(self, outputs: Mapping[str, Any]) -> dict[str, tuple]:
@@ -295,18 +309,23 @@ class DeMo(CheckedModule):
         """Return whether this one selects; see `contract.SelectsTokens`."""
         return self.fusion == "sdtps"
 
-    def selection(self, outputs: Mapping[str, Any]) -> dict[str, contract.ByModality]:
+    def selection(
+        self, outputs: Mapping[str, Any]
+    ) -> Mapping[str, contract.ByModality]:
         """Return what was selected, as `contract.SelectsTokens` says."""
         aux = outputs["aux"]
-        weights = {
-            name: token_selection.scatter_tokens(
-                aux["aggregation"][name].swapaxes(1, 2),
-                kept,
-                aux["mask"][name].shape[1],
-            ).swapaxes(1, 2)
-            for name, kept in aux["keep_indices"].items()
-        }
-        return {"mask": aux["mask"], "scores": aux["scores"], "weights": weights}
+        found: dict[str, dict[str, jax.Array]] = {"mask": {}, "scores": {}}
+        found["weights"] = {}
+        for name, kept in aux["keep_indices"].items():
+            held = demo_reduction.patch_map(aux["reduction"][name])
+            for key in ("mask", "scores"):
+                found[key][name] = demo_reduction.give_patches(aux[key][name], held)
+            count = aux["mask"][name].shape[1]
+            weights = demo_reduction.scatter_weights(
+                aux["aggregation"][name], kept, count
+            )
+            found["weights"][name] = demo_reduction.share_weights(weights, held)
+        return found
 
     def _checked(
         self,
@@ -335,32 +354,27 @@ class DeMo(CheckedModule):
 
     def _tokens(
         self, images: dict[str, jax.Array], cameras: jax.Array, train: bool
-    ) -> dict[str, jax.Array]:
-        """Return the tokens by modality, (b, 1 + n, c)."""
+    ) -> tuple[dict[str, jax.Array], dict[str, Account]]:
+        """Return by modality the tokens, (b, 1 + n, c), and what became of them."""
         sizes, names = self.sizes(), self.modalities
         together = demo_backbone.side_by_side(images, names)  # (b m, h, w, 3)
         # An index that is not there gives NaN; -1 must not be the last camera.
         cameras = jnp.where(cameras < 0, self.camera_num, cameras)
         repeated = jnp.repeat(cameras, len(names))  # (b m,)
         backbone = self.make_backbone()
-        if not sizes.clip:
-            indices = repeated if self.sie_camera else None
-            tokens, _ = backbone(together, indices, train=train)
-            return demo_backbone.apart(tokens, names)
-        embedding = None
-        if self.sie_camera:
+        told = repeated if self.sie_camera else None
+        if sizes.clip and self.sie_camera:
             init = nn.initializers.truncated_normal(0.02, lower=-100.0, upper=100.0)
             shape = (self.camera_num, 1, sizes.width)
             table = self.param("cv_embed", init, shape)
-            embedding = self.sie_coe * jnp.take(table, repeated, axis=0)
-        tokens, _ = backbone(together, embedding, train=train)
-        return demo_backbone.apart(tokens, names)
+            told = self.sie_coe * jnp.take(table, repeated, axis=0)
+        tokens, aux = backbone(together, told, train=train)
+        accounts = demo_backbone.apart(aux["reduction"], names)
+        return demo_backbone.apart(tokens, names), accounts
 
-    def _global_local(
-        self, name: str, vector: jax.Array, patches: jax.Array
-    ) -> jax.Array:
+    def _global_local(self, name: str, vector: jax.Array, mean: jax.Array) -> jax.Array:
         """Compute PIFE: QuickGELU(W LN([global; mean of patches])), (b, c)."""
-        both = jnp.concatenate([vector, patches.mean(1)], axis=-1)  # (b, 2 c)
+        both = jnp.concatenate([vector, mean], axis=-1)  # (b, 2 c)
         return self._reduce(f"{name}_reduce", both)
 
     def _join(self, name: str, tokens: jax.Array) -> jax.Array:

@@ -4,6 +4,7 @@ See `reducer` for what a method is, `methods` for their names, `token_set` for w
 take and give.
 """
 
+from tokenjax.models.reduction.ats import ATS
 from tokenjax.models.reduction.diffrate import DiffRate
 from tokenjax.models.reduction.dynamicvit import DynamicViT
 from tokenjax.models.reduction.evit import EViT, TopK
@@ -19,6 +20,7 @@ from tokenjax.models.reduction.pitome import PiToMe
 from tokenjax.models.reduction.predictors import LinearPredictor, LocalGlobalPredictor
 from tokenjax.models.reduction.prune import PruneTokens, Pruning
 from tokenjax.models.reduction.reducer import EncoderFacts, Place, Reducer
+from tokenjax.models.reduction.tofu import ToFu
 from tokenjax.models.reduction.token_set import (
     Reduction,
     TokenSet,
@@ -50,9 +52,11 @@ __all__ = [
     "select_set",
 ]
 
+register("ats", ATS)
 register("diffrate", DiffRate)
 register("dynamicvit", DynamicViT)
 register("evit", EViT)
 register("pitome", PiToMe)
+register("tofu", ToFu)
 register("tome", ToMe)
 register("topk", TopK)

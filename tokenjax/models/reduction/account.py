@@ -6,7 +6,6 @@ Axes: batch b, tokens before n, tokens after k, protected tokens P.
 from typing import TypeAlias
 
 import jax
-import jax.numpy as jnp
 
 from tokenjax.models.encoder import Encoded
 
@@ -28,7 +27,9 @@ def account_for(encoded: Encoded) -> Account:
             continue
         sizes = left.sizes
         if sizes is None:
-            sizes = jnp.ones(left.tokens.shape[:2], jnp.float32)
+            sizes = left.count_held()
+        elif left.keep is not None:  # what is only marked stands for none
+            sizes *= left.keep
         entries.append(
             {
                 "map": reduction.map,

@@ -97,7 +97,7 @@ class CountSearch(Reducer):
         )  # (b, n)
         counts = self._choose(place, order.shape[1])
         token_set, step = _reduce(token_set, order, counts, before.left)
-        prune, merge = (each.number for each in counts)
+        prune, merge = (each.kept for each in counts)
         smallest = jnp.minimum(jnp.minimum(before.left, prune), merge)
         left = straight_through(smallest, prune + merge)
         facts = place.encoder
@@ -151,13 +151,13 @@ class CountSearch(Reducer):
 class Choice(NamedTuple):
     """How many tokens stay, and the chance of each position to."""
 
-    number: jax.Array  # (), whole, with a gradient
+    kept: jax.Array  # (), whole, with a gradient
     chances: jax.Array  # (n,)
 
     def mask(self, left: jax.Array) -> jax.Array:
         """Return 0 for those of the first `left` positions that go, else 1: (n,)."""
-        mask = differentiable_count.mark_kept(self.number, self.chances, left)
-        return jnp.where(self.number < left, mask, 1.0)
+        mask = differentiable_count.mark_kept(self.kept, self.chances, left)
+        return jnp.where(self.kept < left, mask, 1.0)
 
 
 def start_search(token_set: TokenSet) -> TokenSet:
@@ -215,13 +215,10 @@ def _reduce(
     gather = token_selection.gather_tokens
     assert token_set.sizes is not None
     assert token_set.keep is not None
-    tokens, sizes, keep = (
-        gather(values, order)
-        for values in (token_set.tokens, token_set.sizes, token_set.keep)
-    )
-    keep *= prune.mask(left)
-    left = jnp.minimum(left, jax.lax.stop_gradient(prune.number))
-    kept = jax.lax.stop_gradient(merge.number)
+    tokens, sizes = gather(token_set.tokens, order), gather(token_set.sizes, order)
+    keep = gather(token_set.keep, order) * prune.mask(left)
+    left = jnp.minimum(left, jax.lax.stop_gradient(prune.kept))
+    kept = jax.lax.stop_gradient(merge.kept)
     tokens, sizes, to = ranked_merging.merge_tail_in_place(
         tokens, sizes, kept, left, token_set.protected
     )

@@ -130,6 +130,14 @@ class DiffRate(Reducer):
         """Return the scores of a search as PyTorch names them."""
         return count_search.name_layers(encoder) if self.search else []
 
+    def find_arguments(
+        self, params: Mapping[int, Mapping[str, Any]], encoder: EncoderFacts
+    ) -> Mapping[str, Any]:
+        """Return the counts that a search found."""
+        if not self.search:
+            return {}
+        return count_search.read_counts(params, self.granularity, encoder)
+
     def amounts(self, encoder: EncoderFacts) -> Mapping[int, Any]:
         """Return (K_p, K_m) of every block; a search has them still to find."""
         if self.search:

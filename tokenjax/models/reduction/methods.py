@@ -14,29 +14,39 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
 
 import flax.linen as nn
+import flax.traverse_util
 
 from tokenjax.arguments import AT_INFERENCE, Written, check_all
 from tokenjax.errors import UserError, unknown_of_many
-from tokenjax.models.checked_module import CheckedModule
+from tokenjax.models.checked_module import CheckedModule, check_class
 from tokenjax.models.reduction.reducer import EncoderFacts, Reducer
 from tokenjax.registry import Registry
 from tokenjax.written_arguments import read_arguments, write_arguments
 
 NONE = "none"
 _BEGINS = re.compile(r"\s*[A-Za-z_]\w*\s*(:|$)")  # a method, with or without arguments
+# Where an encoder puts what acts in a block, and before one.
+_PLACE = re.compile(r"(?:blocks_(\d+)/reducer|reduction_(\d+))/(.+)")
 METHODS: Registry[type[Reducer]] = Registry("reduction")
 
 
 def register(name: str, reducer: type[Reducer]) -> None:
     """Add a method.
 
-    Raises: UserError for a name that another method has, or what is no method.
+    Raises: UserError for a name that another method has or that is no word, or for what
+      is no method.
     """
+    if not isinstance(name, str) or not name.isidentifier() or name == "none":
+        raise UserError(
+            f'a reduction\'s name is a word, other than "none", got {name!r}: it is '
+            "written NAME:key=value,..."
+        )
     if not (isinstance(reducer, type) and issubclass(reducer, Reducer)):
         raise UserError(
             f"reduction {name!r} must be a class derived from "
             f"tokenjax.models.reduction.Reducer, got {reducer!r}"
         )
+    check_class("reduction", name, reducer)
     METHODS.add(name, reducer)
 
 
@@ -138,3 +148,25 @@ class TakesReduction(CheckedModule):
     def facts(self) -> EncoderFacts:
         """Return what a method may know of the model's encoder."""
         raise NotImplementedError
+
+    @nn.nowrap
+    def found_arguments(self, variables: Mapping[str, Any]) -> dict[str, object]:
+        """Return the method as training found it, see `contract.FindsArguments`."""
+        method = self.written_reduction()
+        if method is None or self.reduction is None:
+            return {}
+        params = _sort_by_block(variables["params"])
+        arguments = method.find_arguments(params, self.facts())
+        if not arguments:
+            return {}
+        name, _ = read(self.reduction)
+        return {"reduction": write({"name": name, **arguments}, "reduction")}
+
+
+def _sort_by_block(params: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """Return the parameters of all reducers by block and name."""
+    found: dict[int, dict[str, Any]] = {}
+    for path, leaf in flax.traverse_util.flatten_dict(dict(params), sep="/").items():
+        if place := _PLACE.search(path):
+            found.setdefault(int(place[1] or place[2]), {})[place[3]] = leaf
+    return found

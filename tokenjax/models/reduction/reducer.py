@@ -191,6 +191,16 @@ class Reducer(CheckedModule):
             return f"reduction_{block}"
         return f"blocks_{block}/reducer"
 
+    def find_arguments(
+        self, params: Mapping[int, Mapping[str, Any]], encoder: EncoderFacts
+    ) -> Mapping[str, Any]:
+        """Return the arguments that training searched for, {} if it did not.
+
+        `params`: its trained parameters by block.
+        """
+        del params, encoder
+        return {}
+
     def places(self, encoder: EncoderFacts) -> dict[int, Place]:
         """Return where it acts in an encoder, by block.
 

@@ -95,6 +95,13 @@ def merge_to_counts(counts: Sequence[int], num_patches: int) -> list[int]:
     return merges
 
 
+def place_problems(blocks: Sequence[int] | None) -> list[tuple[bool, str]]:
+    """Return what is wrong with the blocks where a method acts (`Reducer.problems`)."""
+    several = blocks or ()
+    wrong = list(several) != sorted(set(several))
+    return [(wrong, f"reduction_loc = {several} must ascend, each block once")]
+
+
 def count_at_places(
     keep_rate: Number | Sequence[Number], places: int, num_patches: int
 ) -> list[int]:

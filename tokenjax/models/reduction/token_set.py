@@ -80,6 +80,12 @@ class TokenSet(flax.struct.PyTreeNode):
         """
         return token_merging.restore_tokens(values, self.patch_map)
 
+    def count_held(self) -> jax.Array:
+        """Count by the map the tokens at first that each stands for: (b, n)."""
+        outputs = jnp.arange(self.tokens.shape[1], dtype=jnp.int32)
+        held = self.source_map[:, :, None] == outputs  # (b, a, n)
+        return held.sum(axis=1).astype(jnp.float32)
+
 
 class Reduction(NamedTuple):
     """An account of one reducer's work.

@@ -46,7 +46,10 @@ class ToMe(Reducer):
     def problems(self) -> list[tuple[bool, str]]:
         """Return what the arguments are not to each other, as (wrong, sentence)."""
         alone = (self.keep_rate is None) != (self.reduction_loc is None)
-        return [(alone, "keep_rate and reduction_loc go together")]
+        return [
+            (alone, "keep_rate and reduction_loc go together"),
+            *schedules.place_problems(self.reduction_loc),
+        ]
 
     def wants(self) -> tuple[Wanted, ...]:
         """Return the keys."""

@@ -13,6 +13,11 @@ from tokenjax.training.adaptation.paths import Arrays, flatten, unflatten
 from tokenjax.training.adaptation.positions import fit_maps, fit_positions
 from tokenjax.training.initialize import check_variables
 
+NEW = {  # groups that weights need not have
+    contract.CAMERAS: "new embeddings of the cameras",
+    contract.PREDICTORS: "new parameters of what judges tokens",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
@@ -62,12 +67,12 @@ def adapt(
     head_paths = _members(model, own, contract.HEAD)
     arrays, said = fit_head(arrays, ours, head_paths, theirs, classes, head)
     sentences += said
-    arrays, said = _take_own_cameras(
-        arrays, ours, _members(model, own, contract.CAMERAS)
-    )
+    for group, what in NEW.items():
+        arrays, said = _take_own(arrays, ours, _members(model, own, group), what)
+        sentences += said
     adapted = unflatten(arrays)
     check_variables(own, adapted)
-    return adapted, sentences + said
+    return adapted, sentences
 
 
 def _members(model: contract.Model, own: VariableDict, group: str) -> frozenset[str]:
@@ -76,16 +81,16 @@ def _members(model: contract.Model, own: VariableDict, group: str) -> frozenset[
     return frozenset(f"params/{path}" for path in found)
 
 
-def _take_own_cameras(
-    given: Arrays, own: Arrays, cameras: frozenset[str]
+def _take_own(
+    given: Arrays, own: Arrays, group: frozenset[str], what: str
 ) -> tuple[Arrays, list[str]]:
-    """Return arrays with new embeddings of cameras where the weights' are not as many.
+    """Return arrays with a group's new ones where the weights' are not of their shape.
 
     Cameras go by no name: as many are taken for the same.
     """
     others = {
         path: own[path]
-        for path in cameras
+        for path in group
         if path not in given or given[path].shape != own[path].shape
     }
-    return given | others, ["new embeddings of the cameras"] if others else []
+    return given | others, [what] if others else []

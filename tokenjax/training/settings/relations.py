@@ -76,6 +76,11 @@ def _find_reid_contradictions(s: Fields) -> Iterator[str]:
         yield 'task "reid" reports no loss of an evaluation: evaluation_loss'
     if s.optimizer.layer_decay != 1:
         yield 'task "reid" has rates of its own in reid, not optimizer.layer_decay'
+    if s.optimizer.network_rate != 1 or s.optimizer.network_after_epochs:
+        yield (
+            'task "reid" has rates of its own in reid, not optimizer.network_rate or '
+            "network_after_epochs"
+        )
     if s.gradient_accumulation > 1:
         yield "gradient_accumulation would cut the triplet loss's batch into parts"
     if s.imbalance != sections.Imbalance() or s.augmentation != Augmentation():

@@ -55,6 +55,14 @@ class Optimizer:
     freeze: Annotated[
         tuple[str, ...], 'names of parameters that do not learn, such as "blocks_0-3"'
     ] = ()
+    network_rate: Annotated[
+        float,
+        NOT_NEGATIVE,
+        "the network's rate over that of what judges its tokens; 1: all alike",
+    ] = 1.0
+    network_after_epochs: Annotated[
+        Epochs, "at first so long nothing learns but what judges its tokens"
+    ] = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -223,6 +223,8 @@ class Classification(task.Task):
                 f"macro F1 {macro['f1']:.2%}, weighted F1 {weighted['f1']:.2%}",
                 "; ".join(_shot_line(*group) for group in summary["shots"].items()),
             ]
+        for key, value in summary.get("found", {}).items():
+            lines.append(f"found {key}: {value}")
         return lines
 
     @classmethod

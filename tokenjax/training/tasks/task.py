@@ -138,6 +138,13 @@ class Task(abc.ABC):
                 f"config: optimizer.layer_decay {rule.layer_decay:g} needs a model's "
                 f"parameter_layers(), and {name} has none (tokenjax.models.contract)"
             )
+        held_back = rule.network_rate != 1 or rule.network_after_epochs
+        if held_back and contract.PREDICTORS not in self.parameter_groups():
+            raise UserError(
+                "config: optimizer.network_rate and network_after_epochs need a "
+                "network with parts that judge its tokens, such as "
+                f'reduction="dynamicvit", and {name} as it is configured has none'
+            )
         if rule.freeze:
             inputs = self.model.example_inputs(1)
             variables = jax.eval_shape(self.model.init, jax.random.key(0), *inputs)
@@ -147,7 +154,10 @@ class Task(abc.ABC):
         """Return the update rule, and the learning rate that is logged."""
         schedule = make_schedule(self.settings, self.num_examples)
         groups, layers = self.parameter_groups(), self.parameter_layers()
-        return make_optimizer(self.settings, schedule, groups, layers), schedule
+        epochs = self.settings.optimizer.network_after_epochs
+        after = self.settings.in_steps(epochs, self.num_examples)
+        rule = make_optimizer(self.settings, schedule, groups, layers, after)
+        return rule, schedule
 
     def train_batches(
         self, split: Split, start: int, stop: int, rows: data.Rows = data.ALL_ROWS
