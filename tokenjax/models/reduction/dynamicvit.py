@@ -82,6 +82,10 @@ class DynamicViT(Reducer):
         ascending = all(a < b for a, b in itertools.pairwise(places))
         return [(not ascending, f"pruning_loc must be ascending blocks, got {places}")]
 
+    def marks(self) -> bool:
+        """Return whether what is gone is only marked."""
+        return self.execution == "masked"
+
     def masked_softmax(self) -> MaskedSoftmax:
         """Return the softmax under a policy."""
         return policy_softmax

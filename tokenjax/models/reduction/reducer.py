@@ -137,6 +137,13 @@ class Reducer(CheckedModule):
         """Return what attention computes by where tokens are masked."""
         return masked_softmax
 
+    def marks(self) -> bool:
+        """Return whether tokens that are gone stay at inference, and are only marked.
+
+        What works on an encoder's tokens and knows no marks cannot have such a method.
+        """
+        return False
+
     def start(self, token_set: TokenSet, train: bool) -> TokenSet:
         """Prepare an encoder's first tokens."""
         del train
