@@ -6,7 +6,8 @@ python train.py --config configs/reduce.py:tome
 
 The variants: `tome`, `pitome` (similar tokens merge), `topk`, `evit` (what the class
 token attends to stays; the rest is dropped, or fused), `dynamicvit` (networks learn
-what is not needed, distilled from `dense`).
+what is not needed, distilled from `dense`), `diffrate` (the network stands still; how
+many tokens each block keeps is searched, and said at the end).
 
 Networks start from runs/reduce-dense; another one, of any size and data, by
 
@@ -29,6 +30,11 @@ from tokenjax.training import default_config, select_variant
 
 DENSE = "runs/reduce-dense"
 PLACES = "(2,4,6)"  # blocks where methods with few places reduce
+# All that a network has but what judges its tokens.
+NETWORK = (
+    *("patch_embed", "cls_token", "pos_embed"),
+    *("norm1", "attn", "norm2", "mlp", "norm", "head"),
+)
 KEPT = "(1,1,0.7,1,0.7,1,0.7,1)"  # of the tokens that each block finds
 
 
@@ -42,6 +48,7 @@ def get_config(variant: str = "dynamicvit") -> ConfigDict:
         "pitome": lambda: tuned("pitome:ratio=0.9"),
         "topk": lambda: tuned(f"topk:keep_rate={KEPT}"),
         "evit": lambda: tuned(f"evit:keep_rate={KEPT}"),
+        "diffrate": diffrate,
     }
     return select_variant(variants, variant)
 
@@ -92,4 +99,18 @@ def dynamicvit() -> ConfigDict:
     config.optimizer.update(name="adamw", learning_rate=1e-3)
     config.optimizer.update(network_rate=0.01, network_after_epochs=5.0)
     config.schedule.update(warmup_epochs=5.0)
+    return config
+
+
+def diffrate() -> ConfigDict:
+    """A search for 0.0135 of 0.0216 GFLOPs, multiply-adds as the paper counts them.
+
+    The published weight of the FLOPs' loss, 5, is for networks of 4.6 GFLOPs; it goes
+    with the square.
+    """
+    weight = round(5 * (4.6 / 0.0216) ** 2)
+    config = tuned(f"diffrate:search=True,target_gflops=0.0135,flops_weight={weight}")
+    config.optimizer.update(learning_rate=0.1, weight_decay=0.0, freeze=NETWORK)
+    config.schedule.minimum_learning_rate = 0.01
+    config.label_smoothing = 0.0
     return config

@@ -1,6 +1,7 @@
 """A split through a task's `predict`: every example once, padding taken out."""
 
 import functools
+import hashlib
 import pathlib
 import re
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from tokenjax.models import contract
 from tokenjax.training.distribution import devices
 from tokenjax.training.state import Batch
 from tokenjax.training.tasks.task import Outputs, Predict, Summary, Task
+
+LONGEST_NAME = 160  # of what an evaluation is of, in the names of its files
 
 
 def device_batches(split: Split, batch_size: int, mesh: Mesh) -> Iterator[Batch]:
@@ -114,6 +117,17 @@ def _found_arguments(task: Task, variables: VariableDict) -> dict[str, object]:
 
 def report_suffix(split_name: str, of: str = "") -> str:
     """Return what the names of an evaluation's files end in, see `final_evaluation`."""
-    parts = [re.sub(r"[^\w.-]+", "_", of)] if of else []
+    parts = [_shorten(re.sub(r"[^\w.-]+", "_", of))] if of else []
     parts += [] if split_name == "test" else [split_name]
     return "".join(f"-{part}" for part in parts)
+
+
+def _shorten(name: str) -> str:
+    """Return a name that a file may have, with a digest where its end is cut off.
+
+    The tokens of every block of a deep network are more than the 255 bytes of a name.
+    """
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: LONGEST_NAME - 9]}-{digest}"

@@ -1,6 +1,5 @@
 """DiffRate's search: the recorded pass and its gradients, and what it finds."""
 
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +12,11 @@ from tokenjax.errors import UserError
 from tokenjax.models.reduction import EncoderFacts, count_search
 
 FACTS = EncoderFacts(3, 8, 1, True, False, 8, 2)
+
+
+def _key(block, name):
+    """What PyTorch calls the scores of a block."""
+    return f"blocks.{block}.{name.split('_')[0]}_ddp.selected_probability"
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +35,12 @@ def computed(recorded):
         "counted": "recorded",
         **{key: given[key] for key in ("granularity", "target_gflops", "flops_weight")},
     }
-    plain = models.create("vit_base_patch16", **sizes)
     model = models.create("vit_base_patch16", **sizes, reduction=method)
-    variables = convert.from_torch(plain, recorded.group("state"))
-    flat = flax.traverse_util.flatten_dict(variables, sep="/")
+    state = recorded.group("state")
     for block in (1, 2, 3):
         for name in count_search.SCORES:
-            path = f"params/encoder/blocks_{block}/reducer/{name}"
-            flat[path] = recorded[f"input/{name}{block}"]
-    variables = flax.traverse_util.unflatten_dict(flat, sep="/")
+            state[_key(block, name)] = recorded[f"input/{name}{block}"]
+    variables = convert.from_torch(model, state)
 
     def loss(variables, images):
         logits, aux = model.apply(variables, images, train=True)
@@ -79,15 +80,11 @@ def test_gradients(recorded, computed, assert_close):
     model, _, _, (by_variables, by_images) = computed
     expected = recorded["grad_input/images"].transpose(0, 2, 3, 1)
     assert_close(by_images, expected, 1e-4)
-    scores = by_variables["params"]["encoder"]
-    for block in (1, 2, 3):
-        for name in count_search.SCORES:
-            key = f"blocks.{block}.{name.split('_')[0]}_ddp.selected_probability"
-            found = scores[f"blocks_{block}"]["reducer"][name]
-            assert_close(found, recorded[f"grad/{key}"], 1e-4, key)
-    assert "reducer" not in scores["blocks_0"]
-    layers = model.encoder().facts()
-    assert len(count_search.name_layers(layers)) == 6
+    found = convert.to_torch(model, by_variables)
+    learned = recorded.group("grad")
+    assert len(learned) == 6
+    for key, expected in learned.items():
+        assert_close(found[key], expected, 1e-4, key)
 
 
 def test_what_was_found(recorded, computed):
@@ -118,3 +115,9 @@ def test_blocks_without_a_choice():
 def test_bad_input(written, sentence):
     with pytest.raises(UserError, match=sentence):
         models.create("vit_tiny_patch16", reduction=written)
+
+
+def test_a_single_block_has_nothing_to_find():
+    written = "diffrate:search=True,target_gflops=1"
+    with pytest.raises(UserError, match="this model has none"):
+        models.create("vit_tiny_patch16", depth=1, reduction=written)

@@ -50,3 +50,9 @@ def test_a_target_that_fills_no_patch():
     routing["target_recall"] = 0.5
     *_, line = Routing.headline({**summarize(), "routing": routing | {"mflops": 1.5}})
     assert line.endswith("of the target's patches: 50.0%")
+
+
+def test_what_was_searched_for_is_said_last():
+    found = {"reduction": "diffrate:prune_kept=(5,3),merge_kept=(5,2)"}
+    *_, line = Classification.headline({**summarize(), "found": found})
+    assert line == "found reduction: diffrate:prune_kept=(5,3),merge_kept=(5,2)"

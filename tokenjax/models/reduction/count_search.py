@@ -176,10 +176,10 @@ def has_choice(block: int, facts: EncoderFacts) -> bool:
 def name_layers(facts: EncoderFacts) -> list[TorchLayer]:
     """Return the scores as PyTorch names them, see `Reducer.torch_layers`."""
     return [
-        TorchLayer(block, "array", torch, ours)
+        TorchLayer(block, "array", f"blocks.{block}.{key}", name)
         for block in range(facts.depth)
         if has_choice(block, facts)
-        for torch, ours in zip(_TORCH, SCORES, strict=True)
+        for key, name in zip(_TORCH, SCORES, strict=True)
     ]
 
 

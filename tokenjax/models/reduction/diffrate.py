@@ -141,7 +141,13 @@ class DiffRate(Reducer):
     def amounts(self, encoder: EncoderFacts) -> Mapping[int, Any]:
         """Return (K_p, K_m) of every block; a search has them still to find."""
         if self.search:
-            return dict.fromkeys(range(encoder.depth))
+            blocks = range(encoder.depth)
+            if not any(count_search.has_choice(block, encoder) for block in blocks):
+                raise UserError(
+                    "reduction: diffrate searches in all blocks but the first (and the "
+                    "last where the mean of the patches is read): this model has none"
+                )
+            return dict.fromkeys(blocks)
         if self.prune_kept is None or self.merge_kept is None:
             both = [_scale(counts, encoder) for counts in (_PRUNE_KEPT, _MERGE_KEPT)]
         else:
