@@ -8,6 +8,7 @@ attribute, a parameter or an argument of one model by its name.
     Drawable        what of its `aux` a figure shows, for what is per image
     RoutesPatches   a target ratio and a temperature that change over training
     LearnsArguments arguments that only say where trained parameters start
+    KeepsShares     shares of tokens kept that change over training
     Prunes          learns to drop tokens; the same network without that
     Retrieves       features to search by, from several modalities
     SelectsTokens   tokens chosen in each modality, to be drawn
@@ -52,6 +53,7 @@ GROUPS = (HEAD, INPUT, MAPS, BACKBONE, CAMERAS, FUSION, FUSED, CONSTANT, PREDICT
 
 FEATURES = ("direct", "fused", "concat")  # of a model that retrieves
 ROUTED = ("mask", "attention_scores", "expected_flops", "actual_flops", "threshold")
+SCHEDULE = "schedule"  # the collection of numbers that change from step to step
 FUSED_PAIR = "fused"  # of `pairs`: the one that waits for the direct branch
 
 Groups: TypeAlias = Mapping[str, tuple[str, ...]]
@@ -122,6 +124,21 @@ class LearnsArguments(Model, Protocol):
 
     def learned_arguments(self) -> Mapping[str, Learned]:
         """Return what stands for these arguments, by their names."""
+
+
+@runtime_checkable
+class KeepsShares(Model, Protocol):
+    """A classifier whose reduction may keep a share of the tokens that it finds.
+
+    In training `apply` takes the collection `SCHEDULE`, numbers or arrays, in place of
+    the shares that its arguments say.
+    """
+
+    def kept_shares(self) -> Mapping[str, float]:
+        """Return the shares of its arguments, by "/"-joined path in `SCHEDULE`.
+
+        {} where they cannot change.
+        """
 
 
 @runtime_checkable

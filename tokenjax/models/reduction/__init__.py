@@ -5,7 +5,11 @@ take and give.
 """
 
 from tokenjax.models.reduction.dynamicvit import DynamicViT
-from tokenjax.models.reduction.learned import MayLearnToPrune, predictor_group
+from tokenjax.models.reduction.learned import (
+    MayLearnToPrune,
+    kept_shares,
+    predictor_group,
+)
 from tokenjax.models.reduction.methods import (
     ReductionName,
     build,
@@ -39,6 +43,7 @@ __all__ = [
     "TokenSet",
     "build",
     "check",
+    "kept_shares",
     "merge_set",
     "names",
     "predictor_group",
