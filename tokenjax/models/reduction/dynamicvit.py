@@ -124,7 +124,7 @@ class DynamicViT(Reducer):
 
     def start(self, token_set: TokenSet, train: bool) -> TokenSet:
         """Mark every token as there in training: its softmax is all blocks'."""
-        if not train:
+        if not train or not self.pruning_loc:
             return token_set
         return token_set.replace(keep=jnp.ones(token_set.tokens.shape[:2]))
 
