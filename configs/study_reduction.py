@@ -173,6 +173,7 @@ def reductions(budget: str, tokens: int) -> dict[str, str]:
     removed = REMOVED[tokens][BUDGETS.index(budget)]
     rates = ",".join(str(KEPT[budget] if b in PLACES else 1) for b in range(DEPTH))
     prune, merge = counts(removed, tokens)
+    places = ",".join(map(str, PLACES))
     return {
         "ToMe": f"tome:r={removed}",
         "Top-K": f"topk:keep_rate=({rates})",
@@ -180,9 +181,7 @@ def reductions(budget: str, tokens: int) -> dict[str, str]:
         "PiToMe": f"pitome:ratio={RATIO[budget]}",
         "DiffRate": f"diffrate:prune_kept={prune},merge_kept={merge}",
         "ToFu": f"tofu:ratio={DROPPED[budget]}",
-        "ATS": f"ats:reduction_loc={PLACES},keep_rate={KEPT_EARLY[budget]}".replace(
-            " ", ""
-        ),
+        "ATS": f"ats:reduction_loc=({places}),keep_rate={KEPT_EARLY[budget]}",
     }
 
 
