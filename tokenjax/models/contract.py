@@ -136,6 +136,7 @@ class FindsArguments(Model, Protocol):
         """Return what was found, by the arguments' names; {} if nothing is searched."""
 
 
+@runtime_checkable
 class KeepsShares(Model, Protocol):
     """A classifier whose reduction may keep a share of the tokens that it finds.
 
