@@ -78,9 +78,7 @@ class DynamicViT(Reducer):
 
     def problems(self) -> list[tuple[bool, str]]:
         """Return what the arguments are not to each other, as (wrong, sentence)."""
-        places = self.pruning_loc
-        ascending = all(a < b for a, b in itertools.pairwise(places))
-        return [(not ascending, f"pruning_loc must be ascending blocks, got {places}")]
+        return schedules.place_problems(self.pruning_loc, "pruning_loc")
 
     def marks(self) -> bool:
         """Return whether what is gone is only marked."""

@@ -95,11 +95,13 @@ def merge_to_counts(counts: Sequence[int], num_patches: int) -> list[int]:
     return merges
 
 
-def place_problems(blocks: Sequence[int] | None) -> list[tuple[bool, str]]:
+def place_problems(
+    blocks: Sequence[int] | None, key: str = "reduction_loc"
+) -> list[tuple[bool, str]]:
     """Return what is wrong with the blocks where a method acts (`Reducer.problems`)."""
-    several = blocks or ()
-    wrong = list(several) != sorted(set(several))
-    return [(wrong, f"reduction_loc = {several} must ascend, each block once")]
+    given = tuple(blocks or ())
+    wrong = list(given) != sorted(set(given))
+    return [(wrong, f"{key} must be ascending blocks, got {given}")]
 
 
 def count_at_places(
