@@ -61,8 +61,10 @@ def read(path):
 
 def test_a_reduction_is_free_to_give(run):
     before = (run / "evaluation.json").read_bytes()
-    found = evaluate(run, "--reduction=tome:r=7,prop_attn=False")
+    found = evaluate(run, "--reduction=tome:r=7,prop_attn=False", "--config.figures")
     assert found.returncode == 0, found.stderr
+    drawn = run / "figures-reduction_tome_r_7_prop_attn_False"
+    assert (drawn / "token_regions.png").is_file()
     path = run / "evaluation-reduction_tome_r_7_prop_attn_False.json"
     reduced, whole = read(path), json.loads(before)
     assert reduced["loss"] != whole["loss"]

@@ -135,6 +135,29 @@ def test_the_training_split_is_retrieved_from_itself(
     assert {"cmc.png", "kept_tokens.png"} <= {path.name for path in tmp_path.iterdir()}
 
 
+@pytest.mark.long  # two programs more, and figures
+def test_retrieval_with_fewer_tokens(
+    variables, outputs, dataset, tmp_path, monkeypatch
+):
+    """The same weights: other features, and what is chosen told by the patches."""
+    monkeypatch.setattr(reid_figures, "QUERIES", 2)
+    monkeypatch.setattr(reid_figures, "LISTED", 3)
+    reduced = make(dataset, model={"reduction": "tome:r=3"})
+    mesh = devices.make_mesh(reduced.settings)
+    predict = reduced.compile_predict(mesh)
+    found = evaluate.run_split(predict, variables, dataset.test, 8, mesh)
+    assert np.isfinite(found["concat"]).all()
+    assert np.abs(found["concat"] - outputs["concat"]).max() > 1e-3
+    summary = reduced.summarize(found)
+    looks = reduced.inspect(variables, [], dataset.test)
+    count = len(looks["images"]["rgb"])
+    assert looks["mask"]["rgb"].shape == (count, 8)  # 4 x 2 patches, 5 tokens
+    assert looks["regions"]["nir"].shape == (1, count, 8)
+    reduced.figures(tmp_path, summary, looks, found, dataset.test)
+    drawn = {path.name for path in tmp_path.iterdir()}
+    assert {"kept_tokens.png", "token_regions_rgb.png", "cmc.png"} <= drawn
+
+
 @pytest.mark.long  # the runs report every condition
 def test_each_condition_is_the_evaluation_without_those_images(
     task, variables, dataset, outputs

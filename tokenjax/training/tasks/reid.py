@@ -319,10 +319,13 @@ class Reidentification(task.Task):
     def inspect(
         self, variables: VariableDict, batches: Iterable[Batch], split: Split
     ) -> Looks:
-        """Return which tokens were chosen of some samples; see `reid_figures.look`."""
+        """Return which tokens were chosen, or are left, of some samples.
+
+        See `reid_figures.look`.
+        """
         del batches
         model = self.model
-        if not isinstance(model, contract.SelectsTokens) or not model.selects_tokens():
+        if not (reid_figures.selects(model) or reid_figures.reduces(model)):
             return {}
         names = self.info.modalities
         return reid_figures.look(model, self.prepare, names, variables, split)
@@ -356,5 +359,7 @@ class Reidentification(task.Task):
         reid_figures.draw_rank_lists(
             directory, outputs, split, feature, same, self.info.modalities
         )
-        if looks and isinstance(self.model, contract.SelectsTokens):
+        if isinstance(self.model, contract.SelectsTokens) and "mask" in looks:
             reid_figures.draw_selection(directory, looks, self.model.grid)
+        if "regions" in looks:
+            reid_figures.draw_regions(directory, looks)

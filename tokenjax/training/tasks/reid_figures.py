@@ -3,7 +3,7 @@
 import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -35,22 +35,52 @@ def roles(outputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return outputs.get("query", everyone), outputs.get("gallery", everyone)
 
 
+def selects(model: contract.Model) -> bool:
+    """Return whether a model chooses tokens in each modality."""
+    return isinstance(model, contract.SelectsTokens) and model.selects_tokens()
+
+
+def reduces(model: contract.Model) -> bool:
+    """Return whether a model's later blocks have fewer tokens."""
+    return isinstance(model, contract.ReducesTokens) and model.reduction is not None
+
+
 def look(
-    model: contract.SelectsTokens,
+    model: contract.Model,
     prepare: Prepare,
     modalities: Sequence[str],
     variables: VariableDict,
     split: Split,
 ) -> Looks:
-    """Return which tokens a model that selects some chose of some examples.
+    """Return which tokens a model chose of some examples, and which are left to it.
 
-    Returns: dicts by modality "images" (n, h, w, 3) uint8, "mask" and "scores" (n, p),
-    "weights" (n, a, p), the share of every patch of the grid in every aggregated token.
+    Returns: dicts by modality "images" (n, h, w, 3) uint8; of a model that selects
+    "mask" and "scores" (n, p), "weights" (n, a, p), the share of every patch of the
+    grid in every aggregated token; of one that reduces "regions" (blocks, n, p), the
+    token that holds each patch, and "blocks" (blocks,).
     """
     batch = split.gather(task.spread(split, SAMPLES))
-    select = jax.jit(functools.partial(selection, model, prepare))
-    found = jax.device_get(select(variables, jax.tree.map(jnp.asarray, batch)))
+
+    def find(variables: VariableDict, batch: Batch) -> dict[str, Any]:
+        outputs = model.apply(variables, prepare(batch), batch["camera"])
+        chosen: Mapping[str, contract.ByModality] = {}
+        if isinstance(model, contract.SelectsTokens) and selects(model):
+            chosen = model.selection(outputs)
+        return {**chosen, **_regions(outputs["aux"]["reduction"])}
+
+    found = jax.device_get(jax.jit(find)(variables, jax.tree.map(jnp.asarray, batch)))
     return {"images": {name: batch[name] for name in modalities}, **found}
+
+
+def _regions(accounts: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """Return "regions" by modality and "blocks", nothing where no block reduces."""
+    regions, blocks = {}, []
+    for name, account in accounts.items():
+        done = [index for index, entry in enumerate(account) if entry is not None]
+        if done:
+            regions[name] = jnp.stack([account[index]["patches"] for index in done])
+            blocks = done
+    return {"regions": regions, "blocks": jnp.array(blocks)} if regions else {}
 
 
 def selection(
@@ -81,7 +111,7 @@ def watch(
     batch = split.gather(task.spread(split, count))
     images = {name: batch[name] for name in names}
     needed = {key: batch[key] for key in (*names, "present", "camera")}
-    if isinstance(model, contract.SelectsTokens) and model.selects_tokens():
+    if isinstance(model, contract.SelectsTokens) and selects(model):
         grid = model.grid
         look = functools.partial(selection, model, prepare)
 
@@ -135,6 +165,14 @@ def draw_selection(
     if all(each.shape[1] for each in weights.values()):  # there are aggregated tokens
         path = directory / "aggregation_weights.png"
         plots.aggregation_weights(images, weights, grid, path)
+
+
+def draw_regions(directory: pathlib.Path, looks: Looks) -> None:
+    """Draw which patches are one token after each block, of every modality."""
+    blocks = looks["blocks"].tolist()
+    for name, held in looks["regions"].items():
+        path = directory / f"token_regions_{name}.png"
+        plots.token_regions(looks["images"][name], held, blocks, path)
 
 
 def draw_rank_lists(
