@@ -6,9 +6,11 @@ import sys
 import types
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.drawn_variables import drawn_variables
 from helpers.small_models import DEMO, ROUTED, SMALL
 
 from tokenjax import benchmark, models
@@ -112,6 +114,40 @@ def test_arguments_that_the_equivalent_is_not_built_with(peers):
     benchmark.register_peer("mine", make)
     with pytest.raises(UserError, match="mine is not built with these arguments"):
         torch_peers.build("mine", Mine(), {})
+
+
+VIT = {"img_size": 16, "patch_size": 8, "embed_dim": 12, "depth": 1, "num_heads": 2}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"distilled": True, "norm_eps": 0.1},
+        {"reg_tokens": 3, "no_embed_class": True, "qk_norm": True, "init_values": 0.1},
+        {"global_pool": "avg", "fc_norm": False, "activation": "quick_gelu"},
+        {"global_pool": "avg", "class_token": False, "reg_tokens": 1},
+    ],
+)
+def test_timms_vit_has_the_models_own_arguments(arguments):
+    torch = pytest.importorskip("torch")
+    if importlib.util.find_spec("timm") is None:
+        pytest.skip("timm is not installed")
+    model = models.create("vit_tiny_patch16", num_classes=3, **VIT, **arguments)
+    images = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype(np.float32)
+    variables = drawn_variables(model, images)
+    peer = torch_peers.build("vit_tiny_patch16", model, variables)
+    with torch.no_grad():
+        theirs = peer.module.eval()(*peer.convert((images,)))
+    logits, _ = jax.jit(model.apply)(variables, images)
+    np.testing.assert_allclose(logits, theirs.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_vit_that_timm_has_not():
+    pytest.importorskip("torch")
+    model = models.create("vit_tiny_patch16", **VIT, distilled=True, reg_tokens=1)
+    with pytest.raises(UserError, match="no distilled ViT with reg_tokens"):
+        torch_peers.build("vit_tiny_patch16", model, {})
 
 
 @pytest.mark.parametrize("problem", [ImportError, RuntimeError("operator nms")])

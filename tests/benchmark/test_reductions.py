@@ -56,7 +56,7 @@ def test_a_piece_that_names_no_method_belongs_to_the_one_before(text, expected):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--reduction=tom:r=2"], "unknown reduction 'tom'.*tome"),
+        (["--reduction=tom:r=2"], "unknown method 'tom'.*tome"),
         (
             ["--reduction=tome:rate=2"],
             "unknown argument of tome .rate., did you mean .keep_rate",

@@ -84,7 +84,7 @@ def test_its_own_reduction_may_be_named(run):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--reduction=tom"], "unknown reduction 'tom'"),
+        (["--reduction=tom"], "unknown method 'tom'"),
         (["--reduction=tome:r=17"], "the image has 16 patches"),
         (["--reduction=tome", "--sweep=reduction=tome"], "take --sweep reduction=..."),
         (["--reduction=tome", "--eval_all"], "--reduction is of one evaluation"),
@@ -176,5 +176,5 @@ def test_a_network_that_takes_none(tmp_path):
     with pytest.raises(UserError, match="linear_vit takes no reduction of tokens"):
         tokenjax.load(path, reduction="tome")
     path = save_weights(tmp_path / "v", "vit", small("vit"))
-    with pytest.raises(UserError, match="unknown reduction 'tom'"):
+    with pytest.raises(UserError, match="unknown method 'tom'"):
         tokenjax.load(path, reduction="tom")

@@ -30,6 +30,7 @@ from tokenjax import convert, models
 from tokenjax.benchmark import torch_programs, torchvision_stand_in
 from tokenjax.errors import UserError
 from tokenjax.models import contract
+from tokenjax.models.baselines.vision_transformer import ImageNetViT
 from tokenjax.models.demo.demo_model import DeMo
 from tokenjax.models.dynamic_vit import DynamicViT
 from tokenjax.models.routing.attention_routing import AttentionRouting
@@ -170,6 +171,41 @@ def _make_timm(
     return module, f"timm {timm.__version__} {timm_name}"
 
 
+_DISTILLED = {  # a ViT of timm's, and it with a distillation token
+    f"vit_{size}_patch16_224": f"deit_{size}_distilled_patch16_224"
+    for size in ("tiny", "small", "base")
+}
+_SHARED = (
+    *("num_classes", "global_pool", "fc_norm", "img_size", "patch_size", "in_chans"),
+    *("embed_dim", "depth", "num_heads", "mlp_ratio", "qkv_bias", "qk_norm"),
+    *("init_values", "class_token", "no_embed_class", "reg_tokens"),
+)
+
+
+def _make_timm_vit(
+    timm_name: str, model: nn.Module, variables: VariableDict
+) -> tuple["torch.nn.Module", str]:
+    """Build timm's VisionTransformer with the model's own arguments."""
+    assert isinstance(model, ImageNetViT)
+    if model.distilled and (model.reg_tokens or model.no_embed_class):
+        raise UserError(
+            "--peer torch: timm has no distilled ViT with reg_tokens or no_embed_class"
+        )
+    torchvision_stand_in.install_if_needed()
+    import timm
+    import timm.layers
+
+    name = _DISTILLED[timm_name] if model.distilled else timm_name
+    module = timm.create_model(
+        name,
+        norm_layer=functools.partial(timm.layers.LayerNorm, eps=model.norm_eps),
+        act_layer=model.activation,
+        **{key: getattr(model, key) for key in _SHARED},
+    )
+    module.load_state_dict(_state(model, variables))
+    return module, f"timm {timm.__version__} {name}"
+
+
 def _check_references(name: str) -> None:
     """Refuse to go on without the references: a checkout has them, a wheel has not.
 
@@ -195,15 +231,15 @@ def _make_reference(
 
 for _name, _timm_name, _sized in (
     ("resnet50", "resnet50", False),
-    ("vit_base_patch16", "vit_base_patch16_224", True),
-    ("vit_small_patch16", "vit_small_patch16_224", True),
-    ("vit_tiny_patch16", "vit_tiny_patch16_224", True),
     ("swin_tiny", "swin_tiny_patch4_window7_224", True),
     ("swin_base", "swin_base_patch4_window7_224", True),
     ("convnextv2_tiny", "convnextv2_tiny", False),
     ("maxvit_tiny", "maxvit_tiny_tf_224", True),
 ):
     register_peer(_name, functools.partial(_make_timm, _timm_name, _sized), _check_timm)
+for _name in ("vit_base_patch16", "vit_small_patch16", "vit_tiny_patch16"):
+    _make = functools.partial(_make_timm_vit, f"{_name}_224")
+    register_peer(_name, _make, _check_timm)
 for _class, _file in (
     (VDPA, "pytorch_vdpa"),
     (VisionTransformer, "pytorch_vit"),

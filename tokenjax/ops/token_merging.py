@@ -19,7 +19,6 @@ Axes: batch b, tokens in n, tokens out k, merged r, dim c.
 Source: Bolya et al. 2023 (arXiv 2210.09461), section 3; the plan as data is ours.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -117,18 +116,6 @@ def compose_maps(first: jax.Array, then: jax.Array) -> jax.Array:
     """
     went = token_selection.gather_tokens(then, jnp.maximum(first, 0))
     return jnp.where(first < 0, -1, went)
-
-
-def trace_maps(maps: Sequence[jax.Array]) -> list[jax.Array]:
-    """Return where each token at first is after every step: the maps composed so far.
-
-    Args:
-      maps: of steps one after another, (b, n), (b, k), ....
-    """
-    traced: list[jax.Array] = []
-    for step in maps:
-        traced.append(compose_maps(traced[-1], step) if traced else step)
-    return traced  # each (b, n)
 
 
 def restore_tokens(tokens: jax.Array, source_map: jax.Array) -> jax.Array:

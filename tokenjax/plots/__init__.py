@@ -55,6 +55,7 @@ _FILES = {  # a function -> the file of this folder that holds it
     "routing_curves": "router_history",
     "selection_scores": "modalities",
     "sweep_panels": "sweep",
+    "token_regions": "regions",
     "training_curves": "training",
 }
 

@@ -12,6 +12,7 @@ from matplotlib.patheffects import withStroke
 from tokenjax.plots import figure_files as files
 from tokenjax.plots.images import greyscale, grid_side
 
+LINES = "#8A9099"  # between patches, seen on dark images and on bright ones
 BOX_STYLE: files.Style = {
     "fill": False,
     "edgecolor": files.VERMILION,
@@ -78,7 +79,7 @@ def patch_lines(axes: Axes, image: np.ndarray, side: int) -> None:
     """Draw thin lines between the patches, seen on dark and on bright ones."""
     height, width = image.shape[:2]
     inner = np.arange(1, side) / side
-    style: files.Style = {"color": "#8A9099", "linewidth": 0.5, "alpha": 0.7}
+    style: files.Style = {"color": LINES, "linewidth": 0.5, "alpha": 0.7}
     axes.hlines(inner * height - 0.5, -0.5, width - 0.5, **style)
     axes.vlines(inner * width - 0.5, -0.5, height - 0.5, **style)
 

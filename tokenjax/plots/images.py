@@ -59,6 +59,40 @@ def grid_side(patches: int) -> int:
     return side if side * side == patches else 0
 
 
+def find_grid(patches: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Return rows and columns of so many patches, nearest to an image's (h, w)."""
+    divisors = [rows for rows in range(1, patches + 1) if patches % rows == 0]
+    wanted = np.log(size[0] / size[1])
+    rows = min(divisors, key=lambda each: abs(np.log(each**2 / patches) - wanted))
+    return rows, patches // rows
+
+
+def fill_regions(image: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """Return the image (h, w, 3), patches that are one token in their mean colour.
+
+    `tokens` (rows, columns): the token that holds each patch, -1 where it was dropped;
+    those are faded. A token of one patch is left as it is.
+    """
+    names, index, patches = np.unique(tokens, return_inverse=True, return_counts=True)
+    of_pixels = on_pixels(index.reshape(tokens.shape), image.shape[:2])  # (h, w)
+    flat = of_pixels.ravel()
+    pixels = np.maximum(np.bincount(flat, minlength=len(names)), 1)
+    sums = [np.bincount(flat, image[..., c].ravel(), len(names)) for c in range(3)]
+    means = (np.stack(sums, -1) / pixels[:, None]).astype(np.float32)  # (tokens, 3)
+    merged = (patches > 1) & (names >= 0)
+    filled = np.where(merged[of_pixels][..., None], means[of_pixels], image)
+    return faded(filled, tokens >= 0)
+
+
+def region_edges(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where neighbouring patches (rows, columns) are not one token.
+
+    True below the patch (rows - 1, columns), and true on its right (rows, columns - 1);
+    never between two that were dropped.
+    """
+    return tokens[1:] != tokens[:-1], tokens[:, 1:] != tokens[:, :-1]
+
+
 def evenly_chosen(count: int, most: int) -> list[int]:
     """Return `most` indices below `count` or fewer, the first and last among them."""
     return sorted({round(x) for x in np.linspace(0, count - 1, min(count, most))})

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tokenjax.plots import small_pictures as small
-from tokenjax.plots.images import evenly_chosen, grid_side
+from tokenjax.plots.images import evenly_chosen, find_grid, grid_side
 from tokenjax.plots.small_pictures import Row
 
 Looks = Mapping[str, np.ndarray]
@@ -65,6 +65,21 @@ def kept_rows(images: np.ndarray, looks: Looks) -> list[Row]:
         )
         for stage in evenly_chosen(len(masks), MOST_STAGES)
     ]
+
+
+def region_rows(images: np.ndarray, looks: Looks) -> list[Row]:
+    """Return which patches are one token after some of the blocks that reduce."""
+    held, blocks = looks["token_regions"], looks["reducing_blocks"]
+    pictures = small.enlarge(images)
+    rows, columns = find_grid(held.shape[-1], images.shape[1:3])
+    made = []
+    for index in evenly_chosen(len(held), MOST_STAGES):
+        maps = held[index].reshape(-1, rows, columns)
+        drawn = small.fill_regions(pictures, maps)
+        left = np.mean([len(set(each[each >= 0].tolist())) for each in maps])
+        label = f"block {blocks[index, 0] + 1}:\n{left:.0f} of {maps[0].size}\ntokens"
+        made.append(Row(label, drawn))
+    return made
 
 
 def class_attention_rows(images: np.ndarray, looks: Looks) -> list[Row]:

@@ -239,6 +239,44 @@ def _kept(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
     return [kept_patches(images[:SHOWN_IMAGES], masks, directory / "kept_patches.png")]
 
 
+def _token_regions(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
+    from tokenjax.plots.regions import token_regions
+
+    if "keep_masks" in looks:  # they show the same
+        return []
+    held, blocks = looks["token_regions"], looks["reducing_blocks"]
+    path = directory / "token_regions.png"
+    shown = held[:, :SHOWN_IMAGES]  # (blocks, n, patches)
+    return [token_regions(images[:SHOWN_IMAGES], shown, blocks[:, 0].tolist(), path)]
+
+
+def _region_rows(images: np.ndarray, looks: Looks) -> list[Row]:
+    return [] if "keep_masks" in looks else look_rows.region_rows(images, looks)
+
+
+def _reduced(aux: Mapping) -> list[tuple[int, Mapping[str, jax.Array]]]:
+    """Return the blocks in which tokens became fewer, each with what is said of it."""
+    entries = aux.get("reduction") or ()
+    return [(block, entry) for block, entry in enumerate(entries) if entry is not None]
+
+
+def _regions(aux: Mapping) -> jax.Array | None:
+    """Return the token that holds each patch after those blocks, (blocks, n, p)."""
+    done = _reduced(aux)
+    return jnp.stack([entry["patches"] for _, entry in done]) if done else None
+
+
+def _reducing_blocks(aux: Mapping) -> jax.Array | None:
+    """Return the numbers of those blocks, the same for every image (blocks, n)."""
+    done = _reduced(aux)
+    if not done:
+        return None
+    count = len(done[0][1]["patches"])
+    return jnp.broadcast_to(
+        jnp.array([block for block, _ in done])[:, None], (len(done), count)
+    )
+
+
 def _class_attention(images: np.ndarray, looks: Looks, directory: pathlib.Path) -> list:
     from tokenjax.plots.tokens import class_attention
 
@@ -303,6 +341,16 @@ register_figure(
 )
 register_figure(
     "kept patches", _kept, {"keep_masks": _STACKED}, rows=look_rows.kept_rows
+)
+register_figure(
+    "token regions",
+    _token_regions,
+    {
+        "token_regions": Look(axis=1, read=_regions),  # (blocks, n, patches)
+        "reducing_blocks": Look(axis=1, read=_reducing_blocks),  # (blocks, n)
+    },
+    takes={"keep_masks": _STACKED},
+    rows=_region_rows,
 )
 register_figure(
     "class attention",

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from tokenjax.plots import images
 from tokenjax.plots.images import displayable, faded, greyscale, on_pixels
 
 LONGEST = 128  # pixels, of a picture's longer side
@@ -27,6 +28,7 @@ HEAT = np.array(  # matplotlib's "inferno" at even distances
 HEAT_SHARE = 0.75  # of a pixel; the rest is the image, half its contrast, in grey
 BRIGHT = 0.66  # of the scale: text on what is hotter is black
 ROUTED, BOX = (86, 180, 233), (213, 94, 0)  # outlines: of chosen patches, of a target
+EDGE = (138, 144, 153)  # between tokens, seen on dark pictures and on bright ones
 LEAST_PATCH = 14  # pixels of a patch that a number is written into
 FONT = "mpl-data/fonts/ttf/DejaVuSans.ttf"
 Colour = tuple[int, int, int]
@@ -99,6 +101,21 @@ def fade(
     for index, (image, mask) in enumerate(zip(pictures, masks, strict=True)):
         drawn[index] = 255 * faded(image / np.float32(255), mask)
     return drawn if colour is None else outline(drawn, masks, colour)
+
+
+def fill_regions(pictures: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Return the pictures with what is one token in its mean colour and a thin line.
+
+    `maps` (n, rows, columns): the token of each patch, -1 for a dropped one, faded.
+    """
+    drawn = np.empty(pictures.shape, np.uint8)
+    for index, (image, tokens) in enumerate(zip(pictures, maps, strict=True)):
+        drawn[index] = 255 * images.fill_regions(image / np.float32(255), tokens)
+        inside = on_pixels(tokens, image.shape[:2])
+        level, upright = images.region_edges(inside)
+        drawn[index, 1:][level] = EDGE
+        drawn[index, :, 1:][upright] = EDGE
+    return drawn
 
 
 def outline(pictures: np.ndarray, masks: np.ndarray, colour: Colour) -> np.ndarray:

@@ -121,8 +121,12 @@ def test_dropped_patches_are_not_selected(monkeypatch):
 def test_what_does_not_fit_is_a_sentence(monkeypatch):
     with pytest.raises(UserError, match="the image has 8 patches"):
         small_demo(reduction="tome:r=9")
-    with pytest.raises(UserError, match="unknown reduction"):
+    with pytest.raises(UserError, match="unknown method"):
         small_demo(reduction="tom")
+    with pytest.raises(UserError, match="EViT only marks the tokens that are gone"):
+        small_demo(reduction="evit:execution=masked")
+    with pytest.raises(UserError, match="ATS only marks"):
+        small_demo(reduction="ats")
     monkeypatch.setitem(methods.METHODS._things, "learning", Learning)
     with pytest.raises(UserError, match="Learning learns by losses of its own, which"):
         small_demo(reduction="learning")

@@ -21,7 +21,12 @@ def problems(method: Reducer | None) -> list[tuple[bool, str]]:
         (
             method is not None and method.learns,
             f"{name} learns by losses of its own, which no task of this model has",
-        )
+        ),
+        (
+            method is not None and method.marks(),
+            f"{name} only marks the tokens that are gone here, and the modules behind "
+            "the backbone work on all that it leaves",
+        ),
     ]
 
 
@@ -41,12 +46,12 @@ def patch_map(account: Account) -> jax.Array | None:
 
     None where nothing happened.
     """
-    steps = [entry["map"] for entry in account if entry is not None]
-    maps = [step for step in steps if step is not None]
-    if not maps:
+    done = [entry for entry in account if entry is not None]
+    if not done:
         return None
-    held = token_merging.trace_maps(maps)[-1][:, 1:]  # the class token leads
-    return jnp.maximum(held - 1, -1)
+    held = done[-1]["patches"]
+    assert held is not None
+    return jnp.maximum(held - 1, -1)  # the class token leads
 
 
 def give_patches(values: jax.Array, held: jax.Array | None) -> jax.Array:

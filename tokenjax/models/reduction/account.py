@@ -1,6 +1,6 @@
 """What a model says of its reductions in `aux["reduction"]`.
 
-Axes: batch b, tokens before n, tokens after k, protected tokens P.
+Axes: batch b, tokens before n, tokens after k, protected tokens P, patches p.
 """
 
 from typing import TypeAlias
@@ -17,8 +17,9 @@ def account_for(encoded: Encoded) -> Account:
 
     "map" (b, n) int32: the output that an input token went to, -1 if it was dropped;
     "sizes" (b, k) float32: how many tokens of the start each stands for; "scores" (b,
-    n - P): how much each was wanted, or None where the method does not say; and what
-    more the method shows.
+    n - P): how much each was wanted, or None where the method does not say; "patches"
+    (b, p) int32: the output that each patch of the image is in by now, -1 for none; and
+    what more the method shows.
     """
     entries: list[dict[str, jax.Array | None] | None] = []
     for reduction, left in zip(encoded.reductions, encoded.left, strict=True):
@@ -35,6 +36,7 @@ def account_for(encoded: Encoded) -> Account:
                 "map": reduction.map,
                 "sizes": sizes,
                 "scores": reduction.scores,
+                "patches": left.patch_map,
                 **reduction.more,
             }
         )

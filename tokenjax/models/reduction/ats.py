@@ -54,6 +54,10 @@ class ATS(Reducer):
         """Return all weights, the class token's before dropout, and values."""
         return ("attention", "class_attention", "values")
 
+    def marks(self) -> bool:
+        """Return that it does: those of an image that needs fewer fill up the batch."""
+        return True
+
     def amounts(self, encoder: EncoderFacts) -> Mapping[int, int]:
         """Return how many samples each place takes."""
         places = self.reduction_loc

@@ -82,6 +82,10 @@ class DynamicViT(Reducer):
         ascending = all(a < b for a, b in itertools.pairwise(places))
         return [(not ascending, f"pruning_loc must be ascending blocks, got {places}")]
 
+    def marks(self) -> bool:
+        """Return whether what is gone is only marked."""
+        return self.execution == "masked"
+
     def masked_softmax(self) -> MaskedSoftmax:
         """Return the softmax under a policy."""
         return policy_softmax
@@ -120,7 +124,7 @@ class DynamicViT(Reducer):
 
     def start(self, token_set: TokenSet, train: bool) -> TokenSet:
         """Mark every token as there in training: its softmax is all blocks'."""
-        if not train:
+        if not train or not self.pruning_loc:
             return token_set
         return token_set.replace(keep=jnp.ones(token_set.tokens.shape[:2]))
 

@@ -192,28 +192,6 @@ def remove_share(r: Number, num_patches: int) -> int:
     return int(num_patches * r) if r < 1 else int(r)
 
 
-def shrink_keep_rate(
-    step: int,
-    base_rate: float,
-    start_epoch: int,
-    shrink_epochs: int,
-    steps_per_epoch: int,
-) -> float:
-    """Return EViT's keep rate at a training step (from 0).
-
-    It is 1 before `start_epoch`, falls by half a cosine for `shrink_epochs` epochs, and
-    is the base rate from then on.
-    """
-    passed = step - steps_per_epoch * start_epoch
-    total = steps_per_epoch * shrink_epochs
-    if passed < 0:
-        return 1.0
-    if passed >= total:
-        return base_rate
-    above = (math.cos(passed / total * math.pi) + 1) * 0.5
-    return base_rate + (1 - base_rate) * above
-
-
 def check_rate(rate: Number, key: str = "keep_rate") -> float:
     """Return a share of tokens that stays, if it is one."""
     if not 0 < rate <= 1:
