@@ -31,7 +31,7 @@ KEPT_EARLY = {"light": 0.83, "middle": 0.69, "strong": 0.55}  # before its atten
 RATIO = {"light": 0.9, "middle": 0.865, "strong": 0.81}  # in each block, of PiToMe
 DROPPED = {"light": 0.93, "middle": 0.885, "strong": 0.835}  # the same of ToFu
 REMOVED = {49: (3, 5, 6), 196: (12, 18, 24)}  # in each block
-UNTUNED = ("ToFu", "ATS")  # off the shelf alone
+UNTUNED = ("ToFu", "ATS")  # on 196 tokens, off the shelf alone
 FEW_SEEDS = (0,)  # of fine-tuning but for the whole network and the middle budget
 TUNED = {  # on 196 tokens, from the whole network's weights
     "steps": 48,
@@ -157,6 +157,8 @@ def uses(tokens: int) -> dict:
             found[f"{depth} blocks, tuned"] = rival | again
     for budget in BUDGETS:
         for method, spec in reductions(budget, tokens).items():
+            if tokens == 49 and method in UNTUNED:
+                continue
             found[f"{method} {budget}"] = {
                 "run": dense_name(DEPTH, tokens),
                 "model": {"reduction": spec},
