@@ -27,8 +27,12 @@ TEST_PER_CLASS = 200  # images: evaluating all of them would take as long as tra
 PLACES = (2, 4, 6)  # blocks where methods with few places reduce
 BUDGETS = ("light", "middle", "strong")  # about 3/4, 3/5 and 1/2 of the tokens' sum
 KEPT = {"light": 0.8, "middle": 0.65, "strong": 0.5}  # at each place
-RATIO = {"light": 0.925, "middle": 0.88, "strong": 0.83}  # in each block
-REMOVED = {49: (3, 4, 6), 196: (12, 18, 24)}  # in each block
+KEPT_EARLY = {"light": 0.83, "middle": 0.69, "strong": 0.55}  # before its attention
+RATIO = {"light": 0.9, "middle": 0.865, "strong": 0.81}  # in each block, of PiToMe
+DROPPED = {"light": 0.93, "middle": 0.885, "strong": 0.835}  # the same of ToFu
+REMOVED = {49: (3, 5, 6), 196: (12, 18, 24)}  # in each block
+UNTUNED = ("ToFu", "ATS")  # on 196 tokens, off the shelf alone
+FEW_SEEDS = (0,)  # of fine-tuning but for the whole network and the middle budget
 TUNED = {  # on 196 tokens, from the whole network's weights
     "steps": 48,
     "batch_size": 32,
@@ -51,12 +55,13 @@ def full() -> ConfigDict:
             variants[dense_name(depth, tokens)] = dense(depth, tokens)
     for depth in (DEPTH, *RIVAL_DEPTHS):
         run = dense_name(depth, 196)
-        variants[f"{run}_tuned"] = tuned(run, {"depth": depth})
+        seeds = SEEDS if depth == DEPTH else FEW_SEEDS
+        variants[f"{run}_tuned"] = tuned(run, {"depth": depth}) | {"seeds": seeds}
     for budget in BUDGETS:
-        for method, spec in reductions(budget, 196).items():
-            whole = dense_name(DEPTH, 196)
-            found = tuned(whole, {"reduction": spec}) | {"init_changes": ("reduction",)}
-            variants[tuned_name(method, budget)] = found
+        seeds = SEEDS if budget == "middle" else FEW_SEEDS
+        for method, spec in tunable(budget).items():
+            found = learned(spec) if method == "DynamicViT" else fewer(spec)
+            variants[tuned_name(method, budget)] = found | {"seeds": seeds}
     return ConfigDict(
         {
             "reference": dense_name(DEPTH, 49),
@@ -114,6 +119,24 @@ def tuned(run: str, model: dict) -> dict:
     return start | {"model": {"patch_drop_rate": 0.0} | model} | TUNED
 
 
+def fewer(spec: str) -> dict:
+    """The whole network fine-tuned with a reduction."""
+    changes = {"init_changes": ("reduction",)}
+    return tuned(dense_name(DEPTH, 196), {"reduction": spec}) | changes
+
+
+def learned(spec: str) -> dict:
+    """DynamicViT's predictors learned, the whole network as teacher and start.
+
+    In so few steps the network learns as fast as with the other methods.
+    """
+    found = fewer(spec)
+    del found["init_changes"]
+    found["teacher_run"] = found.pop("init_from_run")
+    rates = {"learning_rate": 1e-3, "network_rate": 0.2}
+    return found | {"task": "pruning", "optimizer": found["optimizer"] | rates}
+
+
 def tuned_name(method: str, budget: str) -> str:
     """Return what a method's fine-tuned network is called."""
     return f"{method}_{budget}_tuned"
@@ -134,15 +157,16 @@ def uses(tokens: int) -> dict:
             found[f"{depth} blocks, tuned"] = rival | again
     for budget in BUDGETS:
         for method, spec in reductions(budget, tokens).items():
-            use = {
+            if tokens == 49 and method in UNTUNED:
+                continue
+            found[f"{method} {budget}"] = {
                 "run": dense_name(DEPTH, tokens),
                 "model": {"reduction": spec},
                 "line": method,
             }
-            found[f"{method} {budget}"] = use
-            if tokens == 196:
-                again = {"run": tuned_name(method, budget), "tuned": True}
-                found[f"{method} {budget}, tuned"] = use | again
+        for method in tunable(budget) if tokens == 196 else ():
+            use = {"run": tuned_name(method, budget), "line": method, "tuned": True}
+            found[f"{method} {budget}, tuned"] = use
     return found
 
 
@@ -151,13 +175,25 @@ def reductions(budget: str, tokens: int) -> dict[str, str]:
     removed = REMOVED[tokens][BUDGETS.index(budget)]
     rates = ",".join(str(KEPT[budget] if b in PLACES else 1) for b in range(DEPTH))
     prune, merge = counts(removed, tokens)
+    places = ",".join(map(str, PLACES))
     return {
         "ToMe": f"tome:r={removed}",
         "Top-K": f"topk:keep_rate=({rates})",
         "EViT": f"evit:keep_rate=({rates})",
         "PiToMe": f"pitome:ratio={RATIO[budget]}",
         "DiffRate": f"diffrate:prune_kept={prune},merge_kept={merge}",
+        "ToFu": f"tofu:ratio={DROPPED[budget]}",
+        "ATS": f"ats:reduction_loc=({places}),keep_rate={KEPT_EARLY[budget]}",
     }
+
+
+def tunable(budget: str) -> dict[str, str]:
+    """The methods that are fine-tuned on 196 tokens, as `reductions` has them."""
+    ratios = ",".join(f"{KEPT_EARLY[budget] ** place:.4f}" for place in (1, 2, 3))
+    places = ",".join(map(str, PLACES))
+    found = reductions(budget, 196)
+    found["DynamicViT"] = f"dynamicvit:pruning_loc=({places}),token_ratio=({ratios})"
+    return {method: spec for method, spec in found.items() if method not in UNTUNED}
 
 
 def counts(removed: int, tokens: int) -> tuple[str, str]:

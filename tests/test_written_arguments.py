@@ -12,6 +12,7 @@ from tokenjax.written_arguments import (
     read_value,
     split_list,
     split_pair,
+    write_arguments,
 )
 
 NAMES = st.from_regex(r"[a-z][a-z_0-9]{0,6}", fullmatch=True)
@@ -71,6 +72,23 @@ def test_a_label_is_read_as_what_it_is_of(name, arguments):
     assert list(map(type, read_model(text, "--models").arguments.values())) == list(
         map(type, arguments.values())
     )
+
+
+NESTED = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=3))
+
+
+@settings(max_examples=50)
+@given(st.dictionaries(NAMES, NESTED | VALUES, min_size=1, max_size=3))
+def test_what_is_written_reads_as_it_was(arguments):
+    """Lists as lists, tuples as tuples."""
+    text = write_arguments(arguments)
+    assert read_arguments([text], "--set") == arguments
+    assert write_arguments(read_arguments([text], "--set")) == text
+
+
+def test_arguments_are_written_without_what_need_not_be():
+    written = write_arguments({"r": (8, -1.0), "k": [1, 2], "t": "a,b", "n": None})
+    assert written == "r=(8,-1.0),k=[1,2],t='a,b',n=None"
 
 
 @settings(max_examples=50)

@@ -1,11 +1,14 @@
 """What a study's weights are used for: how it is asked, and what is told of it."""
 
+import dataclasses
+import pathlib
+
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from configs import study_reduction
-from tokenjax import tables
+from tokenjax import storage, tables
 from tokenjax.benchmark.turns import Contestant
 from tokenjax.errors import UserError
 from tokenjax.study import plan
@@ -86,15 +89,15 @@ def test_a_section_that_lacks_a_key():
         list_uses(config)
 
 
-def use(name, run="whole", line="tome", **more):
-    return Use("digits", "49 tokens", name, run, line, **more)
+def use(name, run="whole", line="tome", seeds=(0, 1), **more):
+    return Use("digits", "49 tokens", name, run, seeds, line, **more)
 
 
 USES = [
     use("whole", line="fewer", rival=True),
     use("half", "half", "fewer", rival=True),
     use("merged", model={"reduction": "tome:r=8"}),
-    use("merged, tuned", "tuned", tuned=True, model={"reduction": "tome:r=8"}),
+    use("merged, tuned", "tuned", tuned=True),
 ]
 
 
@@ -124,7 +127,8 @@ def test_times_are_ratios_within_a_round():
 
 
 def rows(seeds=(0, 1)):
-    config = ConfigDict({"seeds": seeds, "uses": {"batch_sizes": (1,)}})
+    config = ConfigDict({"uses": {"batch_sizes": (1,)}})
+    uses = [dataclasses.replace(use, seeds=seeds) for use in USES]
     values = {"whole": (0.9, 0.8), "half": (0.8, 0.75), "merged": (0.85, 0.76)}
     values["merged, tuned"] = (0.89, 0.79)
     found = {
@@ -132,7 +136,7 @@ def rows(seeds=(0, 1)):
         for use in USES
         for seed in seeds
     }
-    return report.make_rows(config, USES, found, {1: times()})
+    return report.make_rows(config, uses, found, {1: times()})
 
 
 def test_differences_are_of_the_same_seed():
@@ -148,11 +152,12 @@ def test_differences_are_of_the_same_seed():
 def test_the_table():
     table = tables.markdown(rows(), report.shown_columns((1,)))
     assert table.splitlines()[0] == (
-        "| use | weights | test accuracy, % | minus the first's | MFLOPs per image "
-        "| 1 / FLOPs | ms at batch 1 | × speed at 1 | saved time / FLOPs at 1 |"
+        "| use | weights | seeds | test accuracy, % | minus the first's "
+        "| MFLOPs per image | 1 / FLOPs | ms at batch 1 | × speed at 1 "
+        "| saved time / FLOPs at 1 |"
     )
     assert table.splitlines()[4] == (
-        "| merged | off the shelf | 80.50 ± 6.36 | -4.50 ± 0.71 | 12.0 | 1.67 "
+        "| merged | off the shelf | 2 | 80.50 ± 6.36 | -4.50 ± 0.71 | 12.0 | 1.67 "
         "| 3000.00 | 1.33 (1.33 to 1.60) | 0.62 |"
     )
 
@@ -176,3 +181,56 @@ def test_what_is_known_is_of_the_same_use():
     assert accuracy._is_missing(known, other, 0)
     other = use("merged", "tuned", model={"reduction": "tome:r=8"})
     assert accuracy._is_missing(known, other, 0)
+
+
+def test_fewer_seeds_are_held_against_the_same_ones_of_the_reference():
+    config = ConfigDict({"uses": {"batch_sizes": (1,)}})
+    uses = [USES[0], dataclasses.replace(USES[1], seeds=(1,))]
+    tops = {("whole", 0): 0.9, ("whole", 1): 0.8, ("half", 1): 0.75}
+    found = {f"digits/49 tokens/{n}/{s}": {"top1": top} for (n, s), top in tops.items()}
+    half = report.make_rows(config, uses, found, {1: times()})[1]
+    np.testing.assert_allclose(half.accuracies, [0.75])
+    np.testing.assert_allclose(half.differences, [-0.05])
+
+
+def test_a_variant_may_be_run_with_some_of_the_seeds():
+    config = study()
+    name = "ToMe_light_tuned"
+    assert [run.seed for run in plan.plan(config) if run.variant == name] == [0]
+    middle = {
+        run.seed for run in plan.plan(config) if run.variant == "ToMe_middle_tuned"
+    }
+    assert middle == {0, 1, 2}
+    uses = {use.name: use for use in list_uses(config)["fashion_mnist", "196 tokens"]}
+    assert uses["ToMe light, tuned"].seeds == (0,)
+    assert uses["ToMe light"].seeds == (0, 1, 2)
+    run = plan.StudyRun("fashion_mnist", name, 0)
+    assert "seeds" not in plan.run_config(config, run, pathlib.Path())
+    config.variants[name].seeds = (0, 3)
+    with pytest.raises(UserError, match=r"seeds of ToMe_light_tuned must be some of"):
+        plan.plan(config)
+
+
+def test_what_is_left_out_in_training_alone_makes_no_program_of_its_own(tmp_path):
+    uses = {use.name: use for use in list_uses(study())["fashion_mnist", "196 tokens"]}
+    shelf, tuned = (
+        use_config(study(), uses[name], tmp_path).model.to_dict()
+        for name in ("EViT middle", "EViT middle, tuned")
+    )
+    assert shelf == tuned
+    assert shelf["patch_drop_rate"] == 0
+
+
+def test_weights_as_trained_are_not_evaluated_again(tmp_path):
+    config, tuned = study(), dataclasses.replace(USES[3], seeds=(1,))
+    with pytest.raises(UserError, match=r"uses: merged, tuned: .* is not finished"):
+        accuracy.measure(config, [tuned], tmp_path)
+    evaluation = tmp_path / "digits" / "tuned" / "1" / "evaluation.json"
+    evaluation.parent.mkdir(parents=True)
+    storage.write_json(evaluation, {"mAP": 0.5})
+    with pytest.raises(UserError, match="holds no classifier's evaluation"):
+        accuracy.measure(config, [tuned], tmp_path)
+    storage.write_json(evaluation, {"top1": 0.75, "examples": 40})
+    found = accuracy.measure(config, [tuned], tmp_path)
+    assert found["digits/49 tokens/merged, tuned/1"]["top1"] == 0.75
+    assert found["digits/49 tokens/merged, tuned/1"]["images"] == 40

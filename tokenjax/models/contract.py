@@ -9,6 +9,7 @@ attribute, a parameter or an argument of one model by its name.
     RoutesPatches   a target ratio and a temperature that change over training
     LearnsArguments arguments that only say where trained parameters start
     FindsArguments  trained parameters that say what arguments should be
+    KeepsShares     shares of tokens kept that change over training
     Prunes          learns to drop tokens; the same network without that
     ReducesTokens   goes on with fewer tokens, as a method of `models.reduction` says
     Retrieves       features to search by, from several modalities
@@ -54,6 +55,7 @@ GROUPS = (HEAD, INPUT, MAPS, BACKBONE, CAMERAS, FUSION, FUSED, CONSTANT, PREDICT
 
 FEATURES = ("direct", "fused", "concat")  # of a model that retrieves
 ROUTED = ("mask", "attention_scores", "expected_flops", "actual_flops", "threshold")
+SCHEDULE = "schedule"  # the collection of numbers that change from step to step
 FUSED_PAIR = "fused"  # of `pairs`: the one that waits for the direct branch
 
 Groups: TypeAlias = Mapping[str, tuple[str, ...]]
@@ -132,6 +134,21 @@ class FindsArguments(Model, Protocol):
 
     def found_arguments(self, variables: Tree) -> Mapping[str, object]:
         """Return what was found, by the arguments' names; {} if nothing is searched."""
+
+
+@runtime_checkable
+class KeepsShares(Model, Protocol):
+    """A classifier whose reduction may keep a share of the tokens that it finds.
+
+    In training `apply` takes the collection `SCHEDULE`, numbers or arrays, in place of
+    the shares that its arguments say.
+    """
+
+    def kept_shares(self) -> Mapping[str, float]:
+        """Return the shares of its arguments, by "/"-joined path in `SCHEDULE`.
+
+        {} where they cannot change.
+        """
 
 
 @runtime_checkable

@@ -27,6 +27,10 @@ class VisionTransformer(Transformer, MayLearnToPrune):
         own = reduction.predictor_group(self.written_reduction(), self.facts())
         return {**super().parameter_groups(), **own}
 
+    def kept_shares(self) -> dict[str, float]:
+        """Return what its reduction keeps; see `contract.KeepsShares`."""
+        return reduction.kept_shares(self.written_reduction(), self.facts())
+
     def attention(self) -> ModuleMaker:
         """Return softmax attention with a dropout rate of its own."""
         return self.softmax_attention(self.attn_dropout)

@@ -10,6 +10,8 @@
                            init_from_run the variant whose run this one starts from
                            weights_from  the variant whose run is evaluated here,
                                          nothing is trained
+                           seeds         of the study's, those that it is run with;
+                                         all where it is left out
 
     uses                 trained weights put to uses, see `tokenjax.study.uses.plan`;
                          may be left out
@@ -79,6 +81,8 @@ def plan(study: ConfigDict) -> list[StudyRun]:
     for seed in study.seeds:
         for dataset in study.datasets:
             for name, variant in study.variants.items():
+                if seed not in seeds_of(study, name):
+                    continue
                 links = [key for key in _LINKS if key in variant]
                 for key in links:
                     _check_variant(study, variant[key], f"{key} of {name}")
@@ -88,11 +92,25 @@ def plan(study: ConfigDict) -> list[StudyRun]:
     return runs
 
 
+def seeds_of(study: ConfigDict, variant: str) -> tuple[int, ...]:
+    """Return the seeds that a variant is run with.
+
+    Raises: UserError for one that the study has not.
+    """
+    seeds = tuple(study.variants[variant].get("seeds", study.seeds))
+    if not seeds or not set(seeds) <= set(study.seeds):
+        raise UserError(
+            f"seeds of {variant} must be some of the study's {tuple(study.seeds)}, "
+            f"got {seeds}"
+        )
+    return seeds
+
+
 def run_config(study: ConfigDict, run: StudyRun, root: pathlib.Path) -> ConfigDict:
     """Return the training configuration of one run of the study below `root`."""
     config = study.datasets[run.dataset].copy_and_resolve_references()
     overlay = study.variants[run.variant].to_dict()
-    for key in _LINKS:
+    for key in (*_LINKS, "seeds"):
         overlay.pop(key, None)
     model = overlay.pop("model", {})
     kept = {k: v for k, v in config.model.items() if k == "patch_size"}

@@ -175,6 +175,13 @@ def _of_task(settings: Settings, num_examples: int, total: int) -> Iterator[str]
             f"routing.anneal_to_epochs {routing.anneal_to_epochs:g} is beyond the "
             f"run's end: annealing gets {done:.0%} of its way"
         )
+    shrinking = settings.shrinking
+    over = shrinking.from_epochs + shrinking.over_epochs
+    if settings.task == "shrinking" and settings.in_steps(over, num_examples) > total:
+        yield (
+            f"shrinking.from_epochs and over_epochs end after {over:g} epochs, beyond "
+            "the run's end: more tokens are kept to its end than in the evaluation"
+        )
     waits = settings.in_steps(reid.direct_only_epochs, num_examples)
     if settings.task == "reid" and waits >= total:
         yield (

@@ -229,6 +229,20 @@ def test_what_is_dropped_stays_dropped_and_everything_learns():
         assert np.abs(leaf).max() > 0, path
 
 
+@pytest.mark.parametrize(("name", "key"), [("vit", "patch_dropout")])
+def test_no_patch_is_left_out_at_random_besides(name, key):
+    """The decisions are of all patches, as the teacher's tokens are."""
+    found = []
+    for spec in (SHORT, None):
+        model = small(name, spec, **{key: 0.5})
+        (images,) = model.example_inputs(2)
+        rngs = dict.fromkeys(("params", "dropout", "gumbel"), jax.random.key(0))
+        train = functools.partial(model.init_with_output, train=True)
+        (_, aux), _ = jax.eval_shape(train, rngs, images)
+        found.append(aux["tokens"].shape[1])
+    assert found == [17, 9]
+
+
 def test_an_image_that_keeps_no_patch_is_no_nan(monkeypatch):
     """The original's next predictor gives NaN."""
     variables, images = start()

@@ -96,8 +96,8 @@ WRONG = [
     ("tome:keep_rate=0.5", "keep_rate and reduction_loc go together"),
     ("tome:keep_rate=(8,4),reduction_loc=(1,)", "keep_rate has 2 entries for 1 places"),
     ("tome:keep_rate=0.5,reduction_loc=(1,4)", "block 4, and the model has blocks 0 t"),
-    ("tome:keep_rate=0.5,reduction_loc=(2,1)", "(2, 1) must ascend, each block once"),
-    ("tome:keep_rate=0.5,reduction_loc=(1,1)", "(1, 1) must ascend, each block once"),
+    ("tome:keep_rate=0.5,reduction_loc=(2,1)", "must be ascending blocks, got (2, 1)"),
+    ("tome:keep_rate=0.5,reduction_loc=(1,1)", "must be ascending blocks, got (1, 1)"),
     ("tome:keep_rate=(8,9),reduction_loc=(1,2)", "of 16 patches grow"),
     ("tofu:ratio=0.4", "tofu: ratio must be within [0.5, 1], got 0.4"),
     ("ats", "ATS acts at block 6, and the model has blocks 0 to 3"),
@@ -154,6 +154,10 @@ def test_a_method_that_asks_a_class_token_which_is_not_there():
     with pytest.raises(UserError, match="ATS chooses by the attention"):
         method.places(facts)
     assert set(methods.build("tome:r=2").places(facts)) == {0, 1, 2, 3}
+    sizes = SIZES | {"class_token": False, "global_pool": "avg"}
+    with pytest.raises(UserError, match="TopK chooses by the attention"):
+        models.create("vit_base_patch16", **sizes, reduction="topk")
+    assert models.create("vit_base_patch16", **sizes, reduction="tome:r=2").reduction
 
 
 def test_register(registered):

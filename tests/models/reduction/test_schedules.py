@@ -38,23 +38,6 @@ def test_recorded_counts_of_ratios(golden):
             assert counts == recorded.tolist(), (ratio, method)
 
 
-def test_recorded_keep_rates_of_training(golden):
-    case = golden("reduction/evit_keep_rate_schedule")
-    for setting in case.meta["arguments"]["settings"]:
-        recorded = case[f"output/{setting['name']}/keep_rate"]
-        found = [
-            schedules.shrink_keep_rate(
-                step,
-                setting["base"],
-                setting["start"],
-                setting["epochs"],
-                setting["per_epoch"],
-            )
-            for step in range(len(recorded))
-        ]
-        np.testing.assert_allclose(found, recorded, rtol=0, atol=1e-15)
-
-
 def test_a_rate_of_places_means_its_powers():
     """196 at 0.7^j, as the originals count: of the image, or of the tokens found."""
     assert schedules.count_at_places(0.7, 3, 196) == [137, 96, 67]

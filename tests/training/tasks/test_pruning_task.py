@@ -165,8 +165,12 @@ def test_a_model_that_cannot_prune_is_refused():
         pruning.Pruning(models.create("vit"), dataset, settings)
     with pytest.raises(UserError, match='task "pruning" trains a model with'):
         task(settings, predictor="linear", pruning="inference")
+    spec = "dynamicvit:pruning_loc=(),token_ratio=()"
+    with pytest.raises(UserError, match='task "pruning" trains a model with'):
+        vit_task(settings, reduction=spec)
 
 
+LEARNS = "dynamicvit:pruning_loc=(1,),token_ratio=0.5"
 VIT = {
     "img_size": 8,
     "patch_size": 2,
@@ -178,7 +182,7 @@ VIT = {
 }
 
 
-def vit_task(settings, teacher=None):
+def vit_task(settings, teacher=None, reduction=LEARNS):
     info = types.SimpleNamespace(
         num_classes=10,
         counts={"train": np.ones(10)},
@@ -186,8 +190,7 @@ def vit_task(settings, teacher=None):
         mean=(0.3,),
         std=(0.3,),
     )
-    spec = "dynamicvit:pruning_loc=(1,),token_ratio=0.5"
-    model = models.create("vit_tiny_patch16", **VIT, reduction=spec)
+    model = models.create("vit_tiny_patch16", **VIT, reduction=reduction)
     dataset = types.SimpleNamespace(info=info, train=examples(8, 8, 1))
     return pruning.Pruning(model, dataset, settings, teacher)
 

@@ -74,6 +74,11 @@ class ImageNetViT(ViTArguments, MayLearnToPrune):
             ),
         }
 
+    def kept_shares(self) -> dict[str, float]:
+        """Return what its reduction keeps; see `contract.KeepsShares`."""
+        facts = self.encoder().facts()
+        return reduction.kept_shares(self.written_reduction(), facts, "encoder/")
+
     def parameter_layers(self) -> contract.Layers:
         """Return its parameters from input to output, as `contract.Layered` says."""
         names = ("cls_token", "dist_token", "reg_token", "pos_embed")

@@ -8,7 +8,11 @@ from tokenjax.models.reduction.ats import ATS
 from tokenjax.models.reduction.diffrate import DiffRate
 from tokenjax.models.reduction.dynamicvit import DynamicViT
 from tokenjax.models.reduction.evit import EViT, TopK
-from tokenjax.models.reduction.learned import MayLearnToPrune, predictor_group
+from tokenjax.models.reduction.learned import (
+    MayLearnToPrune,
+    kept_shares,
+    predictor_group,
+)
 from tokenjax.models.reduction.methods import (
     ReductionName,
     TakesReduction,
@@ -44,6 +48,7 @@ __all__ = [
     "TakesReduction",
     "TokenSet",
     "build",
+    "kept_shares",
     "merge_set",
     "names",
     "predictor_group",

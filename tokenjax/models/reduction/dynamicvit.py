@@ -78,9 +78,7 @@ class DynamicViT(Reducer):
 
     def problems(self) -> list[tuple[bool, str]]:
         """Return what the arguments are not to each other, as (wrong, sentence)."""
-        places = self.pruning_loc
-        ascending = all(a < b for a, b in itertools.pairwise(places))
-        return [(not ascending, f"pruning_loc must be ascending blocks, got {places}")]
+        return schedules.place_problems(self.pruning_loc, "pruning_loc")
 
     def marks(self) -> bool:
         """Return whether what is gone is only marked."""
@@ -124,7 +122,7 @@ class DynamicViT(Reducer):
 
     def start(self, token_set: TokenSet, train: bool) -> TokenSet:
         """Mark every token as there in training: its softmax is all blocks'."""
-        if not train:
+        if not train or not self.pruning_loc:
             return token_set
         return token_set.replace(keep=jnp.ones(token_set.tokens.shape[:2]))
 

@@ -71,9 +71,7 @@ class TopK(Reducer):
 
     def problems(self) -> list[tuple[bool, str]]:
         """Return what the arguments are not to each other, as (wrong, sentence)."""
-        places = list(self.reduction_loc or ())
-        wrong = places != sorted(set(places))
-        return [(wrong, f"reduction_loc must be ascending blocks, got {places}")]
+        return schedules.place_problems(self.reduction_loc)
 
     def wants(self) -> tuple[Wanted, ...]:
         """Return the class token's attention."""

@@ -27,6 +27,21 @@ def predictor_group(
     return {contract.PREDICTORS: (f"{prefix}{method.parameters_of('*')}/**",)}
 
 
+def kept_shares(
+    method: Reducer | None, encoder: EncoderFacts, prefix: str = ""
+) -> dict[str, float]:
+    """Return what `contract.KeepsShares` asks for, of a method in an encoder.
+
+    `prefix`: as above.
+    """
+    if method is None:
+        return {}
+    return {
+        f"{prefix}{method.parameters_of(str(block))}/keep_rate": share
+        for block, share in method.kept_shares(encoder).items()
+    }
+
+
 class MayLearnToPrune(TakesReduction):
     """A classifier with an argument `reduction`: `contract.Prunes` if that learns.
 

@@ -189,8 +189,17 @@ class Reducer(CheckedModule):
         del encoder
         return []
 
+    def kept_shares(self, encoder: EncoderFacts) -> Mapping[int, float]:
+        """Return the share of the patches found that it keeps at a block.
+
+        Of a method that in training takes another one in its place: a number
+        "keep_rate" in the collection "schedule". {} for all others.
+        """
+        del encoder
+        return {}
+
     def parameters_of(self, block: str) -> str:
-        """Return the path, within the encoder's parameters, of those at a block.
+        """Return the path, within the encoder's variables, of those at a block.
 
         `block` is a number, or a pattern for all of them.
         """

@@ -95,11 +95,13 @@ def merge_to_counts(counts: Sequence[int], num_patches: int) -> list[int]:
     return merges
 
 
-def place_problems(blocks: Sequence[int] | None) -> list[tuple[bool, str]]:
+def place_problems(
+    blocks: Sequence[int] | None, key: str = "reduction_loc"
+) -> list[tuple[bool, str]]:
     """Return what is wrong with the blocks where a method acts (`Reducer.problems`)."""
-    several = blocks or ()
-    wrong = list(several) != sorted(set(several))
-    return [(wrong, f"reduction_loc = {several} must ascend, each block once")]
+    given = tuple(blocks or ())
+    wrong = list(given) != sorted(set(given))
+    return [(wrong, f"{key} must be ascending blocks, got {given}")]
 
 
 def count_at_places(
@@ -190,28 +192,6 @@ def remove_share(r: Number, num_patches: int) -> int:
     if r < 0:
         raise UserError(f"reduction: r = {r} tokens cannot be removed")
     return int(num_patches * r) if r < 1 else int(r)
-
-
-def shrink_keep_rate(
-    step: int,
-    base_rate: float,
-    start_epoch: int,
-    shrink_epochs: int,
-    steps_per_epoch: int,
-) -> float:
-    """Return EViT's keep rate at a training step (from 0).
-
-    It is 1 before `start_epoch`, falls by half a cosine for `shrink_epochs` epochs, and
-    is the base rate from then on.
-    """
-    passed = step - steps_per_epoch * start_epoch
-    total = steps_per_epoch * shrink_epochs
-    if passed < 0:
-        return 1.0
-    if passed >= total:
-        return base_rate
-    above = (math.cos(passed / total * math.pi) + 1) * 0.5
-    return base_rate + (1 - base_rate) * above
 
 
 def check_rate(rate: Number, key: str = "keep_rate") -> float:

@@ -1,6 +1,7 @@
 """Accuracies of a study's uses: every seed's weights on the same test images.
 
 What is measured is kept as it is found, so the same call goes on where it was cut.
+Weights used as they were trained are not evaluated again: their run did when it ended.
 """
 
 import pathlib
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from tokenjax import experiment, storage
 from tokenjax.data import Dataset, Split
 from tokenjax.errors import UserError
+from tokenjax.study.runner import DONE
 from tokenjax.study.uses.plan import FOLDER, Use, use_config, weights_of
 from tokenjax.training.checkpoints import load_initial_variables
 from tokenjax.training.distribution import devices
@@ -35,7 +37,12 @@ def measure(study: ConfigDict, uses: list[Use], root: pathlib.Path) -> Found:
     known: Found = storage.read_json(path) if path.exists() else {}
     datasets: dict[str, Dataset] = {}
     for use in (bar := tqdm(uses, desc="accuracy", unit="use")):
-        missing = [seed for seed in study.seeds if _is_missing(known, use, seed)]
+        missing = [seed for seed in use.seeds if _is_missing(known, use, seed)]
+        if not use.model:
+            for seed in missing:
+                known[key_of(use, seed)] = use.about() | _of_its_run(use, seed, root)
+            storage.write_json(path, known)
+            continue
         if not missing:
             continue
         bar.set_description(use.name)
@@ -76,6 +83,20 @@ def prepare(
     if not isinstance(task, Classification):
         raise UserError(f"uses: {use.name}: task {settings.task} is no classifier's")
     return task, datasets[key].test
+
+
+def _of_its_run(use: Use, seed: int, root: pathlib.Path) -> dict[str, Any]:
+    """Return what a run found of its own weights.
+
+    Raises: UserError for a run that is not finished, or no classifier's.
+    """
+    path = weights_of(use, seed, root) / DONE
+    if not path.exists():
+        raise UserError(f"uses: {use.name}: {path.parent} is not finished")
+    found = storage.read_json(path)
+    if "top1" not in found:
+        raise UserError(f"uses: {use.name}: {path} holds no classifier's evaluation")
+    return {"top1": found["top1"], "images": found["examples"]}
 
 
 def _is_missing(known: Found, use: Use, seed: int) -> bool:

@@ -114,7 +114,7 @@ def _compile(
         bar.set_description(f"compiling {use.name}")
         settings = Settings.from_config(use_config(study, use, root))
         task, test = prepare(use, settings, datasets)
-        directory = weights_of(use, study.seeds[0], root)
+        directory = weights_of(use, use.seeds[0], root)
         variables = load_initial_variables(directory, settings.checkpoint.evaluate)
         variables = jax.device_put(variables)
         calls = [(variables, b) for b in prepared_batches(task, test, batch_size)]

@@ -20,7 +20,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from tokenjax.errors import UserError, unknown_name
-from tokenjax.study.plan import StudyRun, run_config
+from tokenjax.study.plan import StudyRun, run_config, seeds_of
 
 KEYS = {"batch_sizes", "reference", "comparisons"}
 _USE_KEYS = {"run", "model", "line", "tuned", "rival"}
@@ -34,6 +34,7 @@ class Use:
     Attributes:
       dataset, comparison, name: where it stands in the study.
       run: the variant whose weights it takes.
+      seeds: of the weights that there are.
       line, tuned, rival: see the module.
       model: arguments laid over the variant's own.
     """
@@ -42,6 +43,7 @@ class Use:
     comparison: str
     name: str
     run: str
+    seeds: tuple[int, ...]
     line: str
     tuned: bool = False
     rival: bool = False
@@ -84,10 +86,14 @@ def list_uses(study: ConfigDict) -> dict[tuple[str, str], list[Use]]:
 
 
 def use_config(study: ConfigDict, use: Use, root: pathlib.Path) -> ConfigDict:
-    """Return the configuration of a use: its run's, with its own arguments."""
-    run = StudyRun(use.dataset, use.run, study.seeds[0])
+    """Return the configuration of a use: its run's, with its own arguments.
+
+    What is dropped in training alone is 0, so that equal programs are told as such.
+    """
+    run = StudyRun(use.dataset, use.run, use.seeds[0])
     config = run_config(study, run, root)
     with config.unlocked():
+        config.model.update({k: 0.0 for k in config.model if k.endswith("drop_rate")})
         config.model.update(use.model)
         config.init_from, config.init_changes = "", ()
     return config
@@ -115,4 +121,5 @@ def _read_use(
     if given["run"] not in study.variants:
         names = list(study.variants)
         raise UserError(f"{where}.run: {unknown_name('variant', given['run'], names)}")
-    return Use(dataset, comparison, name, **given)
+    seeds = seeds_of(study, given["run"])
+    return Use(dataset, comparison, name, seeds=seeds, **given)

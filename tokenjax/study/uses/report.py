@@ -24,7 +24,7 @@ class Row:
 
     Attributes:
       use: what it is.
-      accuracies: by seed, in the study's order.
+      accuracies: by seed, in the order of its weights'.
       differences: from the reference's with the same seed's weights.
       times: by batch size, see `latency.measure`.
       flops_ratio: to the reference.
@@ -56,15 +56,16 @@ def make_rows(
     times: dict[int, latency.Times],
 ) -> list[Row]:
     """Return a row for each use of one comparison, the reference first."""
-    accuracies = np.array(
-        [[found[accuracy.key_of(u, s)]["top1"] for s in study.seeds] for u in uses]
-    )  # (uses, seeds)
     rows = []
-    for use, values in zip(uses, accuracies, strict=True):
+    for use in uses:
+        values, reference = (
+            np.array([found[accuracy.key_of(u, s)]["top1"] for s in use.seeds])
+            for u in (use, uses[0])
+        )
         own = {size: times[size][use.name] for size in study.uses.batch_sizes}
         first = times[study.uses.batch_sizes[0]]
         flops = first[use.name]["mflops"] / first[uses[0].name]["mflops"]
-        rows.append(Row(use, values, values - accuracies[0], own, flops))
+        rows.append(Row(use, values, values - reference, own, flops))
     return rows
 
 
@@ -101,6 +102,7 @@ def shown_columns(batch_sizes: tuple[int, ...]) -> list[Column[Row]]:
     found: list[Column[Row]] = [
         Column("use", lambda row: row.use.name),
         Column("weights", _weights),
+        Column("seeds", lambda row: len(row.accuracies), "d"),
         Column("test accuracy, %", lambda row: _spread(row.accuracies)),
         Column("minus the first's", lambda row: _spread(row.differences)),
         Column("MFLOPs per image", lambda row: row.cost["mflops"], ".1f"),
@@ -117,7 +119,6 @@ def shown_columns(batch_sizes: tuple[int, ...]) -> list[Column[Row]]:
 
 def points(rows: list[Row], batch_sizes: tuple[int, ...]) -> list[dict[str, Any]]:
     """Return the points of the figure, one for each use and batch size."""
-    spread = len(rows[0].accuracies) > 1
     return [
         {
             "batch_size": size,
@@ -126,7 +127,7 @@ def points(rows: list[Row], batch_sizes: tuple[int, ...]) -> list[dict[str, Any]
             "tuned": row.use.tuned,
             "rival": row.use.rival,
             "accuracy": float(row.accuracies.mean()),
-            "spread": float(np.std(row.accuracies, ddof=1)) if spread else None,
+            "spread": _deviation(row.accuracies),
             "time": row.times[size]["ratio"],
             "time_low": row.times[size]["ratio_low"],
             "time_high": row.times[size]["ratio_high"],
@@ -161,7 +162,7 @@ def write(
     rounds = min(t["rounds"] for row in every for t in row.times.values())
     text += (
         f"{CONVENTION}. Accuracy: mean ± sample standard deviation of "
-        f"{len(study.seeds)} seeds on the same {images} test images. Speed: median "
+        f"the seeds on the same {images} test images. Speed: median "
         f"over {rounds} rounds or more, all in turns, of the first's time in a round "
         f"over the use's (quartiles), on {device}, jax {jax.__version__}.\n"
     )
@@ -177,8 +178,13 @@ def _weights(row: Row) -> str:
     return "off the shelf" if row.use.model else "its own"
 
 
+def _deviation(values: np.ndarray) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
 def _std(values: np.ndarray) -> float | None:
-    return 100 * float(np.std(values, ddof=1)) if len(values) > 1 else None
+    deviation = _deviation(values)
+    return None if deviation is None else 100 * deviation
 
 
 def _spread(values: np.ndarray) -> str:

@@ -17,6 +17,7 @@ from tokenjax.training.settings.sections import (
     Reid,
     Routing,
     Schedule,
+    Shrinking,
 )
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Routing",
     "Schedule",
     "Settings",
+    "Shrinking",
     "default_config",
     "list_arguments",
     "select_variant",

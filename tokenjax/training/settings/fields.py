@@ -25,6 +25,7 @@ from tokenjax.training.settings.sections import (
     Reid,
     Routing,
     Schedule,
+    Shrinking,
 )
 
 LARGEST_COUNT = 2**31 - 1  # of steps, which are counted in int32
@@ -96,6 +97,7 @@ class Fields:
     imbalance: Imbalance = dataclasses.field(default_factory=Imbalance)
     distillation: Distillation = dataclasses.field(default_factory=Distillation)
     routing: Routing = dataclasses.field(default_factory=Routing)
+    shrinking: Shrinking = dataclasses.field(default_factory=Shrinking)
     reid: Reid = dataclasses.field(default_factory=Reid)
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     model: Annotated[Section, "a model's name and its arguments"] = dataclasses.field(

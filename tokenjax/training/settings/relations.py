@@ -7,7 +7,12 @@ from tokenjax.training.settings import sections
 from tokenjax.training.settings.fields import FROM_WEIGHTS, Fields
 
 # Sections that one task alone reads: a change in them would otherwise do nothing.
-OF_TASK = {"distillation": "pruning", "routing": "routing", "reid": "reid"}
+OF_TASK = {
+    "distillation": "pruning",
+    "routing": "routing",
+    "shrinking": "shrinking",
+    "reid": "reid",
+}
 
 
 def find_contradictions(settings: Fields) -> Iterator[str]:

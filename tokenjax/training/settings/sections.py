@@ -218,6 +218,16 @@ class Routing:
 
 
 @dataclasses.dataclass(frozen=True)
+class Shrinking:
+    """`shrinking`: of task "shrinking", how tokens become fewer."""
+
+    from_epochs: Annotated[Epochs, "so long every token is kept"] = 10.0
+    over_epochs: Annotated[
+        Epochs, "then the share falls so long to the reduction's own"
+    ] = 100.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Reid:
     """`reid`: of task "reid", re-identification from several modalities."""
 

@@ -83,12 +83,21 @@ class Classification(task.Task):
         state: TrainState,
         images: jax.Array,
         key: jax.Array,
+        collections: ModelState | None = None,
         **arguments: jax.typing.ArrayLike,
     ) -> tuple[jax.Array, dict[str, Any], ModelState]:
-        """Return logits, aux and the new model state; `arguments` are the model's."""
+        """Return logits, aux and the new model state.
+
+        Args:
+          state: of training.
+          images: as the model takes them.
+          key: of all that is drawn.
+          collections: of variables, besides what the state has.
+          arguments: the model's.
+        """
         dropout_key, gumbel_key = jax.random.split(key)
         (logits, aux), model_state = self.model.apply(
-            {"params": state.params, **state.model_state},
+            {"params": state.params, **state.model_state, **(collections or {})},
             images,
             train=True,
             rngs={"dropout": dropout_key, "gumbel": gumbel_key},

@@ -54,13 +54,14 @@ class Pruning(Classification):
         Raises: UserError for a model that does not learn to prune.
         """
         super().__init__(model, dataset, settings, teacher)
-        if not isinstance(model, contract.Prunes) or not model.learns_to_prune():
+        learns = isinstance(model, contract.Prunes) and model.learns_to_prune()
+        if not learns or contract.PREDICTORS not in self.parameter_groups():
             raise UserError(
                 'task "pruning" trains a model with pruning="learned" (dynamic_vit) '
                 'or reduction="dynamicvit" (vit, vit_base_patch16, ...), '
                 f"not {settings.model['name']} as it is configured"
             )
-        self.unpruned = model.unpruned()
+        self.unpruned = self.model.unpruned()
 
     @classmethod
     def headline(cls, summary: Summary) -> list[str]:
