@@ -22,6 +22,11 @@ Without any fine-tuning: eval.py --workdir runs/reduce-dense \
 the predictors' rate, after a sixth of the run in which it stands still; ratio loss 2,
 distillation 0.5 and 0.5, of classes and of the tokens kept. There cls_token and
 pos_embed never learn: --config.optimizer.freeze="('cls_token','pos_embed')".
+
+On one core of an AMD EPYC, busy with other work, float32, seed 0:
+
+    dense   99.72 % of 359 test images   6 min
+    tome    99.72 %, 64 tokens to 16     2 min 50 s
 """
 
 from ml_collections import ConfigDict
