@@ -34,6 +34,7 @@ from tokenjax.models.attention import (
     Wanted,
 )
 from tokenjax.models.layers import Activation, Initializer, ModuleMaker
+from tokenjax.models.reduction.account import Account, account_for
 from tokenjax.models.reduction.reducer import EncoderFacts, Method, Place, Reducer
 from tokenjax.models.reduction.token_set import Reduction, TokenSet
 from tokenjax.ops.attention import MaskedSoftmax
@@ -223,6 +224,10 @@ class Encoded(NamedTuple):
             for name, loss in (reduction.losses if reduction else {}).items():
                 found.setdefault(name, []).append(loss)
         return {name: jnp.stack(losses).mean() for name, losses in found.items()}
+
+    def account(self) -> Account:
+        """Return what became of the tokens, for `aux["reduction"]`."""
+        return account_for(self.reductions, self.left)
 
 
 def encode(

@@ -46,7 +46,6 @@ from tokenjax.models.layers import Aux, Initializer, ModuleMaker
 from tokenjax.models.parameter_layers import number_blocks, whole
 from tokenjax.models.position_embedding import Places
 from tokenjax.models.reduction import EncoderFacts, TokenSet
-from tokenjax.models.reduction.account import account_for
 from tokenjax.models.reduction.reducer import Method
 from tokenjax.models.reduction.token_set import leave_out
 from tokenjax.ops import soft_topk
@@ -218,7 +217,7 @@ class Transformer(CheckedModule):
         aux = {
             **self._attention_aux(encoded),
             "tokens": tokens.astype(jnp.float32),
-            "reduction": account_for(encoded),
+            "reduction": encoded.account(),
             "losses": encoded.losses(),
             **self.more_aux(encoded),
         }

@@ -229,7 +229,10 @@ def test_what_is_dropped_stays_dropped_and_everything_learns():
         assert np.abs(leaf).max() > 0, path
 
 
-@pytest.mark.parametrize(("name", "key"), [("vit", "patch_dropout")])
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("vit", "patch_dropout"), ("vit_base_patch16", "patch_drop_rate")],
+)
 def test_no_patch_is_left_out_at_random_besides(name, key):
     """The decisions are of all patches, as the teacher's tokens are."""
     found = []

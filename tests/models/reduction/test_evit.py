@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -91,6 +92,10 @@ def test_a_rate_of_a_step(computed, assert_close):
     inputs = (recorded.images,)
     tree = scheduled.find(model, recorded.variables, inputs)
     assert len(jax.tree.leaves(tree)) == 2
+    # What a trainer is told to give is what is taken, and the shares of the arguments.
+    flat = flax.traverse_util.flatten_dict(tree, sep="/")
+    assert set(model.kept_shares()) == set(flat)
+    assert sorted(model.kept_shares().values()) == [0.8, 0.9]
     assert scheduled.find(other.clone(reduction=None), recorded.variables, inputs) == {}
 
     @functools.partial(jax.jit, static_argnums=(1,))

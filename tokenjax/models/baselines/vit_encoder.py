@@ -18,7 +18,6 @@ from tokenjax.models.baselines.vit_arguments import ViTArguments
 from tokenjax.models.encoder import encode, normal_init, patch_init, vision_blocks
 from tokenjax.models.layers import Aux
 from tokenjax.models.reduction import TokenSet
-from tokenjax.models.reduction.account import account_for
 from tokenjax.models.reduction.token_set import leave_out
 
 
@@ -34,7 +33,9 @@ class ViTEncoder(ViTArguments):
         layers.check_images(images, (*self.image_size, self.in_chans))
         dtype = jnp.dtype(self.dtype)
         token_set = TokenSet.start(self._embed(images), protected=self.leading)
-        if train and self.patch_drop_rate:
+        method = self.written_reduction()
+        learns = method is not None and method.learns  # which patches to leave out
+        if train and self.patch_drop_rate and not learns:
             key = self.make_rng("dropout")
             token_set = leave_out(token_set, key, self.patch_drop_rate)
         encoded = encode(
@@ -54,14 +55,14 @@ class ViTEncoder(ViTArguments):
                 dtype=dtype,
             ),
             self.remat,
-            self.written_reduction(),
+            method,
             self.facts(),
         )
         tokens = encoded.token_set.tokens
         if not self.norms_pooled:
             norm = nn.LayerNorm(epsilon=self.norm_eps, dtype=dtype, name="norm")
             tokens = norm(tokens)
-        aux = {"losses": encoded.losses(), "reduction": account_for(encoded)}
+        aux = {"losses": encoded.losses(), "reduction": encoded.account()}
         return encoded.token_set.replace(tokens=tokens.astype(jnp.float32)), aux
 
     def _embed(self, images: jax.Array) -> jax.Array:

@@ -47,7 +47,6 @@ from tokenjax.models.reduction import (
     TokenSet,
     predictor_group,
 )
-from tokenjax.models.reduction.account import account_for
 from tokenjax.models.reduction.token_set import leave_out
 from tokenjax.models.registry import Presets
 
@@ -222,7 +221,7 @@ class CameraViT(TakesReduction):
         seen: Aux = dict.fromkeys(("embedded", "blocks"))
         if self.return_intermediate:
             seen = {"embedded": embedded, "blocks": encoded.outputs}
-        aux = {"losses": encoded.losses(), "reduction": account_for(encoded), **seen}
+        aux = {"losses": encoded.losses(), "reduction": encoded.account(), **seen}
         return norm(encoded.token_set.tokens).astype(jnp.float32), aux
 
     def _embed(self, images: jax.Array, train: bool) -> jax.Array:

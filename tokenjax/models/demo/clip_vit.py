@@ -46,7 +46,6 @@ from tokenjax.models.reduction import (
     TokenSet,
     predictor_group,
 )
-from tokenjax.models.reduction.account import account_for
 
 
 class ClipVisionTransformer(TakesReduction):
@@ -163,7 +162,7 @@ class ClipVisionTransformer(TakesReduction):
         if self.return_intermediate:
             blocks = encoded.outputs
             seen = {"ln_pre": embedded, "blocks": blocks, "ln_post": tokens}
-        aux = {"losses": encoded.losses(), "reduction": account_for(encoded), **seen}
+        aux = {"losses": encoded.losses(), "reduction": encoded.account(), **seen}
         return projected.astype(jnp.float32), aux
 
     def _embed(self, images: jax.Array, cv_embed: jax.Array | None) -> jax.Array:

@@ -77,10 +77,6 @@ class TopK(Reducer):
         """Return the class token's attention."""
         return ("class_attention",)
 
-    def marks(self) -> bool:
-        """Return whether what is gone is only marked."""
-        return self.execution == "masked"
-
     def fuses(self) -> bool:
         """Return whether what goes becomes one token."""
         return False
@@ -93,6 +89,13 @@ class TopK(Reducer):
         rates = schedules.rates_at_places(self.keep_rate, len(places))
         counts = [schedules.keep_of_image(rate, encoder.patches) for rate in rates]
         return dict(zip(places, counts, strict=True))
+
+    def kept_shares(self, encoder: EncoderFacts) -> Mapping[int, float]:
+        """Return the shares of what is found, which training may change."""
+        amounts = self.amounts(encoder)
+        return {
+            block: share for block, share in amounts.items() if isinstance(share, float)
+        }
 
     def _rates(self, depth: int) -> dict[int, float]:
         """Return the shares below 1 by block."""
