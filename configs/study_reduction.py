@@ -48,7 +48,7 @@ def get_config(variant: str = "default") -> ConfigDict:
 
 
 def full() -> ConfigDict:
-    """The tables of docs/results.md."""
+    """The tables of docs/reduction_study.md."""
     variants = {}
     for tokens in (49, 196):
         for depth in (DEPTH, *RIVAL_DEPTHS):
