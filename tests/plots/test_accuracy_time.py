@@ -41,17 +41,25 @@ def test_a_panel_for_each_batch_size(path, figures):
     drawn = [*some(1), *some(64)]
     assert_drawn(path, plots.accuracy_over_time(drawn, path, "49 tokens", "8 blocks"))
     titles = [axes.get_title() for axes in figures[0].axes]
-    assert titles == ["1 image", "64 images"]
+    assert titles == [
+        "1 image, off the shelf",
+        "64 images, off the shelf",
+        "1 image, fine-tuned",
+        "64 images, fine-tuned",
+    ]
     assert figures[0].axes[1].get_xlabel() == "time / 8 blocks"
+    for panel in figures[0].axes:  # all show the same span, and every point in it
+        assert panel.get_xlim() == figures[0].axes[0].get_xlim()
+        low, high = panel.get_ylim()
+        assert low < 80 < 88 < high
     kinds = ["off the shelf", "fine-tuned"]
     assert legend(figures[0]) == ["fewer blocks", "ToMe", "EViT", *kinds]
 
 
 def test_lines_join_what_belongs_together(path, figures):
     plots.accuracy_over_time(some(), path)
-    panel = figures[0].axes[0]
     joined = {}
-    for container in panel.containers:
+    for container in (c for panel in figures[0].axes for c in panel.containers):
         line = container.lines[0]
         hollow = line.get_markerfacecolor() == "white"
         joined[line.get_color(), hollow] = line.get_xdata().tolist()

@@ -206,8 +206,10 @@ def test_a_variant_may_be_run_with_some_of_the_seeds():
     assert uses["ToMe light"].seeds == (0, 1, 2)
     run = plan.StudyRun("fashion_mnist", name, 0)
     assert "seeds" not in plan.run_config(config, run, pathlib.Path())
-    config.variants[name].seeds = (0, 3)
-    with pytest.raises(UserError, match=r"seeds of ToMe_light_tuned must be some of"):
+    config.seeds = (0, 1)
+    assert plan.seeds_of(config, "ToMe_middle_tuned") == (0, 1)
+    config.variants[name].seeds = (3, 4)
+    with pytest.raises(UserError, match=r"ToMe_light_tuned: none of \(3, 4\) is one"):
         plan.plan(config)
 
 

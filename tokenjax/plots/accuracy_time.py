@@ -14,7 +14,9 @@ from tokenjax.plots import figure_files as files
 KEYS = ("batch_size", "line", "tuned", "rival", "accuracy", "time")
 WIDTH, HEIGHT = 3.9, 4.3  # inches of a panel
 DEEPEST = 0.12  # of accuracy below the best: what is worse would press the rest flat
-MARKERS = "oD^vPX*"
+MARKERS = "oD^vPX*<"
+COLOURS = (*(each for each in files.COLOURS if each != files.GREY), "#111111")
+KINDS = {False: "off the shelf", True: "fine-tuned"}
 RIVAL_MARKER, RIVAL_WIDTH = "s", 2.2
 
 
@@ -26,6 +28,8 @@ def accuracy_over_time(
     reference: str = "the first",
 ) -> pathlib.Path:
     """Draw accuracy over time, a panel for each batch size.
+
+    Where some points are fine-tuned and others are not, these have a row below.
 
     Args:
       points: {"batch_size", "line", "tuned", "rival", "accuracy", "time"} and, where
@@ -47,16 +51,23 @@ def accuracy_over_time(
     _check(points)
     sizes = sorted({point["batch_size"] for point in points})
     lines = list(dict.fromkeys(p["line"] for p in points if not p["rival"]))
-    figure, grid = files.new_figure(WIDTH * len(sizes) + 1.7, HEIGHT, 1, len(sizes))
+    kinds = sorted({bool(point["tuned"]) for point in points})
+    width, height = WIDTH * len(sizes) + 1.7, HEIGHT * len(kinds)
+    figure, grid = files.new_figure(width, height, len(kinds), len(sizes))
     floor = max(point["accuracy"] for point in points) - DEEPEST
-    for axes, size in zip(grid[0], sizes, strict=True):
-        own = [point for point in points if point["batch_size"] == size]
-        _draw_panel(axes, own, lines, floor)
-        axes.set_title("1 image" if size == 1 else f"{size} images")
-        axes.set_xlabel(f"time / {files.short(reference, 24)}")
-    grid[0, 0].set_ylabel("test accuracy (%)")
-    for axes in grid[0, 1:]:
-        axes.sharey(grid[0, 0])
+    for panels, tuned in zip(grid, kinds, strict=True):
+        for axes, size in zip(panels, sizes, strict=True):
+            own = [p for p in points if (p["batch_size"], p["tuned"]) == (size, tuned)]
+            _draw_panel(axes, own, lines, tuned, floor)
+            images = "1 image" if size == 1 else f"{size} images"
+            kind = f", {KINDS[tuned]}" if len(kinds) > 1 else ""
+            axes.set_title(images + kind)
+            axes.set_xlabel(f"time / {files.short(reference, 24)}")
+        panels[0].set_ylabel("test accuracy (%)")
+    spans = np.array([[axes.get_xlim(), axes.get_ylim()] for axes in grid.flat])
+    low, high = spans[..., 0].min(axis=0), spans[..., 1].max(axis=0)  # of x and y
+    for axes in grid.flat:
+        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     if title:
         figure.suptitle(title)
     figure.legend(handles=_legend(points, lines), loc="outside right upper")
@@ -64,16 +75,18 @@ def accuracy_over_time(
 
 
 def _draw_panel(
-    axes: Axes, points: Sequence[files.Point], lines: Sequence[str], floor: float
+    axes: Axes,
+    points: Sequence[files.Point],
+    lines: Sequence[str],
+    tuned: bool,
+    floor: float,
 ) -> None:
     shown = [point for point in points if point["accuracy"] >= floor]
-    for tuned in (False, True):
-        alike = [point for point in shown if point["tuned"] == tuned]
-        rivals = [point for point in alike if point["rival"]]
-        _draw_line(axes, rivals, files.GREY, RIVAL_MARKER, tuned, RIVAL_WIDTH)
-        for index, line in enumerate(lines):
-            chosen = [p for p in alike if p["line"] == line and not p["rival"]]
-            _draw_line(axes, chosen, *_look(index), tuned)
+    rivals = [point for point in shown if point["rival"]]
+    _draw_line(axes, rivals, files.GREY, RIVAL_MARKER, tuned, RIVAL_WIDTH)
+    for index, line in enumerate(lines):
+        chosen = [p for p in shown if p["line"] == line and not p["rival"]]
+        _draw_line(axes, chosen, *_look(index), tuned)
     absent = len(points) - len(shown)
     if absent:
         many = f"{absent} points below {100 * floor:.0f} %"
@@ -130,16 +143,15 @@ def _legend(points: Sequence[files.Point], lines: Sequence[str]) -> list[Line2D]
     grey: files.Style = {"color": files.GREY, "marker": "o"}
     if any(not point["tuned"] for point in points):
         style: files.Style = {"markerfacecolor": "white", "linestyle": "--"}
-        handles.append(Line2D([], [], label="off the shelf", **grey, **style))
+        handles.append(Line2D([], [], label=KINDS[False], **grey, **style))
     if any(point["tuned"] for point in points):
-        handles.append(Line2D([], [], label="fine-tuned", **grey))
+        handles.append(Line2D([], [], label=KINDS[True], **grey))
     return handles
 
 
 def _look(index: int) -> tuple[str, str]:
     """Return a line's colour and marker; grey is the rivals'."""
-    colours = [colour for colour in files.COLOURS if colour != files.GREY]
-    return colours[index % len(colours)], MARKERS[index % len(MARKERS)]
+    return COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
 
 
 def _check(points: Sequence[files.Point]) -> None:

@@ -10,7 +10,7 @@
                            init_from_run the variant whose run this one starts from
                            weights_from  the variant whose run is evaluated here,
                                          nothing is trained
-                           seeds         of the study's, those that it is run with;
+                           seeds         those of the study's that it is run with;
                                          all where it is left out
 
     uses                 trained weights put to uses, see `tokenjax.study.uses.plan`;
@@ -95,13 +95,14 @@ def plan(study: ConfigDict) -> list[StudyRun]:
 def seeds_of(study: ConfigDict, variant: str) -> tuple[int, ...]:
     """Return the seeds that a variant is run with.
 
-    Raises: UserError for one that the study has not.
+    Raises: UserError if the study has none of them.
     """
-    seeds = tuple(study.variants[variant].get("seeds", study.seeds))
-    if not seeds or not set(seeds) <= set(study.seeds):
+    own = study.variants[variant].get("seeds", study.seeds)
+    seeds = tuple(seed for seed in study.seeds if seed in own)
+    if not seeds:
         raise UserError(
-            f"seeds of {variant} must be some of the study's {tuple(study.seeds)}, "
-            f"got {seeds}"
+            f"seeds of {variant}: none of {tuple(own)} is one of the study's, "
+            f"{tuple(study.seeds)}"
         )
     return seeds
 

@@ -27,7 +27,7 @@ from tokenjax.training.checkpoints import load_initial_variables
 from tokenjax.training.settings import Settings
 
 ROUNDS, WARM_UP = 40, 3
-MAX_SECONDS = 240.0  # of a comparison at one batch size
+MAX_SECONDS = 60.0  # of a comparison at one batch size
 Times = dict[str, dict[str, Any]]  # by the name of a use
 
 
