@@ -23,10 +23,11 @@ from tokenjax.training.distribution import cluster, devices
 from tokenjax.training.evaluate import final_evaluation
 from tokenjax.training.initialize import check_variables
 from tokenjax.training.observation.progress import warn
-from tokenjax.training.settings import Optimizer, Settings
+from tokenjax.training.settings import Settings
 from tokenjax.training.settings.choices import TASKS
 
 REDUCTION = "reduction"  # of the models that take one
+OF_LEARNING = ("optimizer", "distillation", "shrinking")  # sections of the settings
 
 
 def evaluate(
@@ -129,9 +130,11 @@ def open_weights(
         config = config.copy_and_resolve_references()
         with config.unlocked():
             config.model.reduction = reduction
-            # Nothing learns here; what is said of the trained one's parameters need
-            # not hold of this one's.
-            config.optimizer.update(dataclasses.asdict(Optimizer()))
+            # Nothing learns here; what is said of how the trained one did need not
+            # hold of this one.
+            config.task = TASKS[config.task].evaluates_as or config.task
+            for name in set(OF_LEARNING) & set(config):
+                config[name].update(dataclasses.asdict(getattr(Settings(), name)))
     built = build(config, classes=classes, splits=(split_name,))
     if card is not None:
         changes = _with_reduction(card, built, changes, bool(reduction))
@@ -209,7 +212,7 @@ def _refuse_other_use(
     if differences:
         differences[-1] += " (--changes=ARGUMENT, if that is meant)"
     differences += learned.values()
-    if card.task is not None and card.task != settings.task:
+    if card.task is not None and settings.task not in _tasks_of(card.task):
         differences.append(f"task {card.task!r}, not {settings.task!r}")
     differences += provenance.image_differences(
         card, built.dataset.info, settings.data["source"]
@@ -230,6 +233,11 @@ def _refuse_other_use(
         _say_idle(card, model, variables, others)
     values = models.values(model)
     return [f"{key}={values[key]}" for key in meant]
+
+
+def _tasks_of(task: str) -> tuple[str, ...]:
+    """Return the tasks that evaluate what was trained by this one."""
+    return (task, TASKS[task].evaluates_as) if task in TASKS else (task,)
 
 
 def _learned_differences(

@@ -129,6 +129,22 @@ def test_a_run_trained_with_one_and_evaluated_without(tmp_path):
     assert read(run / "evaluation-reduction_None.json")["loss"] != own["loss"]
 
 
+@pytest.mark.long  # a run of another task
+@pytest.mark.parametrize("reduction", ["none", "tome:r=3"])
+def test_what_learned_to_prune_is_evaluated_without_that(run, tmp_path, reduction):
+    learned = train(
+        tmp_path,
+        "--config.task=pruning",
+        "--config.model.reduction=dynamicvit:pruning_loc=(1,),token_ratio=0.5",
+        f"--config.distillation.teacher={run}",
+    )
+    found = evaluate(learned, f"--reduction={reduction}")
+    assert found.returncode == 0, found.stderr
+    (report,) = learned.glob("evaluation-reduction_*.json")
+    assert read(report)["loss"] != read(learned / "evaluation.json")["loss"]
+    assert tokenjax.load(learned, reduction=reduction).model.reduction != "dynamicvit"
+
+
 class Learned(reduction.Reducer):
     """Keeps the patches that a linear layer of its own wants."""
 

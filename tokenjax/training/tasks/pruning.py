@@ -40,6 +40,7 @@ class Pruning(Classification):
     """Classification by a model that prunes, distilled from one that does not."""
 
     takes_teacher = True
+    evaluates_as = "classification"
     model: contract.Prunes
 
     def __init__(

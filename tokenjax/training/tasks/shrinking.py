@@ -28,6 +28,7 @@ from tokenjax.training.tasks.classification import Classification
 class Shrinking(Classification):
     """Classification by a model whose reduction keeps a share of its tokens."""
 
+    evaluates_as = "classification"
     model: contract.KeepsShares
 
     def __init__(

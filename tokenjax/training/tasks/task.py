@@ -73,11 +73,14 @@ class Task(abc.ABC):
         largest is kept.
       takes_teacher: whether a run of the task starts from a trained network, which is
         trained first where the settings name none.
+      evaluates_as: the task that evaluates its networks with another reduction of
+        tokens than they were trained with; "": this one.
       prediction_formats: ends of the files that `write_predictions` writes.
     """
 
     best_metric: str
     takes_teacher: bool = False
+    evaluates_as: str = ""
     prediction_formats: tuple[str, ...] = ()
 
     def __init__(
