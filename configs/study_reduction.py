@@ -32,7 +32,6 @@ RATIO = {"light": 0.9, "middle": 0.865, "strong": 0.81}  # in each block, of PiT
 DROPPED = {"light": 0.93, "middle": 0.885, "strong": 0.835}  # the same of ToFu
 REMOVED = {49: (3, 5, 6), 196: (12, 18, 24)}  # in each block
 UNTUNED = ("ToFu", "ATS")  # on 196 tokens, off the shelf alone
-FEW_SEEDS = (0,)  # of fine-tuning but for the whole network and the middle budget
 TUNED = {  # on 196 tokens, from the whole network's weights
     "steps": 48,
     "batch_size": 32,
@@ -55,13 +54,11 @@ def full() -> ConfigDict:
             variants[dense_name(depth, tokens)] = dense(depth, tokens)
     for depth in (DEPTH, *RIVAL_DEPTHS):
         run = dense_name(depth, 196)
-        seeds = SEEDS if depth == DEPTH else FEW_SEEDS
-        variants[f"{run}_tuned"] = tuned(run, {"depth": depth}) | {"seeds": seeds}
+        variants[f"{run}_tuned"] = tuned(run, {"depth": depth})
     for budget in BUDGETS:
-        seeds = SEEDS if budget == "middle" else FEW_SEEDS
         for method, spec in tunable(budget).items():
             found = learned(spec) if method == "DynamicViT" else fewer(spec)
-            variants[tuned_name(method, budget)] = found | {"seeds": seeds}
+            variants[tuned_name(method, budget)] = found
     return ConfigDict(
         {
             "reference": dense_name(DEPTH, 49),
