@@ -144,13 +144,13 @@ def uses(tokens: int) -> dict:
 
     On 196 tokens every one of them is there fine-tuned as well.
     """
-    found = {}
+    found, whole = {}, f"{DEPTH} blocks, tuned"
     for depth in (DEPTH, *RIVAL_DEPTHS):
         run = dense_name(depth, tokens)
         rival = {"run": run, "line": "fewer blocks", "rival": True}
         found[f"{depth} blocks"] = rival
         if tokens == 196:
-            again = {"run": f"{run}_tuned", "tuned": True}
+            again = {"run": f"{run}_tuned", "tuned": True, "against": whole}
             found[f"{depth} blocks, tuned"] = rival | again
     for budget in BUDGETS:
         for method, spec in reductions(budget, tokens).items():
@@ -162,8 +162,8 @@ def uses(tokens: int) -> dict:
                 "line": method,
             }
         for method in tunable(budget) if tokens == 196 else ():
-            use = {"run": tuned_name(method, budget), "line": method, "tuned": True}
-            found[f"{method} {budget}, tuned"] = use
+            use = {"run": tuned_name(method, budget), "line": method}
+            found[f"{method} {budget}, tuned"] = use | {"tuned": True, "against": whole}
     return found
 
 
