@@ -32,6 +32,8 @@ RATIO = {"light": 0.9, "middle": 0.865, "strong": 0.81}  # in each block, of PiT
 DROPPED = {"light": 0.93, "middle": 0.885, "strong": 0.835}  # the same of ToFu
 REMOVED = {49: (3, 5, 6), 196: (12, 18, 24)}  # in each block
 UNTUNED = ("ToFu", "ATS")  # on 196 tokens, off the shelf alone
+TUNED_SEEDS = {"middle": SEEDS, "strong": (0,)}  # by budget
+TUNED_RIVALS_SEEDS = (0, 1)
 TUNED = {  # on 196 tokens, from the whole network's weights
     "steps": 48,
     "batch_size": 32,
@@ -54,11 +56,12 @@ def full() -> ConfigDict:
             variants[dense_name(depth, tokens)] = dense(depth, tokens)
     for depth in (DEPTH, *RIVAL_DEPTHS):
         run = dense_name(depth, 196)
-        variants[f"{run}_tuned"] = tuned(run, {"depth": depth})
-    for budget in BUDGETS:
+        seeds = SEEDS if depth == DEPTH else TUNED_RIVALS_SEEDS
+        variants[f"{run}_tuned"] = tuned(run, {"depth": depth}) | {"seeds": seeds}
+    for budget, seeds in TUNED_SEEDS.items():
         for method, spec in tunable(budget).items():
             found = learned(spec) if method == "DynamicViT" else fewer(spec)
-            variants[tuned_name(method, budget)] = found
+            variants[tuned_name(method, budget)] = found | {"seeds": seeds}
     return ConfigDict(
         {
             "reference": dense_name(DEPTH, 49),
@@ -161,7 +164,9 @@ def uses(tokens: int) -> dict:
                 "model": {"reduction": spec},
                 "line": method,
             }
-        for method in tunable(budget) if tokens == 196 else ():
+        if tokens == 49 or budget not in TUNED_SEEDS:
+            continue
+        for method in tunable(budget):
             use = {"run": tuned_name(method, budget), "line": method}
             found[f"{method} {budget}, tuned"] = use | {"tuned": True, "against": whole}
     return found

@@ -207,7 +207,7 @@ def test_what_is_fine_tuned_may_be_held_against_another():
 
 
 def test_bad_uses_to_be_held_against():
-    config, name = study(), "ToMe light, tuned"
+    config, name = study(), "ToMe strong, tuned"
     tuned = {use.name: use for use in list_uses(config)["fashion_mnist", "196 tokens"]}
     assert tuned[name].against == "8 blocks, tuned"
     with config.unlocked():
@@ -216,12 +216,12 @@ def test_bad_uses_to_be_held_against():
         list_uses(config)
     config = study()
     config.uses.comparisons["196 tokens"][name].against = "8 block"
-    with pytest.raises(UserError, match=r"light, tuned.against: .*mean '8 blocks'"):
+    with pytest.raises(UserError, match=r"strong, tuned.against: .*mean '8 blocks'"):
         list_uses(config)
 
 
 def test_a_variant_may_be_run_with_some_of_the_seeds():
-    config, name = study(), "ToMe_light_tuned"
+    config, name = study(), "ToMe_strong_tuned"
     with config.unlocked():
         config.variants[name].seeds = (0,)
     assert [run.seed for run in plan.plan(config) if run.variant == name] == [0]
@@ -230,14 +230,14 @@ def test_a_variant_may_be_run_with_some_of_the_seeds():
     }
     assert middle == {0, 1, 2}
     uses = {use.name: use for use in list_uses(config)["fashion_mnist", "196 tokens"]}
-    assert uses["ToMe light, tuned"].seeds == (0,)
-    assert uses["ToMe light"].seeds == (0, 1, 2)
+    assert uses["ToMe strong, tuned"].seeds == (0,)
+    assert uses["ToMe strong"].seeds == (0, 1, 2)
     run = plan.StudyRun("fashion_mnist", name, 0)
     assert "seeds" not in plan.run_config(config, run, pathlib.Path())
     config.seeds = (0, 1)
     assert plan.seeds_of(config, "ToMe_middle_tuned") == (0, 1)
     config.variants[name].seeds = (3, 4)
-    with pytest.raises(UserError, match=r"ToMe_light_tuned: none of \(3, 4\) is one"):
+    with pytest.raises(UserError, match=r"ToMe_strong_tuned: none of \(3, 4\) is one"):
         plan.plan(config)
 
 
