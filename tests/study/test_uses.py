@@ -169,6 +169,8 @@ def test_points_of_the_figure_and_one_seed():
     assert point["accuracy"] == pytest.approx(0.84)
     assert point["spread"] == pytest.approx(0.1 / 2**0.5)
     assert (point["time"], point["batch_size"]) == (0.75, 1)
+    assert point["difference"] == pytest.approx(-0.01)
+    assert point["difference_spread"] == pytest.approx(0)
     assert report.points(rows((0,)), (1,))[0]["spread"] is None
 
 

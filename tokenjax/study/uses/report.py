@@ -119,7 +119,7 @@ def shown_columns(batch_sizes: tuple[int, ...]) -> list[Column[Row]]:
 
 
 def points(rows: list[Row], batch_sizes: tuple[int, ...]) -> list[dict[str, Any]]:
-    """Return the points of the figure, one for each use and batch size."""
+    """Return what figures are drawn from, one for each use and batch size."""
     return [
         {
             "batch_size": size,
@@ -129,12 +129,25 @@ def points(rows: list[Row], batch_sizes: tuple[int, ...]) -> list[dict[str, Any]
             "rival": row.use.rival,
             "accuracy": float(row.accuracies.mean()),
             "spread": _deviation(row.accuracies),
+            "difference": float(row.differences.mean()),
+            "difference_spread": _deviation(row.differences),
             "time": row.times[size]["ratio"],
             "time_low": row.times[size]["ratio_low"],
             "time_high": row.times[size]["ratio_high"],
         }
         for row in rows
         for size in batch_sizes
+    ]
+
+
+def _differences(drawn: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return points with the differences as what is drawn.
+
+    They are of the same seed's weights; seeds differ by more than uses do.
+    """
+    return [
+        point | {"accuracy": point["difference"], "spread": point["difference_spread"]}
+        for point in drawn
     ]
 
 
@@ -158,7 +171,9 @@ def write(
         name = f"{dataset}-{comparison}".replace("/", "_").replace(" ", "_")
         title = f"{dataset}, {comparison}"
         path = directory / f"accuracy_over_time-{name}.png"
-        plots.accuracy_over_time(drawn, path, title, group[0].use.name)
+        label = "difference in test accuracy (points)"
+        paired = _differences(drawn)
+        plots.accuracy_over_time(paired, path, title, group[0].use.name, label)
         text += f"{title}\n\n{tables.markdown(group, shown_columns(sizes))}\n"
     rounds = min(t["rounds"] for row in every for t in row.times.values())
     text += (
