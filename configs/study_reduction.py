@@ -32,7 +32,8 @@ RATIO = {"light": 0.9, "middle": 0.865, "strong": 0.81}  # in each block, of PiT
 DROPPED = {"light": 0.93, "middle": 0.885, "strong": 0.835}  # the same of ToFu
 REMOVED = {49: (3, 5, 6), 196: (12, 18, 24)}  # in each block
 UNTUNED = ("ToFu", "ATS")  # on 196 tokens, off the shelf alone
-FEW_SEEDS = (0,)  # of fine-tuning but for the whole network and the middle budget
+TUNED_SEEDS = {"middle": SEEDS, "strong": (0,)}  # by budget
+TUNED_RIVALS_SEEDS = (0, 1)
 TUNED = {  # on 196 tokens, from the whole network's weights
     "steps": 48,
     "batch_size": 32,
@@ -55,10 +56,9 @@ def full() -> ConfigDict:
             variants[dense_name(depth, tokens)] = dense(depth, tokens)
     for depth in (DEPTH, *RIVAL_DEPTHS):
         run = dense_name(depth, 196)
-        seeds = SEEDS if depth == DEPTH else FEW_SEEDS
+        seeds = SEEDS if depth == DEPTH else TUNED_RIVALS_SEEDS
         variants[f"{run}_tuned"] = tuned(run, {"depth": depth}) | {"seeds": seeds}
-    for budget in BUDGETS:
-        seeds = SEEDS if budget == "middle" else FEW_SEEDS
+    for budget, seeds in TUNED_SEEDS.items():
         for method, spec in tunable(budget).items():
             found = learned(spec) if method == "DynamicViT" else fewer(spec)
             variants[tuned_name(method, budget)] = found | {"seeds": seeds}
@@ -147,13 +147,13 @@ def uses(tokens: int) -> dict:
 
     On 196 tokens every one of them is there fine-tuned as well.
     """
-    found = {}
+    found, whole = {}, f"{DEPTH} blocks, tuned"
     for depth in (DEPTH, *RIVAL_DEPTHS):
         run = dense_name(depth, tokens)
         rival = {"run": run, "line": "fewer blocks", "rival": True}
         found[f"{depth} blocks"] = rival
         if tokens == 196:
-            again = {"run": f"{run}_tuned", "tuned": True}
+            again = {"run": f"{run}_tuned", "tuned": True, "against": whole}
             found[f"{depth} blocks, tuned"] = rival | again
     for budget in BUDGETS:
         for method, spec in reductions(budget, tokens).items():
@@ -164,9 +164,11 @@ def uses(tokens: int) -> dict:
                 "model": {"reduction": spec},
                 "line": method,
             }
-        for method in tunable(budget) if tokens == 196 else ():
-            use = {"run": tuned_name(method, budget), "line": method, "tuned": True}
-            found[f"{method} {budget}, tuned"] = use
+        if tokens == 49 or budget not in TUNED_SEEDS:
+            continue
+        for method in tunable(budget):
+            use = {"run": tuned_name(method, budget), "line": method}
+            found[f"{method} {budget}, tuned"] = use | {"tuned": True, "against": whole}
     return found
 
 

@@ -48,6 +48,7 @@ def test_a_panel_for_each_batch_size(path, figures):
         "64 images, fine-tuned",
     ]
     assert figures[0].axes[1].get_xlabel() == "time / 8 blocks"
+    assert figures[0].axes[0].get_ylabel() == "test accuracy (%)"
     for panel in figures[0].axes:  # all show the same span, and every point in it
         assert panel.get_xlim() == figures[0].axes[0].get_xlim()
         low, high = panel.get_ylim()
@@ -74,7 +75,7 @@ def test_lines_join_what_belongs_together(path, figures):
 def test_what_is_far_below_is_counted_and_left_out(path, figures):
     plots.accuracy_over_time([*some(), point("gone", 0.1, 0.3)], path)
     panel = figures[0].axes[0]
-    assert [text.get_text() for text in panel.texts] == ["1 point below 76 %"]
+    assert [text.get_text() for text in panel.texts] == ["1 left out, below 76"]
     plots.accuracy_over_time(some(), path)
     assert not figures[1].axes[0].texts
     assert legend(figures[1])[-2:] == ["off the shelf", "fine-tuned"]
@@ -82,7 +83,9 @@ def test_what_is_far_below_is_counted_and_left_out(path, figures):
 
 def test_one_seed_and_no_title(path, figures):
     alone = {k: v for k, v in some()[2].items() if k not in ("spread", "time_low")}
-    assert_drawn(path, plots.accuracy_over_time([alone], path))
+    label = "test accuracy, difference (points)"
+    assert_drawn(path, plots.accuracy_over_time([alone], path, label=label))
+    assert figures[0].axes[0].get_ylabel() == label
     assert legend(figures[0]) == ["ToMe", "off the shelf"]
 
 

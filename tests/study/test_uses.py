@@ -89,8 +89,8 @@ def test_a_section_that_lacks_a_key():
         list_uses(config)
 
 
-def use(name, run="whole", line="tome", seeds=(0, 1), **more):
-    return Use("digits", "49 tokens", name, run, seeds, line, **more)
+def use(name, run="whole", line="tome", seeds=(0, 1), against="whole", **more):
+    return Use("digits", "49 tokens", name, run, seeds, line, against, **more)
 
 
 USES = [
@@ -152,7 +152,7 @@ def test_differences_are_of_the_same_seed():
 def test_the_table():
     table = tables.markdown(rows(), report.shown_columns((1,)))
     assert table.splitlines()[0] == (
-        "| use | weights | seeds | test accuracy, % | minus the first's "
+        "| use | weights | seeds | test accuracy, % | difference "
         "| MFLOPs per image | 1 / FLOPs | ms at batch 1 | × speed at 1 "
         "| saved time / FLOPs at 1 |"
     )
@@ -169,6 +169,8 @@ def test_points_of_the_figure_and_one_seed():
     assert point["accuracy"] == pytest.approx(0.84)
     assert point["spread"] == pytest.approx(0.1 / 2**0.5)
     assert (point["time"], point["batch_size"]) == (0.75, 1)
+    assert point["difference"] == pytest.approx(-0.01)
+    assert point["difference_spread"] == pytest.approx(0)
     assert report.points(rows((0,)), (1,))[0]["spread"] is None
 
 
@@ -193,23 +195,51 @@ def test_fewer_seeds_are_held_against_the_same_ones_of_the_reference():
     np.testing.assert_allclose(half.differences, [-0.05])
 
 
-def test_a_variant_may_be_run_with_some_of_the_seeds():
+def test_what_is_fine_tuned_may_be_held_against_another():
+    config = ConfigDict({"uses": {"batch_sizes": (1,)}})
+    uses = [*USES[:3], dataclasses.replace(USES[3], against="half")]
+    tops = {"whole": 0.9, "half": 0.6, "merged": 0.8, "merged, tuned": 0.7}
+    found = {
+        f"digits/49 tokens/{n}/{s}": {"top1": tops[n]} for n in tops for s in (0, 1)
+    }
+    rows = report.make_rows(config, uses, found, {1: times()})
+    np.testing.assert_allclose(rows[3].differences, [0.1, 0.1])
+    assert report._held_against(rows) == "whole (fine-tuned: half)"
+    assert report._held_against(rows[:3]) == "whole"
+
+
+def test_bad_uses_to_be_held_against():
+    config, name = study(), "ToMe strong, tuned"
+    tuned = {use.name: use for use in list_uses(config)["fashion_mnist", "196 tokens"]}
+    assert tuned[name].against == "8 blocks, tuned"
+    with config.unlocked():
+        config.variants.blocks_8_on_196_tuned.seeds = (1,)
+    with pytest.raises(UserError, match=r"8 blocks, tuned has no weights of seeds \[0"):
+        list_uses(config)
     config = study()
-    name = "ToMe_light_tuned"
+    config.uses.comparisons["196 tokens"][name].against = "8 block"
+    with pytest.raises(UserError, match=r"strong, tuned.against: .*mean '8 blocks'"):
+        list_uses(config)
+
+
+def test_a_variant_may_be_run_with_some_of_the_seeds():
+    config, name = study(), "ToMe_strong_tuned"
+    with config.unlocked():
+        config.variants[name].seeds = (0,)
     assert [run.seed for run in plan.plan(config) if run.variant == name] == [0]
     middle = {
         run.seed for run in plan.plan(config) if run.variant == "ToMe_middle_tuned"
     }
     assert middle == {0, 1, 2}
     uses = {use.name: use for use in list_uses(config)["fashion_mnist", "196 tokens"]}
-    assert uses["ToMe light, tuned"].seeds == (0,)
-    assert uses["ToMe light"].seeds == (0, 1, 2)
+    assert uses["ToMe strong, tuned"].seeds == (0,)
+    assert uses["ToMe strong"].seeds == (0, 1, 2)
     run = plan.StudyRun("fashion_mnist", name, 0)
     assert "seeds" not in plan.run_config(config, run, pathlib.Path())
     config.seeds = (0, 1)
     assert plan.seeds_of(config, "ToMe_middle_tuned") == (0, 1)
     config.variants[name].seeds = (3, 4)
-    with pytest.raises(UserError, match=r"ToMe_light_tuned: none of \(3, 4\) is one"):
+    with pytest.raises(UserError, match=r"ToMe_strong_tuned: none of \(3, 4\) is one"):
         plan.plan(config)
 
 

@@ -26,6 +26,7 @@ def accuracy_over_time(
     path: str | os.PathLike[str],
     title: str = "",
     reference: str = "the first",
+    label: str = "test accuracy (%)",
 ) -> pathlib.Path:
     """Draw accuracy over time, a panel for each batch size.
 
@@ -33,16 +34,17 @@ def accuracy_over_time(
 
     Args:
       points: {"batch_size", "line", "tuned", "rival", "accuracy", "time"} and, where
-        known, "spread" (of the accuracy), "time_low" and "time_high". Accuracies are
-        fractions, times ratios to the reference's. Points of one line and of equal
-        "tuned" are joined: off the shelf hollow and dashed, tuned filled; rivals are
-        grey.
+        known, "spread" (of the accuracy), "time_low" and "time_high". Accuracies, or
+        their differences from another's, are fractions, times ratios to the
+        reference's. Points of one line and of equal "tuned" are joined: off the shelf
+        hollow and dashed, tuned filled; rivals are grey.
       path: the PNG to write.
       title: over all panels.
       reference: what has the time 1.
+      label: of the accuracies.
 
-    What is more than 12 points worse than the best is left out, and the panel says how
-    many these are.
+    What is more than 12 % worse than the best is left out, and the panel says how many
+    these are.
 
     Raises:
       ValueError: no points, or a point without its keys or with values that are not
@@ -63,7 +65,7 @@ def accuracy_over_time(
             kind = f", {KINDS[tuned]}" if len(kinds) > 1 else ""
             axes.set_title(images + kind)
             axes.set_xlabel(f"time / {files.short(reference, 24)}")
-        panels[0].set_ylabel("test accuracy (%)")
+        panels[0].set_ylabel(label)
     spans = np.array([[axes.get_xlim(), axes.get_ylim()] for axes in grid.flat])
     low, high = spans[..., 0].min(axis=0), spans[..., 1].max(axis=0)  # of x and y
     for axes in grid.flat:
@@ -89,8 +91,7 @@ def _draw_panel(
         _draw_line(axes, chosen, *_look(index), tuned)
     absent = len(points) - len(shown)
     if absent:
-        many = f"{absent} points below {100 * floor:.0f} %"
-        text = "1 point" + many.removeprefix("1 points") if absent == 1 else many
+        text = f"{absent} left out, below {100 * floor:.0f}"
         place: files.Style = {"ha": "right", "transform": axes.transAxes}
         axes.text(0.98, 0.02, text, color=files.GREY, fontsize=8.5, **place)
     axes.axvline(1, color=files.GREY, linestyle=":", linewidth=1, zorder=1)

@@ -43,7 +43,7 @@ def measure(
     about = {use.name: use.about() for use in uses}
     if path.exists():
         known = storage.read_json(path)
-        if known["uses"] == about:
+        if about.items() <= known["uses"].items():  # others were timed beside them
             return known["times"]
     programs = _share_programs(study, uses, root)
     contestants = _compile(study, programs, batch_size, root)

@@ -6,6 +6,8 @@
                     run     the variant whose weights it takes
                     model   arguments of the model laid over the variant's own
                     line    what it belongs to: points of a line are joined
+                    against the use that its accuracy is held against, where that is
+                            not the reference: the one fine-tuned as long, say
                     tuned   whether the weights were trained with these arguments
                     rival   whether it is one of what the others are held against
 
@@ -23,7 +25,7 @@ from tokenjax.errors import UserError, unknown_name
 from tokenjax.study.plan import StudyRun, run_config, seeds_of
 
 KEYS = {"batch_sizes", "reference", "comparisons"}
-_USE_KEYS = {"run", "model", "line", "tuned", "rival"}
+_USE_KEYS = {"run", "model", "line", "against", "tuned", "rival"}
 FOLDER = "uses"  # below the study's directory
 
 
@@ -35,7 +37,7 @@ class Use:
       dataset, comparison, name: where it stands in the study.
       run: the variant whose weights it takes.
       seeds: of the weights that there are.
-      line, tuned, rival: see the module.
+      line, against, tuned, rival: see the module.
       model: arguments laid over the variant's own.
     """
 
@@ -45,6 +47,7 @@ class Use:
     run: str
     seeds: tuple[int, ...]
     line: str
+    against: str = ""
     tuned: bool = False
     rival: bool = False
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -78,10 +81,12 @@ def list_uses(study: ConfigDict) -> dict[tuple[str, str], list[Use]]:
                 raise UserError(f"uses.reference in {comparison}: {sentence}")
             names = [section.reference]
             names += [name for name in uses if name != section.reference]
-            found[dataset, comparison] = [
+            read = [
                 _read_use(study, dataset, comparison, name, uses[name].to_dict())
                 for name in names
             ]
+            _check_against(read)
+            found[dataset, comparison] = read
     return found
 
 
@@ -121,5 +126,20 @@ def _read_use(
     if given["run"] not in study.variants:
         names = list(study.variants)
         raise UserError(f"{where}.run: {unknown_name('variant', given['run'], names)}")
+    given.setdefault("against", study.uses.reference)
     seeds = seeds_of(study, given["run"])
     return Use(dataset, comparison, name, seeds=seeds, **given)
+
+
+def _check_against(uses: list[Use]) -> None:
+    """Raise UserError for a use held against none, or one without its seeds."""
+    by_name = {use.name: use for use in uses}
+    for use in uses:
+        where = f"uses.comparisons.{use.comparison}.{use.name}.against"
+        if use.against not in by_name:
+            raise UserError(f"{where}: {unknown_name('use', use.against, by_name)}")
+        missing = set(use.seeds) - set(by_name[use.against].seeds)
+        if missing:
+            raise UserError(
+                f"{where}: {use.against} has no weights of seeds {sorted(missing)}"
+            )

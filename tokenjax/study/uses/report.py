@@ -25,7 +25,7 @@ class Row:
     Attributes:
       use: what it is.
       accuracies: by seed, in the order of its weights'.
-      differences: from the reference's with the same seed's weights.
+      differences: from what it is held against, with the same seed's weights.
       times: by batch size, see `latency.measure`.
       flops_ratio: to the reference.
     """
@@ -56,16 +56,16 @@ def make_rows(
     times: dict[int, latency.Times],
 ) -> list[Row]:
     """Return a row for each use of one comparison, the reference first."""
-    rows = []
+    rows, by_name = [], {use.name: use for use in uses}
     for use in uses:
-        values, reference = (
+        values, others = (
             np.array([found[accuracy.key_of(u, s)]["top1"] for s in use.seeds])
-            for u in (use, uses[0])
+            for u in (use, by_name[use.against])
         )
         own = {size: times[size][use.name] for size in study.uses.batch_sizes}
         first = times[study.uses.batch_sizes[0]]
         flops = first[use.name]["mflops"] / first[uses[0].name]["mflops"]
-        rows.append(Row(use, values, values - reference, own, flops))
+        rows.append(Row(use, values, values - others, own, flops))
     return rows
 
 
@@ -77,6 +77,7 @@ def columns(batch_sizes: tuple[int, ...]) -> list[Column[Row]]:
         Column("line", lambda row: row.use.line),
         Column("use", lambda row: row.use.name),
         Column("weights", _weights),
+        Column("held against", lambda row: row.use.against),
         Column("seeds", lambda row: len(row.accuracies), "d"),
         Column("accuracy, %", lambda row: 100 * float(row.accuracies.mean()), ".2f"),
         Column("its std", lambda row: _std(row.accuracies), ".2f"),
@@ -104,7 +105,7 @@ def shown_columns(batch_sizes: tuple[int, ...]) -> list[Column[Row]]:
         Column("weights", _weights),
         Column("seeds", lambda row: len(row.accuracies), "d"),
         Column("test accuracy, %", lambda row: _spread(row.accuracies)),
-        Column("minus the first's", lambda row: _spread(row.differences)),
+        Column("difference", lambda row: _spread(row.differences)),
         Column("MFLOPs per image", lambda row: row.cost["mflops"], ".1f"),
         Column("1 / FLOPs", lambda row: 1 / row.flops_ratio, ".2f"),
     ]
@@ -118,7 +119,7 @@ def shown_columns(batch_sizes: tuple[int, ...]) -> list[Column[Row]]:
 
 
 def points(rows: list[Row], batch_sizes: tuple[int, ...]) -> list[dict[str, Any]]:
-    """Return the points of the figure, one for each use and batch size."""
+    """Return what figures are drawn from, one for each use and batch size."""
     return [
         {
             "batch_size": size,
@@ -128,12 +129,25 @@ def points(rows: list[Row], batch_sizes: tuple[int, ...]) -> list[dict[str, Any]
             "rival": row.use.rival,
             "accuracy": float(row.accuracies.mean()),
             "spread": _deviation(row.accuracies),
+            "difference": float(row.differences.mean()),
+            "difference_spread": _deviation(row.differences),
             "time": row.times[size]["ratio"],
             "time_low": row.times[size]["ratio_low"],
             "time_high": row.times[size]["ratio_high"],
         }
         for row in rows
         for size in batch_sizes
+    ]
+
+
+def _differences(drawn: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return points with the differences as what is drawn.
+
+    They are of the same seed's weights; seeds differ by more than uses do.
+    """
+    return [
+        point | {"accuracy": point["difference"], "spread": point["difference_spread"]}
+        for point in drawn
     ]
 
 
@@ -157,12 +171,15 @@ def write(
         name = f"{dataset}-{comparison}".replace("/", "_").replace(" ", "_")
         title = f"{dataset}, {comparison}"
         path = directory / f"accuracy_over_time-{name}.png"
-        plots.accuracy_over_time(drawn, path, title, group[0].use.name)
+        label = "difference in test accuracy (points)"
+        paired = _differences(drawn)
+        plots.accuracy_over_time(paired, path, title, group[0].use.name, label)
         text += f"{title}\n\n{tables.markdown(group, shown_columns(sizes))}\n"
     rounds = min(t["rounds"] for row in every for t in row.times.values())
     text += (
         f"{CONVENTION}. Accuracy: mean ± sample standard deviation of "
-        f"the seeds on the same {images} test images. Speed: median "
+        f"the seeds on the same {images} test images. Difference: from "
+        f"{_held_against(every)}, with the same seed's weights. Speed: median "
         f"over {rounds} rounds or more, all in turns, of the first's time in a round "
         f"over the use's (quartiles), on {device}, jax {jax.__version__}.\n"
     )
@@ -170,6 +187,16 @@ def write(
     results = {"points": plain, "device": device, "jax": jax.__version__}
     storage.write_json(directory / "results.json", results)
     return directory
+
+
+def _held_against(rows: list[Row]) -> str:
+    """Return what accuracies are held against: "8 blocks (fine-tuned: ...)"."""
+    names = {
+        tuned: dict.fromkeys(r.use.against for r in rows if r.use.tuned == tuned)
+        for tuned in (False, True)
+    }
+    first, tuned = (" or ".join(names[kind]) for kind in (False, True))
+    return f"{first} (fine-tuned: {tuned})" if tuned else first
 
 
 def _weights(row: Row) -> str:
