@@ -5,9 +5,9 @@ python -m tokenjax.study --config configs/study_reduction.py --jobs 1
 A ViT learns Fashion-MNIST on 49 tokens, and goes on from there on 196 (the images at
 twice the side). Every method reduces its tokens at three budgets off the shelf, which
 trains nothing, and on 196 tokens at two fine-tuned a little. Against them stand
-networks of fewer blocks, trained as the whole one was. Three seeds. Then all are timed in
-turns at batches of 1, 8 and 64 (section `uses`); for that part the machine is best left
-alone: delete uses/latency-*.json of the study's directory and give the command again.
+networks of fewer blocks, trained as the whole one was. Three seeds. Then all are timed
+in turns at batches of 1, 8 and 64 (section `uses`); for that part the machine is best
+left alone: delete uses/latency-*.json of the study's directory and give the command again.
 The same command goes on where it was cut.
 
 Time alone, of ImageNet's networks with random weights:
