@@ -7,8 +7,8 @@ twice the side). Every method reduces its tokens at three budgets off the shelf,
 trains nothing, and on 196 tokens at two fine-tuned a little. Against them stand
 networks of fewer blocks, trained as the whole one was. Three seeds. Then all are timed
 in turns at batches of 1, 8 and 64 (section `uses`); for that part the machine is best
-left alone: delete uses/latency-*.json of the study's directory and give the command again.
-The same command goes on where it was cut.
+left alone: delete uses/latency-*.json of the study's directory and give the command
+again. The same command goes on where it was cut.
 
 Time alone, of ImageNet's networks with random weights:
 
