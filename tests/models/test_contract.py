@@ -324,9 +324,9 @@ def test_there_is_a_model_of_each_kind():
 
 
 FLAX_NAMES = {"kernel", "bias", "scale", "embedding"}  # of its own layers' parameters
-# Words that stand for something else in training: a role in retrieval, a key of `aux`,
-# a profile of imbalance.
-OTHER_MEANINGS = {"query", "threshold", "linear"}
+# Words that stand for something else in training: a role in retrieval, keys of `aux`, a
+# profile of imbalance.
+OTHER_MEANINGS = {"query", "threshold", "linear", "reduction"}
 
 
 def constants(path: pathlib.Path) -> set[str]:

@@ -1,6 +1,6 @@
 """Measure a model: parameters, FLOPs, latency, throughput, memory.
 
-    tokenjax bench --model vdpa
+    tokenjax bench --model sdtps --batch_size 1,8
     tokenjax bench --models vdpa,resnet50,swin_base --image_size 512 --csv out.csv
     tokenjax bench --models 'vdpa(embed_dim=512,num_heads=8),maxvit' --set num_classes=2
     tokenjax bench --model swin_tiny --batch_size auto --dtype float32,bfloat16,float16
@@ -9,7 +9,6 @@
     tokenjax bench --models vdpa,vmamba --peer torch_eager --threads 1 --markdown run.md
     tokenjax bench --models vdpa,resnet50 --compare run.json
     tokenjax bench --models vit_small_patch16,vit_base_patch16 --reduction tome:r=13
-    tokenjax bench --model sdtps --batch_size 1,8
     tokenjax bench --model my_model --import my_model.py
 
 `sdtps` is the module and the whole DeMo, and the stages of DeMo in turns.

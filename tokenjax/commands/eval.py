@@ -1,8 +1,7 @@
 """Evaluate a run or a converted checkpoint on a split.
 
     tokenjax eval --workdir runs/mine                 # on its own test images
-    tokenjax eval --workdir runs/mine --split validation
-    tokenjax eval --workdir runs/mine --config.data.directory=OTHER_IMAGES
+    tokenjax eval --workdir runs/mine --split validation --config.data.directory=OTHER
     tokenjax eval --config configs/vdpa.py            # the default workdir
     tokenjax eval --config configs/vdpa.py:paper --checkpoint converted/
     tokenjax eval --workdir runs/mine --config.model.pruning=none --changes=pruning

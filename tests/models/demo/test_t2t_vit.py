@@ -235,7 +235,7 @@ def test_intermediates_are_asked_for():
         model = small(return_intermediate=asked)
         variables, images = checks.start(small())
         _, aux = jax.eval_shape(model.apply, variables, images, CAMERAS)
-        assert set(aux) == {"losses", "embedded", "blocks"}
+        assert set(aux) == {"losses", "reduction", "embedded", "blocks"}
         assert (aux["embedded"] is not None, aux["blocks"] is not None) == (asked,) * 2
 
 

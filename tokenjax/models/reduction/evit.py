@@ -77,6 +77,10 @@ class TopK(Reducer):
         """Return the class token's attention."""
         return ("class_attention",)
 
+    def marks(self) -> bool:
+        """Return whether what is gone is only marked."""
+        return self.execution == "masked"
+
     def fuses(self) -> bool:
         """Return whether what goes becomes one token."""
         return False
