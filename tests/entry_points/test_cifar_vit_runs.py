@@ -167,6 +167,7 @@ def test_its_classes_may_be_in_another_order(teacher, tmp_path):
     assert (ours == theirs[:, ::-1]).all()
 
 
+@pytest.mark.long  # a run of its own; its parts have tests
 def test_an_imbalanced_run_reports_many_and_few(tmp_path):
     workdir = tmp_path / "run"
     settings = [

@@ -106,6 +106,7 @@ def test_an_ablation_that_is_complete_trains_nothing(ablated):
     assert [path.stat().st_mtime_ns for path in logs] == before
 
 
+@pytest.mark.long  # four evaluations; one alone is above
 def test_eval_all(ablated, tmp_path):
     root, _, _ = ablated
     made = root / "runs" / "cluttered"

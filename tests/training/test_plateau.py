@@ -144,6 +144,7 @@ def test_it_is_in_the_checkpoint_and_compiled_once(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.long  # a whole run
 def test_a_run_is_told_of_its_evaluations(tmp_path):
     finished = training_runs.train_small(
         tmp_path,

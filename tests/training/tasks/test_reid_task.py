@@ -147,6 +147,7 @@ def moved(before, after):
     }
 
 
+@pytest.mark.long  # two compilations of all of DeMo
 def test_the_fused_branch_waits_for_the_direct_one(dataset):
     delay = 2 * 8 / len(dataset.train)  # two steps, in epochs
     task = make(dataset, {"direct_only_epochs": delay})
