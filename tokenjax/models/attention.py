@@ -30,6 +30,12 @@ class Seen(NamedTuple):
     # (b, h, n, n), in training after dropout, so not normalised.
     attention: jax.Array | None = None
 
+    def ask(self, name: Wanted) -> jax.Array:
+        """Return what was wanted under a name."""
+        found: jax.Array | None = self._asdict()[name]
+        assert found is not None, f"nobody wanted {name}"
+        return found
+
 
 class Mixing(NamedTuple):
     """Weights (b, h, q, k) and values (b, h, k, d) to go on with, q tokens being left.

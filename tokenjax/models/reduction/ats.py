@@ -16,7 +16,7 @@ takes cumulative scores in order of position. The authors' own code sorts them f
 """
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ import numpy as np
 
 from tokenjax.arguments import COUNT, LARGEST_SIZE, at_least
 from tokenjax.errors import UserError
-from tokenjax.models.attention import Mixing, Wanted
+from tokenjax.models.attention import Mixing, Seen, Wanted
 from tokenjax.models.reduction import schedules
 from tokenjax.models.reduction.reducer import EncoderFacts, Place, Reducer, Site
 from tokenjax.models.reduction.token_set import Reduction, TokenSet, select_set
@@ -71,7 +71,7 @@ class ATS(Reducer):
     def mix(
         self,
         token_set: TokenSet,
-        seen: Any,
+        seen: Seen,
         project: Callable[[jax.Array], tuple[jax.Array, ...]],
         place: Place,
         train: bool,
@@ -80,7 +80,7 @@ class ATS(Reducer):
         del project, train
         lead, present = token_set.protected, token_set.keep
         chosen = sample_patches(
-            score_patches(seen.class_attention, seen.values)[:, lead:],
+            score_patches(seen.ask("class_attention"), seen.ask("values"))[:, lead:],
             None if present is None else present[:, lead:],
             place.amount,
         )
@@ -89,8 +89,9 @@ class ATS(Reducer):
         step = _find_rows(chosen, lead)
         source_map = token_merging.compose_maps(token_set.source_map, step)
         left = left.replace(source_map=source_map, keep=filled)
-        weights = token_selection.gather_tokens(seen.attention.swapaxes(1, 2), rows)
-        return Mixing(weights.swapaxes(1, 2), seen.values, (left, Reduction(step)))
+        weights = seen.ask("attention").swapaxes(1, 2)
+        weights = token_selection.gather_tokens(weights, rows).swapaxes(1, 2)
+        return Mixing(weights, seen.ask("values"), (left, Reduction(step)))
 
 
 def quantiles(count: int) -> np.ndarray:

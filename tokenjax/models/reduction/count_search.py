@@ -33,7 +33,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from tokenjax.models.attention import Wanted
+from tokenjax.models.attention import Seen, Wanted
 from tokenjax.models.reduction.reducer import (
     EncoderFacts,
     Place,
@@ -83,13 +83,13 @@ class CountSearch(Reducer):
 
     @nn.compact
     def __call__(
-        self, token_set: TokenSet, seen: Any, place: Place, train: bool
+        self, token_set: TokenSet, seen: Seen, place: Place, train: bool
     ) -> tuple[TokenSet, Reduction]:
         """Choose counts, and mark what goes."""
         del train
         assert token_set.keep is not None
         lead, before = token_set.protected, token_set.memory
-        scores = seen.class_attention[:, :, lead:].mean(axis=1)  # (b, m)
+        scores = seen.ask("class_attention")[:, :, lead:].mean(axis=1)  # (b, m)
         there = jax.lax.stop_gradient(token_set.keep[:, lead:]) > 0
         ranked = jnp.where(there, jax.lax.stop_gradient(scores), -jnp.inf)
         order = token_selection.lead_with_protected(

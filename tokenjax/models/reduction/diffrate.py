@@ -30,7 +30,7 @@ import numpy as np
 
 from tokenjax.arguments import COUNT, NOT_NEGATIVE, NOT_OF_WEIGHTS, SIZE, above
 from tokenjax.errors import UserError
-from tokenjax.models.attention import Wanted
+from tokenjax.models.attention import Seen, Wanted
 from tokenjax.models.reduction import count_search, schedules
 from tokenjax.models.reduction.count_search import Counted, CountSearch
 from tokenjax.models.reduction.reducer import (
@@ -158,12 +158,12 @@ class DiffRate(Reducer):
         return dict(enumerate(zip(*both, strict=True)))
 
     def __call__(
-        self, token_set: TokenSet, seen: Any, place: Place, train: bool
+        self, token_set: TokenSet, seen: Seen, place: Place, train: bool
     ) -> tuple[TokenSet, Reduction]:
         """Prune and merge."""
         del train
         lead, tokens = token_set.protected, token_set.tokens
-        scores = seen.class_attention[:, :, lead:].mean(axis=1)  # (b, m)
+        scores = seen.ask("class_attention")[:, :, lead:].mean(axis=1)  # (b, m)
         prune_kept, merge_kept = place.amount
         staying = min(prune_kept, tokens.shape[1])
         plan = ranked_merging.select_best(scores, staying - lead, lead)

@@ -33,6 +33,7 @@ from tokenjax.arguments import COUNT, NOT_NEGATIVE, NOT_OF_WEIGHTS
 from tokenjax.errors import UserError
 from tokenjax.models import layers
 from tokenjax.models.argument_types import PART, Execution
+from tokenjax.models.attention import Seen
 from tokenjax.models.reduction import schedules
 from tokenjax.models.reduction.predictors import (
     LOCAL_GLOBAL_LAYERS,
@@ -128,7 +129,7 @@ class DynamicViT(Reducer):
 
     @nn.compact
     def __call__(
-        self, token_set: TokenSet, seen: Any, place: Place, train: bool
+        self, token_set: TokenSet, seen: Seen, place: Place, train: bool
     ) -> tuple[TokenSet, Reduction]:
         """Prune."""
         dtype = token_set.tokens.dtype

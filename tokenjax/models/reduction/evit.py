@@ -25,14 +25,14 @@ registers are.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import COUNT
 from tokenjax.models.argument_types import PART, Execution
-from tokenjax.models.attention import Wanted
+from tokenjax.models.attention import Seen, Wanted
 from tokenjax.models.reduction import schedules
 from tokenjax.models.reduction.reducer import EncoderFacts, Place, Reducer
 from tokenjax.models.reduction.scheduled import read_scheduled
@@ -112,11 +112,11 @@ class TopK(Reducer):
         return {block: rate for block, rate in rates.items() if rate < 1}
 
     def __call__(
-        self, token_set: TokenSet, seen: Any, place: Place, train: bool
+        self, token_set: TokenSet, seen: Seen, place: Place, train: bool
     ) -> tuple[TokenSet, Reduction]:
         """Keep the best; see the module."""
         lead = token_set.protected
-        scores = seen.class_attention[:, :, lead:].mean(axis=1)  # (b, m)
+        scores = seen.ask("class_attention")[:, :, lead:].mean(axis=1)  # (b, m)
         rate = None
         if train and isinstance(place.amount, float):
             rate = read_scheduled(self, "keep_rate", place.amount)

@@ -9,6 +9,7 @@ A method is written "NAME" or "NAME:key=value,...", or is a dict {"name": NAME, 
 value}; the text is how it is kept.
 """
 
+import abc
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
@@ -145,9 +146,9 @@ class TakesReduction(CheckedModule):
         """Return the method that the argument `reduction` names, bound to no module."""
         return build(self.reduction)
 
+    @abc.abstractmethod
     def facts(self) -> EncoderFacts:
         """Return what a method may know of the model's encoder."""
-        raise NotImplementedError
 
     @nn.nowrap
     def found_arguments(self, variables: Mapping[str, Any]) -> dict[str, object]:

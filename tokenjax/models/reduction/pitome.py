@@ -16,10 +16,10 @@ Nothing is trained. Source: Tran et al. 2024 (arXiv 2405.16148), hchautran/PiToM
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from tokenjax.arguments import above
-from tokenjax.models.attention import Wanted
+from tokenjax.models.attention import Seen, Wanted
 from tokenjax.models.reduction import schedules
 from tokenjax.models.reduction.reducer import EncoderFacts, Place, Reducer
 from tokenjax.models.reduction.token_set import Reduction, TokenSet, merge_set
@@ -53,7 +53,7 @@ class PiToMe(Reducer):
         return dict.fromkeys(range(encoder.depth), self.ratio)
 
     def __call__(
-        self, token_set: TokenSet, seen: Any, place: Place, train: bool
+        self, token_set: TokenSet, seen: Seen, place: Place, train: bool
     ) -> tuple[TokenSet, Reduction]:
         """Merge."""
         del train
@@ -61,7 +61,8 @@ class PiToMe(Reducer):
         lead = token_set.protected
         found = num_tokens - lead
         count = min(schedules.remove_for_ratio(place.amount, found), found // 2)
-        unit = similarity.unit_vectors(seen.keys[:, :, lead:].mean(axis=1))  # (b, m, d)
+        keys = seen.ask("keys")[:, :, lead:].mean(axis=1)  # (b, m, d)
+        unit = similarity.unit_vectors(keys)
         depth = place.encoder.depth
         margin = FIRST_MARGIN - FIRST_MARGIN * place.block / depth
         energy = energy_matching.find_energy(unit, margin)

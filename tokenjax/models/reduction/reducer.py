@@ -36,7 +36,7 @@ import flax.linen as nn
 import jax
 
 from tokenjax.errors import UserError
-from tokenjax.models.attention import Mixing, Wanted
+from tokenjax.models.attention import Mixing, Seen, Wanted
 from tokenjax.models.checked_module import CheckedModule
 from tokenjax.models.reduction.token_set import Reduction, TokenSet
 from tokenjax.ops.attention import MaskedSoftmax
@@ -127,7 +127,7 @@ class Reducer(CheckedModule):
 
         Raises: UserError for a schedule that does not fit the encoder.
         """
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} does not say where it acts")
 
     def biases_by_size(self) -> bool:
         """Return whether attention adds the logarithm of a key's size."""
@@ -150,15 +150,15 @@ class Reducer(CheckedModule):
         return token_set
 
     def __call__(
-        self, token_set: TokenSet, seen: Any, place: Place, train: bool
+        self, token_set: TokenSet, seen: Seen, place: Place, train: bool
     ) -> tuple[TokenSet, Reduction]:
         """Reduce; `seen` has what it wants. For the sites before and between."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} does not act {self.site}")
 
     def mix(
         self,
         token_set: TokenSet,
-        seen: Any,
+        seen: Seen,
         project: Callable[[jax.Array], tuple[jax.Array, ...]],
         place: Place,
         train: bool,
@@ -175,7 +175,7 @@ class Reducer(CheckedModule):
         Returns: weights and values to go on with; `left` is the reduced set, on which
           the outcome is added, and the `Reduction`.
         """
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} does not act inside")
 
     @nn.nowrap
     def step(self, place: Place) -> "Reducer":

@@ -16,13 +16,13 @@ Source: Kim et al. 2024 (arXiv 2312.01026), as in hchautran/PiToMe.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import Range
-from tokenjax.models.attention import Wanted
+from tokenjax.models.attention import Seen, Wanted
 from tokenjax.models.reduction import schedules
 from tokenjax.models.reduction.reducer import EncoderFacts, Place, Reducer
 from tokenjax.models.reduction.token_set import Reduction, TokenSet, merge_set
@@ -57,11 +57,12 @@ class ToFu(Reducer):
         return found
 
     def __call__(
-        self, token_set: TokenSet, seen: Any, place: Place, train: bool
+        self, token_set: TokenSet, seen: Seen, place: Place, train: bool
     ) -> tuple[TokenSet, Reduction]:
         """Drop or merge."""
         del train
-        metric, protected = seen.keys.mean(axis=1), token_set.protected  # (b, n, d)
+        metric = seen.ask("keys").mean(axis=1)  # (b, n, d)
+        protected = token_set.protected
         plan = bipartite_matching.match_halves(metric, place.amount, protected)
         if place.block <= place.encoder.depth // 2:
             tokens = token_selection.gather_tokens(token_set.tokens, plan.kept)

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from tokenjax.arguments import COUNT, LARGEST_SIZE, at_least
-from tokenjax.models.attention import Wanted
+from tokenjax.models.attention import Seen, Wanted
 from tokenjax.models.reduction import schedules
 from tokenjax.models.reduction.reducer import EncoderFacts, Place, Reducer
 from tokenjax.models.reduction.token_set import Reduction, TokenSet, merge_set
@@ -75,11 +75,11 @@ class ToMe(Reducer):
         return {block: count for block, count in merges.items() if count}
 
     def __call__(
-        self, token_set: TokenSet, seen: Any, place: Place, train: bool
+        self, token_set: TokenSet, seen: Seen, place: Place, train: bool
     ) -> tuple[TokenSet, Reduction]:
         """Merge."""
         del train
-        metric = seen.keys.mean(axis=1)  # (b, n, d)
+        metric = seen.ask("keys").mean(axis=1)  # (b, n, d)
         plan = bipartite_matching.match_halves(
             metric, place.amount, token_set.protected
         )
