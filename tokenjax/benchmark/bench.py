@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import flax.linen as nn
 from absl import flags
 
+from tokenjax import tables
 from tokenjax.benchmark import (
     cores,
     doubts,
@@ -16,6 +17,7 @@ from tokenjax.benchmark import (
     measure,
     pairs,
     program,
+    programs,
     reductions,
     report,
     sdtps,
@@ -44,6 +46,9 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     options = values.flag_values_dict()
     chosen = choose(options)
     wanted = by_batch_size(list(chosen), options)
+    if options["programs"]:
+        _describe_programs(chosen, wanted, options)
+        return
     if options["peer"]:  # before jax starts: both libraries share one GPU's memory
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     cores.bind(options["threads"])
@@ -93,6 +98,29 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         _draw(rows, options["figure"])
     if any(model.name == sdtps.NAME for model in chosen.values()):
         print("\n" + sdtps.format_stages(_stages(rows, chosen, wanted, options)))
+
+
+def _describe_programs(
+    chosen: Chosen, wanted: Sequence[Request], options: Options
+) -> None:
+    """Print and write what the programs hold; nothing is measured.
+
+    Raises: UserError for flags that do not fit, and where no program can be lowered.
+    """
+    platforms = programs.read(options["programs"])
+    programs.check(options, wanted)
+    check_file("csv", options["csv"])
+    ways = _put_reductions(options, chosen, wanted)
+    rows: list[programs.Row] = []
+    for row in programs.describe_all(
+        wanted, chosen, ways, platforms, options["image_size"]
+    ):
+        rows.append(row)
+        if options["csv"]:
+            tables.write_csv(rows, options["csv"], programs.COLUMNS)
+    print(programs.format_table(rows))
+    if all(row.problem for row in rows):
+        raise UserError(f"{rows[0].model} {rows[0].problem}")
 
 
 def _check(

@@ -82,6 +82,8 @@ def define_bench_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     )
     text = "Also with fewer tokens, each way a row: none,tome:r=13,evit:keep_rate=0.7."
     define_list("reduction", text, values)
+    text = "Count what programs hold, run nothing: cuda,tpu,rocm,cpu."
+    flags.DEFINE_list("programs", [], text, flag_values=values)
     path_flags.define("json", None, "Write everything to this file.", values)
     path_flags.define("markdown", None, "Write the table for a document.", values)
     path_flags.define("figure", None, "Draw latency over FLOPs: PNG.", values)

@@ -88,20 +88,8 @@ def training(
     `like` is used as in `inference`.
     """
     variables, examples = _start(module, batch_size, image_size, like)
-    optimizer = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    params = variables["params"]
-    others = {name: value for name, value in variables.items() if name != "params"}
-
-    def step(state: _State, *example: object) -> _State:
-        params, others, moments, number = state
-        gradients, others = jax.grad(_loss(module, others, number), has_aux=True)(
-            params, *example
-        )
-        updates, moments = optimizer.update(gradients, moments, params)
-        return optax.apply_updates(params, updates), others, moments, number + 1
-
-    moments = jax.jit(optimizer.init)(params)
-    state: _State = (params, others, moments, jnp.zeros((), jnp.int32))
+    step = training_step(module)
+    state = jax.jit(first_state)(variables)
     state = jax.tree.map(jnp.copy, state)  # the step donates it
     counted = flops.count_flops(step, state, *examples[0])
     compiled, seconds = _compile(step, (state, *examples[0]), donate=True)
@@ -136,16 +124,42 @@ def check_trainable(name: str, module: nn.Module) -> None:
 
 
 # Parameters, the other variables, the optimiser's moments, the number of the step.
-_State = tuple[optax.Params, VariableDict, optax.OptState, jax.Array]
+State = tuple[optax.Params, VariableDict, optax.OptState, jax.Array]
+
+
+def training_step(module: nn.Module) -> Callable[..., State]:
+    """Return the function (state, *inputs) -> the state after a step."""
+    optimizer = _optimizer()
+
+    def step(state: State, *example: object) -> State:
+        params, others, moments, number = state
+        gradients, others = jax.grad(_loss(module, others, number), has_aux=True)(
+            params, *example
+        )
+        updates, moments = optimizer.update(gradients, moments, params)
+        return optax.apply_updates(params, updates), others, moments, number + 1
+
+    return step
+
+
+def first_state(variables: VariableDict) -> State:
+    """Return what `training_step` begins with."""
+    others = {name: value for name, value in variables.items() if name != "params"}
+    params = variables["params"]
+    return params, others, _optimizer().init(params), jnp.zeros((), jnp.int32)
+
+
+def _optimizer() -> optax.GradientTransformation:
+    return optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
 
 
 class _Stepper:
     """Calls a compiled step over and over, each on the state that the last one left."""
 
-    def __init__(self, compiled: jax.stages.Compiled, state: _State):
+    def __init__(self, compiled: jax.stages.Compiled, state: State):
         self.compiled, self.state = compiled, state
 
-    def __call__(self, *example: object) -> _State:
+    def __call__(self, *example: object) -> State:
         self.state = self.compiled(self.state, *example)
         return self.state
 
