@@ -160,7 +160,8 @@ def enable_compilation_cache() -> None:
     given = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     cache = caches.find_compilation_cache(given)
     jax.config.update("jax_compilation_cache_dir", cache)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    for name, value in caches.settings(own=not given).items():
+        jax.config.update(name, value)
 
 
 def config_name_and_variant(values: flags.FlagValues) -> tuple[str, str]:
