@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from tokenjax import jax_events
 from tokenjax.benchmark import latency, measure, memory, table
 from tokenjax.errors import UserError
 from tokenjax.tables import Column
@@ -50,6 +51,7 @@ def measure_all(
         for number, request in enumerate(wanted, start=1):
             for row in _rows(request, measure_one, timing, bar):
                 rows.append(row)
+                jax_events.tell_result()
                 if row.problem:
                     bar.write(f"{row.problem}")
                 if options["csv"]:
