@@ -56,15 +56,15 @@ def default_capacities(num_rows: int) -> tuple[int, ...]:
 def accelerator_capacities(num_rows: int) -> tuple[int, ...]:
     """Return ascending numbers of rows as `default_capacities` does, far fewer of them.
 
-    0, an eighth, a quarter, a half and three quarters with a sixteenth to spare, and all
-    rows, in whole tiles of ACCELERATOR_TILE rows. Routers that were asked for a quarter
-    send a little more or less, which must not cost them a half.
+    0, an eighth, a quarter, a half and three quarters, each with a sixteenth to spare,
+    and all rows, in whole tiles of ACCELERATOR_TILE rows. A router that was asked for a
+    quarter sends a little more or less, which must not cost it a half.
 
     Where all rows are one tile, only all: there is nothing to save.
     """
     if num_rows <= ACCELERATOR_TILE:
         return (num_rows,)
-    parts = (0, 2, 5, 9, 13, 16)  # sixteenths
+    parts = (0, 3, 5, 9, 13, 16)  # sixteenths
     tiles = {-(-num_rows * part // (16 * ACCELERATOR_TILE)) for part in parts}
     return tuple(sorted({min(tile * ACCELERATOR_TILE, num_rows) for tile in tiles}))
 
