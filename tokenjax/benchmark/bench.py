@@ -67,11 +67,11 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
             rows = [row]
         if ways:
             return reductions.measure_ways(
-                ways[label], size, dtype, pixels, timing, train, tracer
+                ways[label], size, dtype, pixels, timing, train, look=tracer
             )
         if not rows:
             row = measure.measure_model(
-                name, arguments, size, dtype, pixels, timing, train, tracer
+                name, arguments, size, dtype, pixels, timing, train, look=tracer
             )
             rows = [dataclasses.replace(row, model=label)]
         return rows
@@ -153,7 +153,7 @@ def _measure_pairs(
     module, image_size = measure.build(name, arguments, dtype, options["image_size"])
     compiled = options["peer"] == "torch"
     return pairs.measure_pairs(
-        name, module, size, dtype, image_size, timing, train, compiled, label, look
+        name, module, size, dtype, image_size, timing, train, compiled, label, look=look
     )
 
 
