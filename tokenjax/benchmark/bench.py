@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -25,6 +26,7 @@ from tokenjax.benchmark import (
     table,
     torch_peers,
     torch_programs,
+    tracing,
 )
 from tokenjax.benchmark.chosen_models import Chosen, choose
 from tokenjax.benchmark.command_line import (
@@ -55,6 +57,9 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     old, compared = _check(options, chosen, wanted)
     ways = _put_reductions(options, chosen, wanted)
     found: list[pairs.Pair] = []
+    tracer = (
+        tracing.Tracer(pathlib.Path(options["trace"])) if options["trace"] else None
+    )
 
     def measure_alone(request: Request, timing: latency.Timing) -> list[measure.Row]:
         label, size, dtype, train = request
@@ -62,16 +67,16 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         pixels = options["image_size"]
         rows: list[measure.Row] = []
         if label in compared:
-            row, made = _measure_pairs(chosen, request, options, timing)
+            row, made = _measure_pairs(chosen, request, options, timing, tracer)
             found.extend(made)
             rows = [row]
         if ways:
             return reductions.measure_ways(
-                ways[label], size, dtype, pixels, timing, train
+                ways[label], size, dtype, pixels, timing, train, look=tracer
             )
         if not rows:
             row = measure.measure_model(
-                name, arguments, size, dtype, pixels, timing, train
+                name, arguments, size, dtype, pixels, timing, train, look=tracer
             )
             rows = [dataclasses.replace(row, model=label)]
         return rows
@@ -86,6 +91,8 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     print(table.format_table(rows, options["warmup"]))
     if any(request.batch_size == SEARCHED for request in wanted):
         print("\n".join(session.best_batches(rows)))
+    for text in tracer.texts if tracer else ():
+        print("\n" + text)
     if found:
         print("\n" + pairs.format_pairs(found))
     if options["json"]:
@@ -162,7 +169,11 @@ def _check(
 
 
 def _measure_pairs(
-    chosen: Chosen, request: Request, options: Options, timing: latency.Timing
+    chosen: Chosen,
+    request: Request,
+    options: Options,
+    timing: latency.Timing,
+    look: measure.Look | None,
 ) -> tuple[measure.Row, list[pairs.Pair]]:
     """Measure a model beside PyTorch's."""
     label, size, dtype, train = request
@@ -170,7 +181,7 @@ def _measure_pairs(
     module, image_size = measure.build(name, arguments, dtype, options["image_size"])
     compiled = options["peer"] == "torch"
     return pairs.measure_pairs(
-        name, module, size, dtype, image_size, timing, train, compiled, label
+        name, module, size, dtype, image_size, timing, train, compiled, label, look=look
     )
 
 

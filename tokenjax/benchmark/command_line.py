@@ -87,6 +87,8 @@ def define_bench_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     path_flags.define("json", None, "Write everything to this file.", values)
     path_flags.define("markdown", None, "Write the table for a document.", values)
     path_flags.define("figure", None, "Draw latency over FLOPs: PNG.", values)
+    text = "Profile some calls of each row into this directory: where its time goes."
+    path_flags.define("trace", None, text, values)
     path_flags.define("compare", None, "Say what changed since a --json.", values)
 
 

@@ -68,9 +68,15 @@ def compile_function(
     With `donate` the function may write its outputs over its first argument.
     """
     start = time.perf_counter()
-    jitted = jax.jit(function, donate_argnums=0 if donate else ())
-    compiled = jitted.lower(*arguments).compile()
+    compiled = lower_function(function, arguments, donate).compile()
     return compiled, time.perf_counter() - start
+
+
+def lower_function(
+    function: Callable[..., object], arguments: Sequence[object], donate: bool = False
+) -> jax.stages.Lowered:
+    """Trace and lower `function(*arguments)`; `donate` as in `compile_function`."""
+    return jax.jit(function, donate_argnums=0 if donate else ()).lower(*arguments)
 
 
 def time_calls(

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import flax.linen as nn
 import jax
@@ -88,6 +88,9 @@ class Row:
         return self.flops / self.latency.median / peak
 
 
+Look = Callable[[Row, program.Program], object]  # at what was measured, afterwards
+
+
 def names() -> list[str]:
     """Return every name that `build` knows."""
     return sorted([*models.names(), SDTPS])
@@ -150,6 +153,7 @@ def measure_model(
     image_size: int = 0,
     timing: latency.Timing | None = None,
     train: bool = False,
+    look: Look | None = None,
 ) -> Row:
     """Measure a model of `tokenjax.models` by its name.
 
@@ -162,13 +166,16 @@ def measure_model(
         constructor as `img_size` where it has one, otherwise to the inputs alone.
       timing: warm-up and repeats.
       train: a whole step of the optimiser in place of inference.
+      look: called with the row and its program after the timing.
 
     Raises:
       UserError: an unknown name or argument, or a batch too big for the device
         (`memory.OutOfMemory`).
     """
     module, image_size = build(name, model_kwargs or {}, dtype, image_size)
-    return measure_module(module, name, batch_size, dtype, image_size, timing, train)
+    return measure_module(
+        module, name, batch_size, dtype, image_size, timing, train, look
+    )
 
 
 def measure_module(
@@ -179,6 +186,7 @@ def measure_module(
     image_size: int = 0,
     timing: latency.Timing | None = None,
     train: bool = False,
+    look: Look | None = None,
 ) -> Row:
     """Measure a module that has `example_inputs(batch_size)`; see `measure_model`.
 
@@ -193,7 +201,10 @@ def measure_module(
         seconds = latency.time_calls(
             made.function, made.calls, timing or latency.Timing()
         )
-    return make_row(label, made, batch_size, dtype, train, seconds, peak_before)
+    row = make_row(label, made, batch_size, dtype, train, seconds, peak_before)
+    if look:
+        look(row, made)
+    return row
 
 
 def prepare(

@@ -68,10 +68,12 @@ def measure_pairs(
     train: bool,
     with_compiled: bool,
     label: str = "",
+    look: measure.Look | None = None,
 ) -> tuple[measure.Row, list[Pair]]:
     """Measure a row of ours and its pairs; repeats and warm-ups are rounds.
 
-    `label` is what the rows are called, if not by the model's name.
+    `label` is what the rows are called, if not by the model's name; `look` is called
+    with ours and its program after the timing.
 
     Raises:
       UserError: a batch too big for the device.
@@ -94,6 +96,8 @@ def measure_pairs(
         rounds = dataclasses.replace(timing, warmup=min(timing.warmup, MOST_WARMUP))
         seconds = turns.time_in_turns(contestants, rounds, PAUSE)
     row = measure.make_row(label, made, batch_size, dtype, train, seconds[:, 0])
+    if look:
+        look(row, made)
     return row, [
         _pair(row, kind, peer.source, seconds[:, 0], seconds[:, index], difference)
         for index, (kind, difference) in enumerate(

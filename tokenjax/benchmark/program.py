@@ -11,6 +11,7 @@ Tokens without a classifier have no such step.
 """
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import flax.linen as nn
@@ -23,6 +24,7 @@ from tokenjax.benchmark import flops, inputs, latency, memory
 from tokenjax.errors import UserError
 
 Calls = Sequence[tuple]  # arguments of a function, to be taken in turn
+CompilerOptions = Mapping[str, str | bool]
 LEARNING_RATE, WEIGHT_DECAY = 1e-4, 0.05  # numbers alone; they cost nothing
 
 
@@ -35,6 +37,7 @@ class Program:
       flops: of one call, 2 per multiply-add.
       inputs: shapes, in words.
       image_size: height and width of the images among them, None where there are none.
+      lowered: as XLA was given it.
       compiled: by XLA; its plan of memory can be asked for.
       compile_seconds: to trace, lower and compile.
       function: one call, to be waited for; a training step keeps its own state.
@@ -47,6 +50,7 @@ class Program:
     flops: int
     inputs: str
     image_size: tuple[int, int] | None
+    lowered: jax.stages.Lowered
     compiled: jax.stages.Compiled
     compile_seconds: float
     function: Callable[..., object]
@@ -65,12 +69,13 @@ def inference(
     variables, examples = _start(module, batch_size, image_size, like)
     calls = [(variables, *example) for example in examples]
     function = first_output(module)
-    compiled, seconds = _compile(function, calls[0])
+    lowered, compiled, seconds = _compile(function, calls[0])
     return Program(
         parameters=count_parameters(variables),
         flops=flops.count_flops(function, *calls[0]),
         inputs=inputs.shapes(examples[0]),
         image_size=inputs.image_size(examples[0]),
+        lowered=lowered,
         compiled=compiled,
         compile_seconds=seconds,
         function=compiled,
@@ -92,12 +97,13 @@ def training(
     state = jax.jit(first_state)(variables)
     state = jax.tree.map(jnp.copy, state)  # the step donates it
     counted = flops.count_flops(step, state, *examples[0])
-    compiled, seconds = _compile(step, (state, *examples[0]), donate=True)
+    lowered, compiled, seconds = _compile(step, (state, *examples[0]), donate=True)
     return Program(
         parameters=count_parameters(variables),
         flops=counted,
         inputs=inputs.shapes(examples[0]),
         image_size=inputs.image_size(examples[0]),
+        lowered=lowered,
         compiled=compiled,
         compile_seconds=seconds,
         function=_Stepper(compiled, state),
@@ -105,6 +111,19 @@ def training(
         variables=variables,
         examples=examples,
     )
+
+
+def recompile(made: Program, options: CompilerOptions) -> Program:
+    """Compile a program again with options of the compiler.
+
+    A training step goes on from the state that `made` has, which is then spent: from
+    now on only what is returned may be called.
+    """
+    compiled = made.lowered.compile(dict(options))
+    function: Callable[..., object] = compiled
+    if isinstance(made.function, _Stepper):
+        function = _Stepper(compiled, made.function.state)
+    return dataclasses.replace(made, compiled=compiled, function=function)
 
 
 def check_trainable(name: str, module: nn.Module) -> None:
@@ -185,14 +204,17 @@ def initialize(module: nn.Module, *example: object) -> VariableDict:
 
 def _compile(
     function: Callable[..., object], arguments: tuple, donate: bool = False
-) -> tuple[jax.stages.Compiled, float]:
-    """Compile a function for its arguments; also return the seconds that it took.
+) -> tuple[jax.stages.Lowered, jax.stages.Compiled, float]:
+    """Lower and compile a function for its arguments; also return the seconds.
 
     Raises: OutOfMemory for a program that a CPU's memory cannot hold.
     """
-    compiled, seconds = latency.compile_function(function, arguments, donate)
+    start = time.perf_counter()
+    lowered = latency.lower_function(function, arguments, donate)
+    compiled = lowered.compile()
+    seconds = time.perf_counter() - start
     memory.check_fits(compiled, jax.devices()[0])
-    return compiled, seconds
+    return lowered, compiled, seconds
 
 
 def _loss(

@@ -115,11 +115,13 @@ def measure_ways(
     image_size: int,
     timing: latency.Timing,
     train: bool,
+    look: measure.Look | None = None,
 ) -> list[measure.Row]:
     """Measure the ways of one model in turns, each way a row.
 
     Repeats and warm-ups are rounds, the time to stop after is that of one way. What
-    does not fit, into the model or the memory, has a row that says so.
+    does not fit, into the model or the memory, has a row that says so. `look` is called
+    with each row that is measured and its program.
     """
     made: dict[str, program.Program] = {}
     failed: dict[str, measure.Row] = {}
@@ -149,6 +151,8 @@ def measure_ways(
             row = measure.make_row(
                 way.label, each, batch_size, dtype, train, taken[way.label]
             )
+            if look:
+                look(row, each)
         saved = None
         if way is not ways[0] and {way.label, ways[0].label} <= set(made):
             shares = made[way.label].flops / made[ways[0].label].flops
