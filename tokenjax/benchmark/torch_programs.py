@@ -104,6 +104,34 @@ def training(peer: Peer, dtype: str, compiled: bool) -> Call:
     return call
 
 
+def answer(
+    peer: Peer, gradients: bool, combination: Callable[[tuple[int, ...]], np.ndarray]
+) -> Callable[..., tuple[list[np.ndarray], list[np.ndarray]]]:
+    """Return (dtype, *arguments) -> the output, and the gradients by all parameters.
+
+    In inference mode; `combination` gives, of the output's shape, the weights of the
+    sum that is differentiated. Without `gradients` there are none.
+    """
+    import torch
+
+    module = peer.module.eval()
+    parameters = list(module.parameters())
+
+    def call(dtype: str, *arguments: object) -> tuple:
+        with torch.set_grad_enabled(gradients):
+            with _autocast(dtype):
+                output = _first(module(*arguments)).float()
+            found: tuple[torch.Tensor | None, ...] = ()
+            if gradients:
+                weights = torch.from_numpy(combination(tuple(output.shape)))
+                total = (output * weights.to(output.device)).sum()
+                found = torch.autograd.grad(total, parameters, allow_unused=True)
+        numbers = [each.float().cpu().numpy() for each in found if each is not None]
+        return [output.detach().cpu().numpy()], numbers
+
+    return call
+
+
 def _autocast(dtype: str) -> contextlib.AbstractContextManager:
     import torch
 
