@@ -9,7 +9,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from types import FrameType
 
 from absl import flags

@@ -6,16 +6,13 @@ timed once their programs are there. What is not ready in time is left out, and 
 
 import concurrent.futures
 import dataclasses
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import flax.linen as nn
 import jax
 import numpy as np
 
 from tokenjax.benchmark import (
-    latency,
     measure,
     pairs,
     program,
