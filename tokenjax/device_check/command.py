@@ -36,8 +36,8 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_list("steps", [], text, flag_values=values)
     text = "Small sizes: to see that everything runs, on any machine."
     flags.DEFINE_bool("tiny", False, text, flag_values=values)
-    text = "Steps that prepare at once; each has the device alone while it measures."
-    flags.DEFINE_integer("together", 1, text, 1, flag_values=values)
+    text = "Steps that prepare at once; one alone measures. 0: by device and cores."
+    flags.DEFINE_integer("together", 0, text, 0, flag_values=values)
     text = "Folder of compiled programs, kept; none: a new one, which goes at the end."
     path_flags.define("cache", "", text, values)
 

@@ -44,8 +44,9 @@ class Findings:
         self._lock = threading.RLock()  # threads that compile add what they have
 
     def seconds(self) -> float:
-        """Return the seconds since the step's process was started."""
-        return time.time() - self._started
+        """Return the seconds since the step's process was started, without pauses."""
+        paused = self._turns.paused() if self._turns else 0.0
+        return time.time() - self._started - paused
 
     def add(self, **figures: object) -> None:
         """Add figures, and write all."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import IO, NamedTuple
 
 from tokenjax import storage
-from tokenjax.device_check import plan
+from tokenjax.device_check import plan, process_tree
 from tokenjax.device_check import task as tasks
 from tokenjax.device_check.plan import Step
 from tokenjax.device_check.turns import Giver
@@ -33,7 +33,8 @@ class Settings(NamedTuple):
     Attributes:
       minutes: for all of them.
       tiny: small sizes.
-      together: how many may prepare at once, those that share.
+      together: how many may prepare at once, of those that share; 0: what is right for
+        the device that the first step finds.
       work: a folder for files of this check alone.
       environment: of the processes.
     """
@@ -66,7 +67,7 @@ class _Running:
             seconds=limit,
             tiny=settings.tiny,
             peak=peak if isinstance(peak, float) else None,
-            turns=str(folder) if settings.together > 1 else "",
+            turns=str(folder),
             work=str(folder / step.name),
         )
         os.mkdir(task.work)
@@ -93,15 +94,24 @@ class _Running:
         self._signal(signal.SIGSTOP)
         self._paused_at = time.monotonic()
 
-    def go_on(self) -> None:
+    def go_on(self, giver: Giver) -> None:
         if self._paused_at:
             self.paused += time.monotonic() - self._paused_at
             self._paused_at = 0.0
+            giver.note(self.step.name, self.paused)
             self._signal(signal.SIGCONT)
 
     def end(self) -> None:
-        """End the whole group, which may outlive its first process."""
+        """End the whole group, which may outlive its first process, and what it began.
+
+        A process that it began in a group of its own is one of its descendants, as long
+        as those between live.
+        """
+        descendants = process_tree.descendants(self.process.pid)
         self._signal(signal.SIGKILL)
+        for each in descendants:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(each, signal.SIGKILL)
         self.process.wait()
         self._output.close()
 
@@ -164,6 +174,7 @@ class _Run:
         self.results: list[Result] = []
         self.stop = time.monotonic() + 60 * settings.minutes
         self.peak: object = None
+        self.together = settings.together or 1
 
     def finish(self) -> list[Result]:
         try:
@@ -194,7 +205,7 @@ class _Run:
         if not self.running:
             return True
         alone = not (step.shares and all(each.step.shares for each in self.running))
-        return not alone and len(self.running) < self.settings.together
+        return not alone and len(self.running) < self.together
 
     def _look(self) -> None:
         """Take in what has ended, and end what takes too long."""
@@ -209,6 +220,8 @@ class _Run:
             figures = result["figures"]
             assert isinstance(figures, dict)
             self.peak = figures.get("measured_peak_flops", self.peak)
+            if not self.settings.together:
+                self.together = int(str(figures.get("together", self.together)))
             self._add(result, each.log.read_text("utf-8", errors="replace"))
 
     def _add(self, result: Result, log: str) -> None:
@@ -220,7 +233,7 @@ class _Run:
         if self.giver.is_over(names):
             self.giver.end()
             for each in self.running:
-                each.go_on()
+                each.go_on(self.giver)
         name = self.giver.next(names)
         if name:
             for each in self.running:

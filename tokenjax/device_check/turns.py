@@ -18,6 +18,14 @@ class Turns:
     def __init__(self, folder: pathlib.Path, name: str):
         self._question = question_file(folder, name)
         self._answer = answer_file(folder, name)
+        self._note = note_file(folder, name)
+
+    def paused(self) -> float:
+        """Return the seconds that this step has been paused so far."""
+        try:
+            return float(self._note.read_text())
+        except (OSError, ValueError):  # never, or this moment
+            return 0.0
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
@@ -61,6 +69,10 @@ class Giver:
         asks = question_file(self._folder, self.holder).exists()
         return not asks or self.holder not in running
 
+    def note(self, name: str, seconds: float) -> None:
+        """Say how long a step has been paused."""
+        note_file(self._folder, name).write_text(f"{seconds:.3f}")
+
     def end(self) -> None:
         """Take the turn back."""
         question_file(self._folder, self.holder).unlink(missing_ok=True)
@@ -71,6 +83,11 @@ class Giver:
 def question_file(folder: pathlib.Path, name: str) -> pathlib.Path:
     """Return the file by which a step asks."""
     return folder / f"{name}.asks"
+
+
+def note_file(folder: pathlib.Path, name: str) -> pathlib.Path:
+    """Return the file that says how many seconds a step was paused."""
+    return folder / f"{name}.paused"
 
 
 def answer_file(folder: pathlib.Path, name: str) -> pathlib.Path:

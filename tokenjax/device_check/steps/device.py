@@ -24,6 +24,7 @@ PLUGINS = ("jax-cuda", "jax-rocm", "libtpu", "nvidia-cudnn", "nvidia-cublas")
 QUERY = "name,driver_version,memory.total,power.limit,clocks.max.sm"
 QUEUED = 10  # calls between two waits
 REPEATS = 8
+MOST_TOGETHER, CORES = 3, 5  # steps that prepare at once, and cores for each
 
 
 def find(task: Task, findings: Findings) -> None:
@@ -37,6 +38,7 @@ def find(task: Task, findings: Findings) -> None:
         memory_bytes=(device.memory_stats() or {}).get("bytes_limit"),
         platform_version=" ".join(device.client.platform_version.split()),
         driver=_driver(),
+        together=_together(device.platform),
         versions=_versions(),
         environment={
             name: value
@@ -96,6 +98,16 @@ def _seconds(call: Callable[[], jax.Array]) -> float:
         jax.block_until_ready(last)
         found.append((time.perf_counter() - start) / QUEUED)
     return min(found)
+
+
+def _together(platform_name: str) -> int:
+    """Return how many steps may prepare at once: each compiles on several cores.
+
+    A TPU belongs to one process at a time.
+    """
+    if platform_name not in ("gpu", "cuda", "rocm"):
+        return 1
+    return max(1, min(MOST_TOGETHER, (os.cpu_count() or 1) // CORES))
 
 
 def _side(platform_name: str, tiny: bool) -> int:

@@ -1,19 +1,20 @@
 """Recorded outputs and gradients, computed again in the device's exact products."""
 
+import functools
 import os
-from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import jax
 
 from tokenjax.device_check import checkout
 from tokenjax.device_check.findings import Findings, Skipped
+from tokenjax.device_check.jobs import Jobs
 from tokenjax.device_check.parity import cases
 from tokenjax.device_check.parity.held import GRADIENT, OUTPUT
 from tokenjax.device_check.task import Task
 from tokenjax.errors import first_line
 
 MOST_THREADS = 6  # that compile: what is left of a program runs in milliseconds
-RESERVED = 3.0  # seconds before the limit
+RESERVED = 2.0  # seconds before the limit: nothing is timed
 
 
 def find(task: Task, findings: Findings) -> None:
@@ -25,20 +26,17 @@ def find(task: Task, findings: Findings) -> None:
         raise Skipped("the recorded cases (tests/golden) are in a checkout alone")
     jax.config.update("jax_default_matmul_precision", "highest")
     wanted = list(cases.TINY) if task.tiny else cases.names()
-    findings.add(precision="highest", wanted=wanted, not_done=wanted)
-    pool = ThreadPoolExecutor(_threads())
-    jobs = {pool.submit(_hold, name, findings): name for name in wanted}
-    left = max(task.seconds - RESERVED - findings.seconds(), 0.0)
-    done: list[str] = []
-    try:
-        for job in as_completed(jobs, timeout=left):
-            done.append(jobs[job])
-            findings.add(not_done=[name for name in wanted if name not in done])
-            _say(findings, len(done), len(wanted))
-    except TimeoutError:
-        pool.shutdown(wait=False, cancel_futures=True)
+    findings.add(precision="highest", wanted=wanted)
+    jobs = Jobs(task, findings, {"cases": _threads()}, RESERVED)
+    for name in wanted:
+        jobs.submit("cases", name, functools.partial(_hold, name, findings))
+    jobs.wait()
+    done, problems = jobs.results()
+    findings.add(not_done=problems)
     if not done:
         findings.fail("no case was computed in time")
+        return
+    _say(findings, len(wanted))
 
 
 def _threads() -> int:
@@ -68,7 +66,7 @@ def _hold(name: str, findings: Findings) -> None:
         findings.fail(f"{name}: {problems[0]}{more}")
 
 
-def _say(findings: Findings, done: int, wanted: int) -> None:
+def _say(findings: Findings, wanted: int) -> None:
     rows = findings.figures["rows"]
     assert isinstance(rows, list)
     largest = {
@@ -76,8 +74,9 @@ def _say(findings: Findings, done: int, wanted: int) -> None:
         for kind in (OUTPUT, GRADIENT)
     }
     agree = sum(not row["problems"] and "skipped" not in row for row in rows)
+    wrong = sum(bool(row["problems"]) for row in rows)
     findings.say(
-        f"{agree} of {wanted} cases agree, {done - agree} do not or were skipped; "
-        f"largest error of outputs {largest[OUTPUT]:.1e}, "
-        f"of gradients {largest[GRADIENT]:.1e}"
+        f"{agree} of {wanted} cases agree, {wrong} do not, "
+        f"{wanted - agree - wrong} were not computed; largest error of outputs "
+        f"{largest[OUTPUT]:.1e}, of gradients {largest[GRADIENT]:.1e}"
     )
