@@ -13,10 +13,11 @@ def main() -> None:
     program, *rest = sys.argv
     if not rest or rest[0] in HELP:
         print(list_commands())
-    elif rest[0] not in commands.names():
+        return
+    name = rest[0].replace("-", "_")  # check-device is check_device
+    if name not in commands.names():
         command_line.fail(unknown_name("command", rest[0], commands.names()))
-    else:
-        command_line.run(rest[0], [program, *rest[1:]])
+    command_line.run(name, [program, *rest[1:]])
 
 
 def list_commands() -> str:

@@ -212,7 +212,7 @@ def prepare(
     batch_size: int,
     image_size: int,
     train: bool,
-    like: program.Program | None = None,
+    like: program.Program | program.Start | None = None,
 ) -> program.Program:
     """Compile a training step or inference for one batch.
 

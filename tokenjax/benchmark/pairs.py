@@ -91,7 +91,7 @@ def measure_pairs(
         for kind in kinds:
             function = make(peer, dtype, kind == "compiled")
             contestants.append(turns.Contestant(kind, made.flops, function, calls))
-            difference = None if train else _difference(made, function, calls[0])
+            difference = None if train else difference_of(made, function, calls[0])
             differences.append(difference)
         rounds = dataclasses.replace(timing, warmup=min(timing.warmup, MOST_WARMUP))
         seconds = turns.time_in_turns(contestants, rounds, PAUSE)
@@ -99,22 +99,23 @@ def measure_pairs(
     if look:
         look(row, made)
     return row, [
-        _pair(row, kind, peer.source, seconds[:, 0], seconds[:, index], difference)
+        make_pair(row, kind, peer.source, seconds[:, 0], seconds[:, index], difference)
         for index, (kind, difference) in enumerate(
             zip(kinds, differences, strict=True), start=1
         )
     ]
 
 
-def _difference(
+def difference_of(
     made: program.Program, function: torch_programs.Call, call: tuple
 ) -> float:
+    """Return how far outputs are apart, of ours and of theirs; relative, 2-norm."""
     ours = np.asarray(made.function(*made.calls[0]), np.float64)
     theirs = function(*call).float().cpu().numpy()
     return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
 
 
-def _pair(
+def make_pair(
     row: measure.Row,
     kind: str,
     source: str,
@@ -122,6 +123,7 @@ def _pair(
     theirs: np.ndarray,
     difference: float | None,
 ) -> Pair:
+    """Compare the seconds of each round (rounds,), ours and those of a `peer`."""
     ratios = ours / theirs  # (rounds,)
     several = len(ratios) > 1
     low, high = latency.median_interval(ratios) if several else (None, None)

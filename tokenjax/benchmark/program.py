@@ -13,6 +13,7 @@ Tokens without a classifier have no such step.
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -59,8 +60,23 @@ class Program:
     examples: Calls
 
 
+class Start(NamedTuple):
+    """What programs of one model begin with, made once for several of them."""
+
+    variables: VariableDict
+    examples: Calls
+
+
+def start(module: nn.Module, batch_size: int, image_size: int = 0) -> Start:
+    """Initialise a module, and make what it is called with."""
+    return Start(*_start(module, batch_size, image_size, None))
+
+
 def inference(
-    module: nn.Module, batch_size: int, image_size: int = 0, like: Program | None = None
+    module: nn.Module,
+    batch_size: int,
+    image_size: int = 0,
+    like: Program | Start | None = None,
 ) -> Program:
     """Compile a module, which has `example_inputs(batch_size)`, to its first output.
 
@@ -86,7 +102,10 @@ def inference(
 
 
 def training(
-    module: nn.Module, batch_size: int, image_size: int = 0, like: Program | None = None
+    module: nn.Module,
+    batch_size: int,
+    image_size: int = 0,
+    like: Program | Start | None = None,
 ) -> Program:
     """Compile a training step of a model that `check_trainable` takes.
 
@@ -184,7 +203,7 @@ class _Stepper:
 
 
 def _start(
-    module: nn.Module, batch_size: int, image_size: int, like: Program | None
+    module: nn.Module, batch_size: int, image_size: int, like: Program | Start | None
 ) -> tuple[VariableDict, Calls]:
     if like is None:
         examples: Calls = inputs.distinct_inputs(module, batch_size, image_size)

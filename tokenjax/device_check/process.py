@@ -1,0 +1,55 @@
+"""What runs in a step's process: `python -m tokenjax.device_check.process TASK`.
+
+It ends with status 0 whatever it found, for that is in the file of its findings; any
+other status is a crash.
+"""
+
+import importlib
+import os
+import pathlib
+import signal
+import sys
+import threading
+import time
+import traceback
+
+from tokenjax import command_line
+from tokenjax.device_check import task as tasks
+from tokenjax.device_check.findings import Findings, Skipped
+from tokenjax.device_check.turns import Turns
+from tokenjax.errors import UserError, first_line
+
+STEPS = "tokenjax.device_check.steps"
+
+
+def main(path: str) -> None:
+    """Do the step of a task's file."""
+    task = tasks.read(pathlib.Path(path))
+    threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
+    turns = Turns(pathlib.Path(task.turns), task.name) if task.turns else None
+    findings = Findings(pathlib.Path(task.findings), task.started, turns)
+    try:
+        command_line.enable_compilation_cache()
+        module = importlib.import_module(f"{STEPS}.{task.module}")
+        module.find(task, findings)
+    except Skipped as reason:
+        findings.skip(str(reason))
+    except UserError as error:
+        findings.fail(str(error))
+    except Exception as error:
+        traceback.print_exc()
+        findings.fail(f"{type(error).__name__}: {first_line(error)}")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # threads that still compile are not waited for
+
+
+def _end_with(parent: int) -> None:
+    """End this process's group when whoever started it is gone."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,60 @@
+"""Training steps of one model at growing batches: where is it the most of the peak?"""
+
+import functools
+
+import jax
+
+from tokenjax.benchmark import latency, measure, program
+from tokenjax.device_check import sizes
+from tokenjax.device_check.findings import Findings
+from tokenjax.device_check.jobs import Jobs, threads
+from tokenjax.device_check.steps.peers import program_figures
+from tokenjax.device_check.task import Task
+
+TINY = (1, 2)
+
+
+def find(task: Task, findings: Findings) -> None:
+    """Compile every batch's step, then time each."""
+    chosen = sizes.choose(task)
+    findings.add(model=chosen.model, dtype=chosen.dtype, mode=measure.TRAINING)
+    jobs = Jobs(task, findings, {"ours": threads()})
+    batches = TINY if task.tiny else task.arguments["batches"]
+    assert isinstance(batches, list | tuple)
+    for batch in batches:
+        jobs.submit(
+            "ours", f"batch {batch}", functools.partial(_prepare, chosen, batch)
+        )
+    jobs.wait()
+    ready, problems = jobs.results()
+    findings.add(not_measured=problems)
+    best = "nothing was ready in time"
+    highest = 0.0
+    for batch in batches:
+        made = ready.get(f"batch {batch}")
+        if not isinstance(made, program.Program):
+            continue
+        with findings.alone():
+            seconds = latency.time_calls(made.function, made.calls, chosen.timing)
+        row = measure.make_row(chosen.model, made, batch, chosen.dtype, True, seconds)
+        figures = program_figures(row, task.peak)
+        findings.add_row(figures)
+        rate = row.images_per_second or 0.0
+        if rate > highest:
+            highest = rate
+            share = figures["share_of_measured_peak"]
+            of_peak = f", {100 * share:.0f} % of the peak" if share else ""  # type: ignore[operator]
+            best = f"batch {batch}: {rate:.0f} images/s{of_peak}"
+        findings.say(best)
+    if not ready:
+        findings.fail("; ".join(f"{k}: {v}" for k, v in problems.items()))
+
+
+def _prepare(chosen: sizes.Chosen, batch: int) -> program.Program:
+    module, pixels = measure.build(
+        chosen.model, chosen.arguments, chosen.dtype, chosen.pixels
+    )
+    with measure.fitting(chosen.model, batch):
+        made = measure.prepare(module, batch, pixels, train=True)
+        jax.block_until_ready(made.function(*made.calls[0]))
+    return made
