@@ -6,9 +6,7 @@ resumption are decided elsewhere (`tokenjax.data.batches`). All of them compare 
 identity, for arrays have no single equality.
 """
 
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -23,6 +21,7 @@ from tokenjax.data.identity import (
 )
 from tokenjax.data.order import shuffled
 from tokenjax.data.preprocessing import Reading
+from tokenjax.data.threads import ReadingThreads
 from tokenjax.errors import DatasetError, unknown_name
 
 STATISTICS_EXAMPLES = 10_000  # beyond this many, mean and std come from a sample
@@ -92,27 +91,6 @@ class ArraySplit:
         if self.identity is not None:
             return digest_names(self.identity, self.labels)
         return digest_arrays(self.images, self.labels)
-
-
-class ReadingThreads:
-    """Threads that make images, so many at a time (0: one per core)."""
-
-    def __init__(self, num_threads: int) -> None:
-        count = thread_count(num_threads)
-        self._pool = ThreadPoolExecutor(count, "tokenjax-read")
-
-    def read(
-        self,
-        read: Callable[[int], np.ndarray],
-        examples: Iterable[int],
-        image_shape: tuple[int, int, int],
-    ) -> np.ndarray:
-        """Return what `read` makes of each example, uint8 (examples, *image_shape)."""
-        rows = list(examples)
-        images = np.empty((len(rows), *image_shape), np.uint8)
-        for row, image in enumerate(self._pool.map(read, rows)):
-            images[row] = image
-        return images
 
 
 @dataclass(frozen=True, eq=False)
@@ -323,12 +301,3 @@ def channel_statistics(split: Split, max_examples: int) -> tuple[Channels, Chann
     # A channel of one value only (an all-grey set) must not divide by zero later.
     std = np.maximum(std, 1e-3)
     return tuple(mean.tolist()), tuple(std.tolist())
-
-
-def thread_count(num_threads: int) -> int:
-    """Return `num_threads`, or the cores this process may use when it is 0."""
-    if num_threads > 0:
-        return num_threads
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

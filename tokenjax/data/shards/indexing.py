@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 
 from tokenjax import caches
-from tokenjax.data.dataset import thread_count
 from tokenjax.data.images.image_files import abridged
 from tokenjax.data.shards import record_files, tar_files
 from tokenjax.data.shards.listing import Listing
@@ -33,6 +32,7 @@ from tokenjax.data.shards.shard_index import (
     digest_sizes,
     open_index,
 )
+from tokenjax.data.threads import thread_count
 from tokenjax.errors import DatasetError, shown
 
 CLASSES_FILE = "classes.txt"

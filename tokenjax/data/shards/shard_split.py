@@ -9,13 +9,13 @@ from typing import Any, overload
 
 import numpy as np
 
-from tokenjax.data.dataset import ReadingThreads
 from tokenjax.data.images.image_opening import MAX_PIXELS
 from tokenjax.data.images.image_sizes import read_encoded
 from tokenjax.data.preprocessing import Reading
 from tokenjax.data.shards import record_files, tar_files
 from tokenjax.data.shards.open_files import OpenFiles
 from tokenjax.data.shards.shard_index import Part, ShardIndex
+from tokenjax.data.threads import ReadingThreads
 from tokenjax.errors import DatasetError, first_line, shown
 
 
