@@ -80,7 +80,7 @@ def fit_square(image: "Image", size: int, reading: Reading = _WHOLE) -> "Image":
     return fit(image, size, size, reading)
 
 
-def _upright(image: "Image") -> "Image":
+def upright(image: "Image") -> "Image":
     """Turn an image as its EXIF orientation says.
 
     `ImageOps.exif_transpose` also writes all of EXIF anew, and fails where a tag is odd
@@ -143,19 +143,32 @@ def read_encoded(
     max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
     """Read the bytes of a file as `read_picture` does; `name` is for the messages."""
+    return fit_rgb(decode(content, name, shape, reading, max_pixels), shape, reading)
+
+
+def decode(
+    content: bytes,
+    name: object,
+    shape: tuple[int, int, int],
+    reading: Reading = _WHOLE,
+    max_pixels: int = MAX_PIXELS,
+) -> "Image":
+    """Decode the bytes of a file to RGB, upright, large enough for `fit_rgb`."""
     with open_stream(io.BytesIO(content), name, max_pixels, whole=True) as image:
         _draft(image, shape, reading)
-        return fit_picture(image, shape, reading)
+        return to_rgb(upright(image))
 
 
 def fit_picture(
     image: "Image", shape: tuple[int, int, int], reading: Reading = _WHOLE
 ) -> np.ndarray:
     """Fit an image of any mode as `read_picture` does one in a file."""
-    return _fit(to_rgb(_upright(image)), shape, reading)
+    return fit_rgb(to_rgb(upright(image)), shape, reading)
 
 
-def _fit(image: "Image", shape: tuple[int, int, int], reading: Reading) -> np.ndarray:
+def fit_rgb(
+    image: "Image", shape: tuple[int, int, int], reading: Reading = _WHOLE
+) -> np.ndarray:
     """Fit an RGB image; grey is made before, as where a set is grey itself."""
     height, width, channels = shape
     picture = image.convert("L") if channels == 1 else image
@@ -190,7 +203,7 @@ def read_resized(
         return np.stack([part.resize((width, height), resampling) for part in parts])
 
     with open_image(path, max_pixels, whole=True) as image:
-        return finish(to_rgb(_upright(image)))
+        return finish(to_rgb(upright(image)))
 
 
 def check_header(path: Path, max_pixels: int = MAX_PIXELS) -> None:

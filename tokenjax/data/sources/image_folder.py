@@ -81,6 +81,10 @@ class _ReadFiles:
     def __call__(self, index: int) -> np.ndarray:
         return self.reading.read(self.paths[index])
 
+    def encoded(self, index: int) -> bytes:
+        """Return the bytes of an image's file."""
+        return self.paths[index].read_bytes()
+
 
 def _make_splits(
     root: Path, parts: dict[str, Files], reading: _Reading

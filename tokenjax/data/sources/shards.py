@@ -88,7 +88,7 @@ def tar_shards(
     nothing, and for shards that are damaged or without labels.
     """
     names = {"train": train, "validation": validation, "test": test}
-    found = _find_index("tar", directory, names, label_key, index)
+    found = find_index("tar", directory, names, label_key, index)
     shape = Reading(crop or 1.0, interpolation or "bicubic")
     read = (image_size, shape, max_pixels, num_threads)
     fractions = (validation_fraction, test_fraction)
@@ -118,7 +118,7 @@ def array_record(
     Of TFDS's own ones `data.source=tfds` knows the features.
     """
     names = {"train": train, "validation": validation, "test": test}
-    found = _find_index("array_record", directory, names, "", index)
+    found = find_index("array_record", directory, names, "", index)
     shape = Reading(crop or 1.0, interpolation or "bicubic")
     read = (image_size, shape, max_pixels, num_threads)
     fractions = (validation_fraction, test_fraction)
@@ -126,9 +126,15 @@ def array_record(
     return _make(found, read, fractions, split_seed, statistics)
 
 
-def _find_index(
+def find_index(
     kind: str, directory: str, names: dict[str, str], label_key: str, index: str
 ) -> ShardIndex:
+    """Return the index of shards in `directory`; make it where there is none.
+
+    `names` are the parts' patterns, the other arguments those of `tar_shards`.
+
+    Raises: DatasetError, see there.
+    """
     root = Path(directory).expanduser()
     if not directory or not root.is_dir():
         raise DatasetError(
