@@ -5,7 +5,8 @@ uninterrupted run saw.
 
 Shuffled (`train_indices`): the stream is one permutation of the examples after another,
 epoch by epoch, or, given weights, as many draws with replacement; batch `step` is its
-slice [step * batch_size, (step + 1) * batch_size).
+slice [step * batch_size, (step + 1) * batch_size). Of a very large set no permutation
+is drawn, see `tokenjax.data.order`.
 
 By identity (`identity_indices`), as triplet losses need them: batches of P identities
 with K instances each. One epoch: every identity's examples (fewer than K: K draws of
@@ -24,17 +25,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from tokenjax.data.order import shuffled
 from tokenjax.data.partition import generator
 from tokenjax.errors import DatasetError
 
 EPOCHS_KEPT = 2  # a reader ahead of another by a few batches stays within two
-
-
-@lru_cache(maxsize=4)
-def _permutation(seed: int, epoch: int, num_examples: int) -> np.ndarray:
-    order = generator(seed, epoch).permutation(num_examples)  # (num_examples,) int64
-    order.flags.writeable = False  # the cache hands the same array to every caller
-    return order
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +92,12 @@ def train_indices(
     pieces = []
     while position < stop:
         epoch, offset = divmod(position, num_examples)
+        end = min(offset + stop - position, num_examples)
         if weights is None:
-            order = _permutation(seed, epoch, num_examples)
+            pieces.append(shuffled((seed, epoch), num_examples, offset, end))
         else:
             order = _weighted_draws(seed, epoch, _Identity(weights))
-        pieces.append(order[offset : offset + stop - position])
+            pieces.append(order[offset:end])
         position += len(pieces[-1])
     return np.concatenate(pieces)
 
