@@ -1,7 +1,8 @@
 """A model compiled for one batch, ready to be timed: inference or a training step.
 
 Inference runs up to the model's first output: its logits, or the feature that retrieval
-searches by. Whatever only feeds the others, such as attention maps to look at, is
+searches by. Weights that it reads in half precision alone are kept so, as a `Predictor`
+keeps them. Whatever only feeds the others, such as attention maps to look at, is
 dropped inside the jitted function, so that neither the compiler nor the FLOP count
 keeps it.
 
@@ -21,6 +22,7 @@ import jax.numpy as jnp
 import optax
 from flax.typing import VariableDict
 
+from tokenjax import half_weights
 from tokenjax.benchmark import flops, inputs, latency, memory
 from tokenjax.errors import UserError
 
@@ -83,8 +85,9 @@ def inference(
     Of `like` the inputs are used again, and the weights if the module takes them.
     """
     variables, examples = _start(module, batch_size, image_size, like)
-    calls = [(variables, *example) for example in examples]
     function = first_output(module)
+    kept = half_weights.keep(function, variables, *examples[0])
+    calls = [(kept, *example) for example in examples]
     lowered, compiled, seconds = _compile(function, calls[0])
     return Program(
         parameters=count_parameters(variables),
