@@ -19,6 +19,7 @@ import jax
 from jax.extend.mlir import ir
 
 from tokenjax.benchmark import inputs, program
+from tokenjax.errors import first_line
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 CUSTOM_CALL = "stablehlo.custom_call"
@@ -26,7 +27,7 @@ CUSTOM_CALL = "stablehlo.custom_call"
 # and each platform's own: cuDNN, cuBLAS, cuSOLVER, Pallas and callbacks to Python.
 _ANYWHERE = (
     *("Sharding", "SPMD", "annotate_device_placement", "AllocateBuffer", "stablehlo."),
-    *("mhlo.", "shape_assertion"),
+    *("mhlo.", "shape_assertion", "ApproxTopK"),
 )
 _OWN = {
     "cuda": (
@@ -38,7 +39,7 @@ _OWN = {
         *("xla_ffi_python_gpu_callback", "xla_python_gpu_callback"),
     ),
     "tpu": (
-        *("tpu_custom_call", "ApproxTopK", "Eigh", "LuDecomposition", "Qr"),
+        *("tpu_custom_call", "Eigh", "LuDecomposition", "Qr"),
         "ProductOfElementaryHouseholderReflectors",
     ),
 }
@@ -83,8 +84,8 @@ def lower(traced: jax.stages.Traced, platform: str) -> ir.Module:
     try:
         lowered = traced.lower(lowering_platforms=(platform,))
     except Exception as error:  # whatever a kernel's translation raises
-        first_line = str(error).strip().partition("\n")[0]
-        raise CannotLower(f"cannot be lowered for {platform}: {first_line}") from error
+        line = first_line(error)
+        raise CannotLower(f"cannot be lowered for {platform}: {line}") from error
     module = lowered.compiler_ir("stablehlo")
     foreign = [call for call in custom_calls(module) if not _has(platform, call)]
     if foreign:

@@ -17,7 +17,7 @@ from tokenjax.benchmark import lowering, measure, program, program_counts, reduc
 from tokenjax.benchmark.chosen_models import Chosen
 from tokenjax.benchmark.program_counts import CONVOLUTION, DOT, Counts, Product
 from tokenjax.benchmark.session import SEARCHED, Options, Request
-from tokenjax.errors import UserError, unknown_of_many
+from tokenjax.errors import UserError, unknown_name
 from tokenjax.tables import Column, Value
 
 FLAG = "--programs"
@@ -109,7 +109,7 @@ def read(platforms: Sequence[str]) -> list[str]:
     for name in platforms:
         if name not in lowering.PLATFORMS:
             valid = lowering.PLATFORMS
-            raise UserError(f"{FLAG}: {unknown_of_many('platform', name, valid)}")
+            raise UserError(f"{FLAG}: {unknown_name('platform', name, valid)}")
     return list(dict.fromkeys(platforms))
 
 
