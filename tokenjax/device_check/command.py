@@ -52,7 +52,7 @@ def main(values: flags.FlagValues) -> None:
     steps = plan.choose(values.steps)
     output = pathlib.Path(values.output)
     _check_folder(output)
-    signal.signal(signal.SIGTERM, _end)  # the steps' processes are ended with it
+    before = signal.signal(signal.SIGTERM, _end)  # ends the steps' processes too
     work = pathlib.Path(tempfile.mkdtemp(prefix="check_device-"))
     try:
         cache = pathlib.Path(values.cache) if values.cache else work / "cache"
@@ -68,9 +68,10 @@ def main(values: flags.FlagValues) -> None:
         summary = Summary(output, about, len(steps))
         runner.run(steps, settings, summary.add)
     finally:
+        signal.signal(signal.SIGTERM, before)
         shutil.rmtree(work, ignore_errors=True)
     print(f"\n{summary.table()}\n\n{output / JSON} has all figures, {LOG} the output.")
-    if not summary.is_good():
+    if summary.status() != runner.OK:
         sys.exit(1)
 
 
