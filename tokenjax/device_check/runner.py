@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from tokenjax import storage
 from tokenjax.device_check import plan, process_tree
@@ -20,7 +20,7 @@ COMMAND = (sys.executable, "-m", "tokenjax.device_check.process")
 LOOK = 0.02  # seconds between looks at what runs
 OK, FAILED, TIMED_OUT, SKIPPED = "ok", "failed", "timed out", "skipped"
 TAIL = 2000  # characters of what a step printed, kept where it is not ok
-NOTHING: dict[str, object] = {
+NOTHING: dict[str, Any] = {
     "headline": "",
     "failures": [],
     "skipped": "",
@@ -119,7 +119,8 @@ class _Running:
 
     def result(self, timed_out: bool) -> Result:
         """Return how it ended, with whatever it had found by then."""
-        found = storage.read_json(self.findings) if self.findings.exists() else NOTHING
+        there = self.findings.exists()
+        found: dict[str, Any] = storage.read_json(self.findings) if there else NOTHING
         status, reason = OK, ""
         if timed_out:
             status, reason = TIMED_OUT, f"ended after its {self.limit:.0f} s"
