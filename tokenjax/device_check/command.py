@@ -79,6 +79,8 @@ def environment(cache: pathlib.Path) -> dict[str, str]:
     """Return the environment of the steps: this one's, with caches of the check."""
     found = {**os.environ, "PYTHONUNBUFFERED": "1"}
     found.update({name: str(cache / folder) for name, folder in CACHES.items()})
+    # Results of trying out kernels are kept too: the cache is of this device alone.
+    found.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "all")
     # Several processes, and PyTorch beside jax, share one device's memory.
     found.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if (checkout.ROOT / "pyproject.toml").is_file():  # wherever this was started

@@ -13,7 +13,11 @@ from tokenjax.processes import train_command
 from tokenjax.storage import read_json
 from tokenjax.training.observation.metric_log import PERFORMANCE
 
-TINY = ("--config.steps=30", "--config.log_every_steps=10")
+TINY = (
+    *("--config.steps=30", "--config.log_every_steps=10"),
+    *("--config.model.depth=1", "--config.model.embed_dim=16"),
+    "--config.model.num_heads=2",
+)
 
 
 def find(task: Task, findings: Findings) -> None:
