@@ -1,6 +1,5 @@
 """What every test needs: a compilation cache shared by the processes, golden cases."""
 
-import json
 import os
 import pathlib
 
@@ -19,6 +18,8 @@ import jax
 import numpy as np
 import pytest
 
+from tokenjax.device_check.parity.recorded import RecordedCase
+
 REPOSITORY = pathlib.Path(__file__).parents[1]
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 CACHE = REPOSITORY / ".cache" / "jax"
@@ -33,29 +34,10 @@ def pytest_collection_modifyitems(items):
             item.add_marker("golden")
 
 
-class GoldenCase:
-    """One recorded case; see golden/README.md for what its keys mean."""
-
-    def __init__(self, path: pathlib.Path):
-        with np.load(path, allow_pickle=False) as file:
-            self.arrays = {key: file[key] for key in file.files}
-        self.meta = json.loads(str(self.arrays.pop("meta")))
-
-    def __getitem__(self, key: str) -> np.ndarray:
-        return self.arrays[key]
-
-    def group(self, prefix: str) -> dict[str, np.ndarray]:
-        """Arrays below a prefix ("state", "grad", ...), the prefix taken off."""
-        start = prefix + "/"
-        return {
-            k[len(start) :]: v for k, v in self.arrays.items() if k.startswith(start)
-        }
-
-
 @pytest.fixture(scope="session")
 def golden():
-    """golden("vdpa/model") -> GoldenCase."""
-    return lambda name: GoldenCase(GOLDEN / f"{name}.npz")
+    """golden("vdpa/model") -> RecordedCase."""
+    return lambda name: RecordedCase(GOLDEN / f"{name}.npz")
 
 
 @pytest.fixture(scope="session")

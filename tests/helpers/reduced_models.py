@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tokenjax import convert, models
+from tokenjax.device_check.parity.recorded import RecordedCase
 
 SIZES = ("img_size", "patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio")
 OUTPUT_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4
@@ -16,7 +17,7 @@ OUTPUT_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4
 class Recorded(NamedTuple):
     """A recorded case, and our model with its weights and images."""
 
-    case: Any  # conftest.GoldenCase
+    case: RecordedCase
     model: nn.Module
     variables: Any
     images: jax.Array  # (b, height, width, channels)

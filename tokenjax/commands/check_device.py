@@ -20,8 +20,6 @@ from absl import flags
 
 from tokenjax import command_line
 
-COMPUTES = False  # the steps' processes do
-
 
 def define_flags(argv: Sequence[str], values: flags.FlagValues) -> None:
     """Define how long, which steps, and where the results go."""

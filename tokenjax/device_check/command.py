@@ -52,7 +52,7 @@ def main(values: flags.FlagValues) -> None:
     steps = plan.choose(values.steps)
     output = pathlib.Path(values.output)
     _check_folder(output)
-    signal.signal(signal.SIGTERM, _end)  # the steps' processes are ended with it
+    before = signal.signal(signal.SIGTERM, _end)  # ends the steps' processes too
     work = pathlib.Path(tempfile.mkdtemp(prefix="check_device-"))
     try:
         cache = pathlib.Path(values.cache) if values.cache else work / "cache"
@@ -68,9 +68,10 @@ def main(values: flags.FlagValues) -> None:
         summary = Summary(output, about, len(steps))
         runner.run(steps, settings, summary.add)
     finally:
+        signal.signal(signal.SIGTERM, before)
         shutil.rmtree(work, ignore_errors=True)
     print(f"\n{summary.table()}\n\n{output / JSON} has all figures, {LOG} the output.")
-    if not summary.is_good():
+    if summary.status() != runner.OK:
         sys.exit(1)
 
 
@@ -78,6 +79,8 @@ def environment(cache: pathlib.Path) -> dict[str, str]:
     """Return the environment of the steps: this one's, with caches of the check."""
     found = {**os.environ, "PYTHONUNBUFFERED": "1"}
     found.update({name: str(cache / folder) for name, folder in CACHES.items()})
+    # Results of trying out kernels are kept too: the cache is of this device alone.
+    found.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "all")
     # Several processes, and PyTorch beside jax, share one device's memory.
     found.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if (checkout.ROOT / "pyproject.toml").is_file():  # wherever this was started

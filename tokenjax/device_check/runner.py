@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from tokenjax import storage
 from tokenjax.device_check import plan, process_tree
@@ -16,10 +16,11 @@ from tokenjax.device_check import task as tasks
 from tokenjax.device_check.plan import Step
 from tokenjax.device_check.turns import Giver
 
+COMMAND = (sys.executable, "-m", "tokenjax.device_check.process")
 LOOK = 0.02  # seconds between looks at what runs
 OK, FAILED, TIMED_OUT, SKIPPED = "ok", "failed", "timed out", "skipped"
 TAIL = 2000  # characters of what a step printed, kept where it is not ok
-NOTHING: dict[str, object] = {
+NOTHING: dict[str, Any] = {
     "headline": "",
     "failures": [],
     "skipped": "",
@@ -37,6 +38,7 @@ class Settings(NamedTuple):
         the device that the first step finds.
       work: a folder for files of this check alone.
       environment: of the processes.
+      command: that does a step, to which the file of its task is added.
     """
 
     minutes: float
@@ -44,6 +46,7 @@ class Settings(NamedTuple):
     together: int
     work: pathlib.Path
     environment: dict[str, str]
+    command: Sequence[str] = COMMAND
 
 
 Result = dict[str, object]  # of one step, as it is in the JSON
@@ -73,10 +76,9 @@ class _Running:
         os.mkdir(task.work)
         path = folder / f"{step.name}.task"
         tasks.write(path, task)
-        command = [sys.executable, "-m", "tokenjax.device_check.process", str(path)]
         self._output: IO[bytes] = open(self.log, "wb")  # noqa: SIM115
         self.process = subprocess.Popen(
-            command,
+            [*settings.command, str(path)],
             stdout=self._output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -117,7 +119,8 @@ class _Running:
 
     def result(self, timed_out: bool) -> Result:
         """Return how it ended, with whatever it had found by then."""
-        found = storage.read_json(self.findings) if self.findings.exists() else NOTHING
+        there = self.findings.exists()
+        found: dict[str, Any] = storage.read_json(self.findings) if there else NOTHING
         status, reason = OK, ""
         if timed_out:
             status, reason = TIMED_OUT, f"ended after its {self.limit:.0f} s"

@@ -11,6 +11,7 @@ from tokenjax.tables import Column
 
 FORMAT = 1
 JSON, LOG = "check_device.json", "check_device.log"
+RUNNING = "running"
 SHOWN = 200  # characters of a reason, in a line of the table
 
 
@@ -44,10 +45,15 @@ class Summary:
             flush=True,
         )
 
-    def is_good(self) -> bool:
-        """Return whether nothing failed or took too long."""
+    def status(self) -> str:
+        """Return "failed" where a step failed or took too long, else "ok".
+
+        Before the last one it is "running", and stays so where the check was ended.
+        """
         bad = (runner.FAILED, runner.TIMED_OUT)
-        return not any(result["status"] in bad for result in self.results)
+        if any(result["status"] in bad for result in self.results):
+            return runner.FAILED
+        return runner.OK if len(self.results) == self._steps else RUNNING
 
     def table(self) -> str:
         """Return the table of all steps."""
@@ -66,7 +72,7 @@ class Summary:
                 "format": FORMAT,
                 **self._about,
                 "total_seconds": round(time.monotonic() - self._started, 1),
-                "complete": len(self.results) == self._steps,
+                "status": self.status(),
                 "machine": machine,
                 "steps": steps,
             },

@@ -3,7 +3,6 @@
 Of each system what its whole model computes leads, then its parts and variants.
 """
 
-import functools
 import pathlib
 from collections.abc import Callable, Mapping
 
@@ -14,15 +13,23 @@ from tokenjax.device_check.parity.recorded import RecordedCase
 Hold = Callable[[RecordedCase, Held], None]
 ROUTING = "routing/reference"  # computed by PyTorch, not recorded
 
-_cifar = functools.partial(functools.partial, classifiers.cifar)
-_peer = functools.partial(functools.partial, classifiers.peer)
+
+def _cifar(name: str, **more: object) -> Hold:
+    def hold(case: RecordedCase, held: Held) -> None:
+        classifiers.cifar(case, held, name, **more)
+
+    return hold
 
 
 def _dynamic(pruning: str) -> Hold:
-    linear = classifiers.LINEAR
-    return functools.partial(
-        classifiers.cifar, name="dynamic_vit", pruning=pruning, **linear
-    )
+    return _cifar("dynamic_vit", pruning=pruning, predictor="linear")
+
+
+def _peer(name: str) -> Hold:
+    def hold(case: RecordedCase, held: Held) -> None:
+        classifiers.peer(case, held, name)
+
+    return hold
 
 
 def _reduced(name: str, *keys: str) -> Hold:
@@ -34,21 +41,21 @@ def _reduced(name: str, *keys: str) -> Hold:
 
 CASES: Mapping[str, Hold] = {
     "vdpa/model": classifiers.vdpa,
-    "cifar_vit/vit": _cifar(name="vit"),
+    "cifar_vit/vit": _cifar("vit"),
     "cifar_vit/dynamic_vit_pruned": _dynamic("inference"),
     "demo/demo_sdtps_train": modalities.demo_training,
     "sdtps/multimodal_gumbel": modalities.sdtps,
-    "cifar_vit/lightweight_vit": _cifar(name="lightweight_vit"),
+    "cifar_vit/lightweight_vit": _cifar("lightweight_vit"),
     "demo/demo_hdm_atm_train": modalities.demo_training,
-    "peers/imagenet_vit": _peer(name="vit_base_patch16"),
+    "peers/imagenet_vit": _peer("vit_base_patch16"),
     "reduction/tome_vit": _reduced("tome", "r", "prop_attn"),
     "reduction/evit_vit": _reduced("evit", "keep_rate", "fuse_token"),
     "reduction/topk_vit": _reduced("topk", "keep_rate", "reduction_loc"),
-    "peers/resnet": _peer(name="resnet50"),
-    "peers/swin": _peer(name="swin_tiny"),
-    "peers/convnext_v2": _peer(name="convnextv2_tiny"),
-    "peers/maxvit": _peer(name="maxvit_tiny"),
-    "peers/vmamba": _peer(name="vmamba_tiny"),
+    "peers/resnet": _peer("resnet50"),
+    "peers/swin": _peer("swin_tiny"),
+    "peers/convnext_v2": _peer("convnextv2_tiny"),
+    "peers/maxvit": _peer("maxvit_tiny"),
+    "peers/vmamba": _peer("vmamba_tiny"),
     "sdtps/multimodal": modalities.sdtps,
     "vdpa/train_adamw": classifiers.vdpa_training,
     "vdpa/alp": classifiers.local_pooling,

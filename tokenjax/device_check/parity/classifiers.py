@@ -14,7 +14,6 @@ from tokenjax.device_check.parity.recorded import RecordedCase
 from tokenjax.ops import neighborhood
 
 SIZES = ("img_size", "patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio")
-LINEAR = {"predictor": "linear"}  # DynamicViT's as recorded
 
 
 def vdpa(case: RecordedCase, held: Held) -> None:

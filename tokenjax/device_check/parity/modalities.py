@@ -1,5 +1,7 @@
 """SDTPS and the whole DeMo against what was recorded of them."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,8 +21,10 @@ SETTINGS = ("cfg_model", "image", "num_classes", "camera_num", "backbone", "feat
 def sdtps(case: RecordedCase, held: Held) -> None:
     """Hold MultiModalSDTPS, in the mode of the case: choices, outputs, gradients."""
     settings = case.meta["constructor_args"]
-    detached = {"score_gradient": "none"} if settings.get("attention_no_grad") else {}
-    model = MultiModalSDTPS(**settings["module"], **detached)
+    arguments = dict(settings["module"])
+    if settings.get("attention_no_grad"):
+        arguments["score_gradient"] = "none"
+    model = MultiModalSDTPS(**arguments)
     variables = convert.from_torch(model, case.group("state"))
     tokens, globals_ = _inputs(case, "tokens"), _inputs(case, "global")
     cotangents = _inputs(case, "cotangent")
@@ -71,7 +75,7 @@ def demo_training(case: RecordedCase, held: Held) -> None:
             mutable=["batch_stats"],
         )
         pairs = list(model.pairs(outputs).values())
-        total, parts = reid_loss(pairs, case["input/labels"], *weights)
+        total, parts = reid_loss(pairs, jnp.asarray(case["input/labels"]), *weights)
         return total, (after, parts)
 
     step = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))
@@ -97,7 +101,7 @@ def demo_inference(case: RecordedCase, held: Held) -> None:
     images = {m: case[f"input/{m}"].transpose(0, 2, 3, 1) for m in MODALITIES}
 
     def loss(images: Values) -> tuple[jax.Array, Values]:
-        outputs = model.apply(variables, images, case["input/camera"])
+        outputs: Any = model.apply(variables, images, case["input/camera"])
         features = outputs["features"]
         return jnp.sum(features["concat"] * case["input/cotangent"]), features
 

@@ -17,7 +17,8 @@ def find(task: Task, findings: Findings) -> None:
     names = ["vit_base_patch16"] if task.tiny else task.arguments["models"]
     assert isinstance(names, list | tuple)
     findings.add(dtype=HALF)
-    said, left_out = [], []
+    said: list[str] = []
+    left_out: list[str] = []
     for name in names:
         if said and findings.seconds() > (1 - LEAST) * task.seconds:
             left_out.append(name)
