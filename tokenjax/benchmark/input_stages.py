@@ -1,4 +1,4 @@
-"""Seconds that an image takes to reach the device, stage by stage, on one core.
+"""Seconds of a core that an image takes to reach the device, stage by stage.
 
 read      the file's bytes, from a folder or out of a shard
 decode    to RGB, at reduced size where that is large enough
@@ -8,7 +8,6 @@ transfer  of the batch to the device
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -20,6 +19,8 @@ from tokenjax.data.images.image_sizes import decode, fit_rgb
 from tokenjax.errors import DatasetError
 
 BATCH = 64  # of what is stacked and transferred
+WARM = 16  # images before the first that counts
+STAGES = ("read", "decode", "resize", "stack")
 
 
 @dataclass(frozen=True)
@@ -59,27 +60,26 @@ def measure(dataset: Dataset, images: int) -> Stages:
             )
         return content
 
-    seconds: dict[str, float] = {}
-
-    def each(name: str, function: Callable, items: list) -> list:
-        start = time.perf_counter()
-        made = [function(item) for item in items]
-        seconds[name] = (time.perf_counter() - start) / len(items)
-        return made
-
-    files = each("read", lambda index: read(int(index)), list(order))
-    pictures = each("decode", lambda file: decode(file, "", shape, reading), files)
-    arrays = each("resize", lambda image: fit_rgb(image, shape, reading), pictures)
     batch = np.empty((BATCH, *shape), np.uint8)
-
-    def stack(numbered: tuple[int, np.ndarray]) -> None:
-        batch[numbered[0] % BATCH] = numbered[1]
-
-    each("stack", stack, list(enumerate(arrays)))
+    seconds = np.zeros(len(STAGES))
+    for row, index in enumerate([*order[:WARM], *order]):
+        if row == WARM:
+            seconds[:] = 0
+        times = [time.thread_time()]
+        content = read(int(index))
+        times.append(time.thread_time())
+        picture = decode(content, "", shape, reading)
+        times.append(time.thread_time())
+        array = fit_rgb(picture, shape, reading)
+        times.append(time.thread_time())
+        batch[row % BATCH] = array
+        times.append(time.thread_time())
+        seconds += np.diff(times)
+    found = dict(zip(STAGES, (seconds / len(order)).tolist(), strict=True))
     jax.block_until_ready(jax.device_put(batch))
     start = time.perf_counter()
     for _ in range(8):
         # Of another array each time: one that is known already need not be sent.
         jax.block_until_ready(jax.device_put(batch.copy()))
-    seconds["transfer"] = (time.perf_counter() - start) / (8 * BATCH)
-    return Stages(len(order), **seconds)
+    transfer = (time.perf_counter() - start) / (8 * BATCH)
+    return Stages(len(order), **found, transfer=transfer)

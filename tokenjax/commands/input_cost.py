@@ -32,7 +32,7 @@ def main(argv: Sequence[str], values: flags.FlagValues) -> None:
     """
     from tokenjax.benchmark import input_cost
 
-    input_cost.main(list(argv), values)
+    input_cost.main(list(argv[:1]), values)
 
 
 if __name__ == "__main__":

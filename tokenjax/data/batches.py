@@ -17,14 +17,17 @@ import numpy as np
 
 from tokenjax.data.dataset import Split
 from tokenjax.data.reading_processes import make_in_processes
-from tokenjax.data.samplers import identity_indices, train_indices
+from tokenjax.data.samplers import (
+    ALL_ROWS,
+    Rows,
+    identity_indices,
+    train_indices,
+)
 from tokenjax.errors import DatasetError
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")  # of an item, by a transform
 Batch = dict[str, np.ndarray]
-Rows = np.ndarray | slice  # numbers (n,) of rows of a batch
-ALL_ROWS = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +41,16 @@ class _Shuffled:
     rows: Rows
 
     def __call__(self, step: int) -> Batch:
-        examples = len(self.split)
-        indices = train_indices(
-            self.seed, step, self.batch_size, examples, self.weights
+        return self.split.gather(
+            train_indices(
+                self.seed,
+                step,
+                self.batch_size,
+                len(self.split),
+                self.weights,
+                self.rows,
+            )
         )
-        return self.split.gather(indices[self.rows])
 
 
 @dataclass(frozen=True, eq=False)

@@ -284,7 +284,7 @@ def channel_statistics(split: Split, max_examples: int) -> tuple[Channels, Chann
     the blocks cannot change a digit of the result.
     """
     if len(split) > max_examples:
-        indices = np.sort(shuffled((0,), len(split), 0, max_examples))
+        indices = np.sort(shuffled((0,), len(split), np.arange(max_examples)))
     else:
         indices = np.arange(len(split))
     channels = split.image_shape[-1]

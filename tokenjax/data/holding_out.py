@@ -28,7 +28,8 @@ def draw_held_out(examples: int, counts: Sequence[int], seed: int) -> list[np.nd
     """Draw so many examples for each part, ascending; none is in two of them."""
     parts, start = [], 0
     for count in counts:
-        parts.append(np.sort(shuffled((seed,), examples, start, start + count)))
+        places = np.arange(start, start + count)
+        parts.append(np.sort(shuffled((seed,), examples, places)))
         start += count
     return parts
 

@@ -19,38 +19,43 @@ ROUNDS = 4  # of the cipher, as Grain itself has them
 
 
 def shuffled(
-    path: tuple[int, ...], num_examples: int, start: int, stop: int
+    path: tuple[int, ...], num_examples: int, places: np.ndarray
 ) -> np.ndarray:
-    """Return the examples at places `start` to `stop` - 1 of an order, int64.
+    """Return the examples at `places` (k,) of an order, (k,) int64.
 
-    Each of `num_examples` has one place in the order of `path` (a seed, an epoch). The
-    array may be shared: never write to it.
+    Each of `num_examples` has one place in the order of `path` (a seed, an epoch).
 
     Raises: DatasetError for more examples than can be ordered.
     """
     if num_examples <= MOST_PERMUTED:
-        return _permutation(path, num_examples)[start:stop]
+        return _permutation(path, num_examples)[places]
     if num_examples > MOST_CIPHERED:
         raise DatasetError(
             f"{num_examples} examples are more than the {MOST_CIPHERED} that can be "
             "shuffled: train on a part of the shards"
         )
-    return cipher(path, num_examples, start, stop)
+    return cipher(path, num_examples, places)
 
 
-def cipher(
-    path: tuple[int, ...], num_examples: int, start: int, stop: int
-) -> np.ndarray:
-    """Return what `shuffled` does of many examples, in the memory of the answer."""
-    from grain.experimental import index_shuffle
+def cipher(path: tuple[int, ...], num_examples: int, places: np.ndarray) -> np.ndarray:
+    """Return what `shuffled` does of many examples, in the memory of the answer.
+
+    Raises: DatasetError if Grain is not installed.
+    """
+    try:
+        from grain.experimental import index_shuffle
+    except ImportError as error:
+        raise DatasetError(
+            f"so many examples are shuffled by Grain ({error}): pip install grain"
+        ) from error
 
     key = int(generator(*path).integers(2**32))
     last = num_examples - 1
-    places = (
+    found = (
         index_shuffle(place, max_index=last, seed=key, rounds=ROUNDS)
-        for place in range(start, stop)
+        for place in places.tolist()
     )
-    return np.fromiter(places, np.int64, stop - start)
+    return np.fromiter(found, np.int64, len(places))
 
 
 @lru_cache(maxsize=4)

@@ -68,7 +68,7 @@ def write_shards(
 def _examples(
     split: Split, class_names: tuple[str, ...], part: str, shorter_side: int
 ) -> Iterator[Example]:
-    order = shuffled((0,), len(split), 0, len(split)) if len(split) else ()
+    order = shuffled((0,), len(split), np.arange(len(split)))
     bar = tqdm(order, f"writing {part}", unit="image", delay=1, leave=False)
     for index in bar:
         label = class_names[int(split.labels[index])]

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -146,16 +146,42 @@ def _make(
 ) -> None:
     names = [name for sizes in parts.values() for name in sizes]
     size = sum(sum(sizes.values()) for sizes in parts.values())
+    listings = _list_all(directory, names, kind, label_key, size)
+    about = {"kind": kind, "label_key": label_key}
+    skipped = write_index(temporary, directory, parts, listings, about)
+    if skipped:
+        say(f"{skipped} members of the shards belong to no image and are passed over")
+
+
+def write_index(
+    place: Path,
+    directory: Path,
+    parts: dict[str, Sizes],
+    listings: Iterable[Listing],
+    about: dict[str, str],
+) -> int:
+    """Write the index of listed shards into a folder; return the members passed over.
+
+    Args:
+      place: the folder, which exists.
+      directory: of the shards, where a `classes.txt` may be.
+      parts: the shards' sizes by name, by part.
+      listings: of the shards in that order.
+      about: what else the index says of itself.
+
+    Raises: DatasetError for labels that are no classes, and if there are no images.
+    """
     vocabulary: dict[str, int] = {}
     examples, digests, skipped = [], [], 0
     with contextlib.ExitStack() as stack:
         files = {
-            column: stack.enter_context(open(temporary / column, "wb"))
+            column: stack.enter_context(open(place / column, "wb"))
             for column in COLUMNS
         }
-        for listing in _list_all(directory, names, kind, label_key, size):
+        for listing in listings:
             codes = [
-                vocabulary.setdefault(x, len(vocabulary)) for x in listing.vocabulary
+                vocabulary.setdefault(label, len(vocabulary))
+                for label in listing.vocabulary
             ]
             if len(vocabulary) > MOST_CLASSES:
                 raise DatasetError(
@@ -169,15 +195,13 @@ def _make(
             examples.append(len(listing.codes))
             digests.append(listing.digest)
             skipped += listing.skipped
-    if skipped:
-        say(f"{skipped} members of the shards belong to no image and are passed over")
     if not sum(examples):
         raise DatasetError(f"the shards in {shown(directory)} hold no images")
     class_names, numbers = order_classes(vocabulary, directory / CLASSES_FILE)
-    described = _finish(temporary, parts, examples, digests, class_names, numbers)
-    described |= {"kind": kind, "label_key": label_key}
-    text = json.dumps({"format": FORMAT, **described})
-    (temporary / INDEX_FILE).write_text(text, encoding="utf-8")
+    described = _finish(place, parts, examples, digests, class_names, numbers)
+    text = json.dumps({"format": FORMAT, **about, **described})
+    (place / INDEX_FILE).write_text(text, encoding="utf-8")
+    return skipped
 
 
 def _list_all(

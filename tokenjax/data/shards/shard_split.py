@@ -152,7 +152,7 @@ def _name(split: ShardSplit, shard: int, offset: int) -> str:
         record = record_files.open_records(path).read([offset])[0]
         return record_files.decode_record(record, str(path))[0]
     except Exception:  # what is damaged may have lost its name too
-        return f"the example at {offset}"
+        return f"the example at {offset} (if the shard changed, delete its index)"
 
 
 @dataclass(frozen=True)
