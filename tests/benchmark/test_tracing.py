@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from tokenjax import models
-from tokenjax.benchmark import bench, command_line, program, tracing
+from tokenjax.benchmark import bench, command_line, tracing
 
 SIZES = {"patch_size": 8, "depth": 1, "embed_dim": 16, "num_heads": 2}
 SMALL = "--set=" + ",".join(f"{name}={value}" for name, value in SIZES.items())
@@ -67,16 +66,6 @@ def test_a_program_run_as_graphs_is_traced_again_without(tmp_path, monkeypatch):
     assert tracing.newest_trace(folder / "without_graphs") != tracing.newest_trace(
         folder
     )
-
-
-def test_a_step_compiled_again_goes_on():
-    module = models.create("vit", img_size=16, **SIZES)
-    made = program.training(module, 2)
-    *_, number = made.function(*made.calls[0])
-    assert number == 1
-    again = program.recompile(made, {})
-    *_, number = again.function(*made.calls[1])
-    assert number == 2
 
 
 def test_what_goes_wrong_is_said_and_the_rows_are_there(tmp_path, capsys):

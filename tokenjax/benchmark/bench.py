@@ -244,7 +244,8 @@ def _stages(
 ) -> list[sdtps.StageRow]:
     """Measure the stages at each batch size; the CSV has them after the rows."""
     timing = latency.Timing(
-        options["warmup"], options["repeats"], options["max_seconds"]
+        *(options["warmup"], options["repeats"], options["max_seconds"]),
+        queue=options["queue"],
     )
     stages: list[sdtps.StageRow] = []
     for request in wanted:
@@ -263,7 +264,7 @@ def _draw(rows: Sequence[measure.Row], path: str) -> None:
     """Draw the figure, of the first batch size, dtype and mode."""
     from tokenjax import plots  # matplotlib, needed at the end alone
 
-    measured = [row for row in rows if row.latency and row.flops and row.parameters]
+    measured = [row for row in rows if row.seconds and row.flops and row.parameters]
     if not measured:
         print(f"{path} is not drawn: no row has FLOPs, parameters and a latency")
         return
@@ -273,11 +274,11 @@ def _draw(rows: Sequence[measure.Row], path: str) -> None:
         {
             "name": row.model,
             "gflops": row.flops / row.batch_size / 1e9,
-            "latency_ms": 1e3 * row.latency.median / row.batch_size,
+            "latency_ms": 1e3 * row.seconds / row.batch_size,
             "parameters": row.parameters,
         }
         for row in measured
-        if row.latency and row.flops and (row.batch_size, row.dtype, row.mode) == same
+        if row.seconds and row.flops and (row.batch_size, row.dtype, row.mode) == same
     ]
     label = (
         f"{first.mode}, {first.dtype}, batch {first.batch_size}: "

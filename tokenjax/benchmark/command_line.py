@@ -48,6 +48,13 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         0.001,
         flag_values=values,
     )
+    flags.DEFINE_bool(
+        "queue",
+        None,
+        "Also time calls that are queued, several between two waits, so that the "
+        "device's time is seen without Python's; by default on accelerators alone.",
+        flag_values=values,
+    )
     path_flags.define("csv", None, "Also write the rows to this file.", values)
     text = "Arguments for all models: depth=4,embed_dim=96."
     flags.DEFINE_multi_string("set", [], text, flag_values=values)

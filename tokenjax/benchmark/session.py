@@ -46,7 +46,9 @@ def measure_all(
     rows: list[measure.Row] = []
     with tqdm(total=calls * len(wanted), unit="call") as bar:
         timing = latency.Timing(
-            options["warmup"], options["repeats"], options["max_seconds"], bar.update
+            *(options["warmup"], options["repeats"], options["max_seconds"]),
+            on_call=bar.update,
+            queue=options["queue"],
         )
         for number, request in enumerate(wanted, start=1):
             for row in _rows(request, measure_one, timing, bar):

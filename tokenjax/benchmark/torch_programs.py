@@ -6,6 +6,7 @@ loss: it costs what it costs, and its gradients are of no use.
 """
 
 import contextlib
+import dataclasses
 import pathlib
 import re
 import warnings
@@ -21,11 +22,24 @@ from tokenjax.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-Call = Callable[..., "torch.Tensor"]  # of the arguments that `Peer.convert` makes
-
-
 # Logits alone or first of several; of DeMo a dict, which has "concat" in inference.
 Outputs = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One call of a program, to its end, of the arguments that `Peer.convert` makes.
+
+    `queue` starts it, and returns while a GPU is still at it; `wait` is for that.
+    """
+
+    queue: Callable[..., "torch.Tensor"]
+
+    def __call__(self, *arguments: object) -> "torch.Tensor":
+        """Call it and wait."""
+        output = self.queue(*arguments)
+        wait([output])
+        return output
 
 
 class Peer(NamedTuple):
@@ -58,18 +72,16 @@ def converter(device: "torch.device") -> Callable[[Sequence[object]], tuple]:
 
 
 def inference(peer: Peer, dtype: str, compiled: bool) -> Call:
-    """Return one call of the module in inference, to its end."""
+    """Return one call of the module in inference."""
     import torch
 
     module = torch.compile(peer.module.eval()) if compiled else peer.module.eval()
 
     def call(*arguments: object) -> torch.Tensor:
         with torch.inference_mode(), _autocast(dtype):
-            output = _first(module(*arguments))
-        _finish()
-        return output
+            return _first(module(*arguments))
 
-    return call
+    return Call(call)
 
 
 def training(peer: Peer, dtype: str, compiled: bool) -> Call:
@@ -98,10 +110,9 @@ def training(peer: Peer, dtype: str, compiled: bool) -> Call:
         loss = torch.stack(losses).sum()
         loss.backward()
         optimizer.step()
-        _finish()
         return loss.detach()
 
-    return call
+    return Call(call)
 
 
 def answer(
@@ -195,8 +206,8 @@ def _has_float16() -> bool:
     return x86 is None or "avx512_fp16" in x86[1].split()
 
 
-def _finish() -> None:
-    """Wait for a GPU; a CPU has finished when it returns."""
+def wait(outputs: Sequence[object]) -> None:
+    """Wait for a GPU, for all that it was given; a CPU has finished when it returns."""
     import torch
 
     if torch.cuda.is_available():
