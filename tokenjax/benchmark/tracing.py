@@ -89,7 +89,10 @@ def _profile(
     written = max(newest_trace(folder).parent.glob("*.xplane.pb"))
     profile = jax.profiler.ProfileData.from_file(str(written))
     operations = hlo_text.read(made.compiled.as_text() or "")
-    return kernel_times.summarize(profile.planes, operations, calls)
+    times = kernel_times.summarize(profile.planes, operations, calls)
+    if not times.kernels:
+        raise ValueError(f"{written} holds nothing that the device ran")
+    return times
 
 
 def _hidden_in_graphs(times: KernelTimes) -> bool:
