@@ -214,6 +214,14 @@ def wait(outputs: Sequence[object]) -> None:
         torch.cuda.synchronize()
 
 
+def free() -> None:
+    """Give a GPU's memory that PyTorch keeps for later back, for JAX to have."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def _first(outputs: Outputs) -> "torch.Tensor":
     """Return logits, or the feature for retrieval, as `program.first_output` does."""
     if isinstance(outputs, dict):
