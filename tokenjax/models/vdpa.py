@@ -134,8 +134,9 @@ class VDPABlock(Block):
         everywhere = lga(query, key, value, train)
         alpha = VarianceGate(name="vdfc")(query)  # (b,)
 
-        share = alpha.astype(self.dtype)[:, None, None, None]
-        mixed = layers.merge_heads(share * local + (1 - share) * everywhere)
+        share = alpha[:, None, None, None]  # float32, and so are sums over the tokens
+        both = share * local + (1 - share) * everywhere
+        mixed = layers.merge_heads(both.astype(self.dtype))
         projected = linear(dim, name="proj")(mixed)
         return Attended(projected, {"alpha": alpha, **self._attention(weights)})
 
