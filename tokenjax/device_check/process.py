@@ -36,12 +36,23 @@ def main(path: str) -> None:
         findings.skip(str(reason))
     except UserError as error:
         findings.fail(str(error))
+    except ModuleNotFoundError as error:
+        _take_missing(error, findings)
     except Exception as error:
         traceback.print_exc()
         findings.fail(f"{type(error).__name__}: {first_line(error)}")
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # threads that still compile are not waited for
+
+
+def _take_missing(error: ModuleNotFoundError, findings: Findings) -> None:
+    """Leave out a step for which a library is missing; one of our own is a failure."""
+    name = error.name or str(error)
+    if name.partition(".")[0] == "tokenjax":
+        findings.fail(str(error))
+    else:
+        findings.skip(f"{name} is not installed")
 
 
 def _end_with(parent: int) -> None:

@@ -192,7 +192,10 @@ def _sentence(row: Figures) -> str:
     peers = row["peers"]
     assert isinstance(peers, dict)
     words = [f"{row['mode']} {row['milliseconds']:.3g} ms"]
-    words += [f"{peer['ratio']:.3f} of {kind}" for kind, peer in peers.items()]
+    words += [
+        f"{peer['ratio']:.3f} ({peer['low']:.3f}-{peer['high']:.3f}) of {kind}"
+        for kind, peer in peers.items()
+    ]
     share = row["share_of_measured_peak"]
     if isinstance(share, float):
         words.append(f"{100 * share:.0f} % of the peak")
