@@ -22,12 +22,13 @@ from tokenjax.errors import UserError, first_line
 STEPS = "tokenjax.device_check.steps"
 
 
-def main(path: str) -> None:
+def main(file: str) -> None:
     """Do the step of a task's file."""
-    task = tasks.read(pathlib.Path(path))
+    task = tasks.read(pathlib.Path(file))
     threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     turns = Turns(pathlib.Path(task.turns), task.name) if task.turns else None
-    findings = Findings(pathlib.Path(task.findings), task.started, turns)
+    path = pathlib.Path(task.findings)
+    findings = Findings(path, task.started, turns, task.seconds, task.ends)
     try:
         command_line.enable_compilation_cache()
         module = importlib.import_module(f"{STEPS}.{task.module}")

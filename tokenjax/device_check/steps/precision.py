@@ -20,7 +20,7 @@ def find(task: Task, findings: Findings) -> None:
     said: list[str] = []
     left_out: list[str] = []
     for name in names:
-        if said and findings.seconds() > (1 - LEAST) * task.seconds:
+        if said and findings.left() < LEAST * task.seconds:
             left_out.append(name)
             continue
         arguments = sizes.TINY[name] if task.tiny else {}

@@ -22,17 +22,19 @@ def find(task: Task, findings: Findings) -> None:
     timing = sizes.TINY_TIMING if task.tiny else sizes.TIMING
     findings.add(dtype=dtype, shares=list(SHARES), encoder=str(encoder))
     said, left_out = [], []
+    ready: dict[str, float] = {}
     for number, (what, batch) in enumerate(
         [*((STAGE, batch) for batch in batches), (MODELS, batches[0])]
     ):
-        if number and findings.seconds() > (1 - LEAST) * task.seconds:
+        if number and findings.left() < LEAST * task.seconds:
             left_out.append(f"{what}, batch {batch}")
             continue
         if what == STAGE:
             made = routing_stages.routed_stage(arguments, SHARES, batch, dtype)
         else:
             made = routing_stages.whole_models(arguments, [encoder], batch, dtype)
-        findings.add(ready_seconds={f"{what}, batch {batch}": findings.seconds()})
+        ready[f"{what}, batch {batch}"] = round(findings.seconds(), 2)
+        findings.add(ready_seconds=dict(ready))
         costs = _compare(what, made, batch, timing, findings)
         said.append(_words(what, batch, costs))
         findings.say("; ".join(said))
