@@ -53,7 +53,7 @@ def find(task: Task, findings: Findings) -> None:
     module, pixels = measure.build(
         chosen.model, chosen.arguments, chosen.dtype, chosen.pixels
     )
-    reason = _why_no_peer(chosen.model, module)
+    reason = why_no_peer(chosen.model, module)
     findings.add(model=chosen.model, dtype=chosen.dtype, no_peer=reason)
     kinds = [] if reason else [EAGER, *([COMPILED] if chosen.compiled else [])]
     start = program.start(module, chosen.batch, pixels)
@@ -83,7 +83,7 @@ def find(task: Task, findings: Findings) -> None:
         findings.say(headline(findings.figures))
 
 
-def _why_no_peer(name: str, module: nn.Module) -> str:
+def why_no_peer(name: str, module: nn.Module) -> str:
     """Return what is in the way of PyTorch's program, "" for nothing."""
     try:
         torch_peers.check_installed()
