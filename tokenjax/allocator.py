@@ -27,10 +27,8 @@ ALLOCATOR = (
 )
 UTF8 = "PYTHONUTF8"
 STARTED = "TOKENJAX_STARTED_AGAIN"  # the process that was, by its number
-DEVICES = (
-    *("/dev/nvidia[0-9]*", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd"),
-    *("/dev/accel*", "/dev/vfio/[0-9]*"),
-)
+NVIDIA = ("/dev/nvidia[0-9]*", "/dev/nvidiactl", "/dev/dxg")
+DEVICES = (*NVIDIA, "/dev/kfd", "/dev/accel*", "/dev/vfio/[0-9]*")
 PLUGINS = ("libtpu", "jax_plugins")
 SCRIPTS = ("train.py", "eval.py", "bench.py")  # beside the package, in a checkout
 _WITH_VALUE = ("-W", "-X", "--check-hash-based-pycs")  # options of Python's own
@@ -79,14 +77,28 @@ def has_glibc() -> bool:
 
 def has_accelerator() -> bool:
     """Return whether jax would look for another device than the CPU; starts no jax."""
-    chosen = os.environ.get("JAX_PLATFORMS") or os.environ.get("JAX_PLATFORM_NAME")
+    chosen = _chosen_platforms()
     if chosen:
-        return chosen.strip().lower() != "cpu"
+        return chosen != "cpu"
     if any(glob.glob(pattern) for pattern in DEVICES):
         return True
     if any(importlib.util.find_spec(name) for name in PLUGINS):
         return True
     return bool(importlib.metadata.entry_points(group="jax_plugins"))
+
+
+def has_nvidia() -> bool:
+    """Return whether jax may compute on an NVIDIA device; starts no jax."""
+    chosen = _chosen_platforms()
+    if chosen and not {"cuda", "gpu"} & set(chosen.split(",")):
+        return False
+    return any(glob.glob(pattern) for pattern in NVIDIA)
+
+
+def _chosen_platforms() -> str:
+    """Return what the environment says of jax's platforms; "" for nothing."""
+    chosen = os.environ.get("JAX_PLATFORMS") or os.environ.get("JAX_PLATFORM_NAME")
+    return (chosen or "").strip().lower()
 
 
 def is_our_program() -> bool:

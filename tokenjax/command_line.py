@@ -24,6 +24,7 @@ from tokenjax import (
     command_files,
     command_help,
     disk_errors,
+    gpu_flags,
     path_flags,
     plugins,
 )
@@ -55,6 +56,7 @@ def run(name: str, argv: Sequence[str] | None = None) -> None:
     if not command_help.is_asked_for(arguments):
         if command_files.computes(command):
             allocator.start_again()
+            gpu_flags.settle()
         logging.use_absl_handler()
         logging.get_absl_handler().addFilter(_QUIET)
         if flags.FLAGS["verbosity"].using_default_value:
@@ -98,6 +100,7 @@ def execute(
         raise UserError(f"unexpected argument {rest[1]!r}: every option is a flag")
     if not command_files.is_brief(command):
         allocator.say_if_started_again()
+        gpu_flags.say_if_added()
     command.main(rest if takes_more else argv, values)
 
 
@@ -157,7 +160,8 @@ def enable_compilation_cache() -> None:
     given = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     cache = caches.find_compilation_cache(given)
     jax.config.update("jax_compilation_cache_dir", cache)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    for name, value in caches.settings(own=not given).items():
+        jax.config.update(name, value)
 
 
 def config_name_and_variant(values: flags.FlagValues) -> tuple[str, str]:

@@ -94,7 +94,9 @@ def test_left_over_arguments():
         bench.main(["bench.py", "vdpa"], parse())
 
 
-def fake_measure(name, model_kwargs, batch_size, dtype, image_size, timing, train):
+def fake_measure(
+    name, model_kwargs, batch_size, dtype, image_size, timing, train, look=None
+):
     """A made-up row; batch size 64 does not fit."""
     if batch_size == 64:
         raise memory.OutOfMemory(f"{name} does not fit")

@@ -126,7 +126,7 @@ def test_csv_is_whole_and_leaves_nothing_beside(tmp_path):
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["Model"] for row in rows] == ["made up", "b, c"]
-    columns = [*table.COLUMNS, table.PEAK, table.MODE, table.PROBLEM]
+    columns = [*table.COLUMNS, table.QUEUED, table.PEAK, table.MODE, table.PROBLEM]
     columns += table.columns_of_the_original([made_up_row()])
     assert list(rows[0]) == [column.heading for column in columns]
     assert float(rows[0]["Latency_mean(ms)"]) == pytest.approx(21)

@@ -1,12 +1,14 @@
 """Training steps as the benchmark runs them, and what does not fit."""
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.small_models import DEMO, SMALL
 
 from tokenjax import benchmark, models
-from tokenjax.benchmark import flops, measure, memory, program
+from tokenjax.benchmark import flops, measure, memory, program, queueing
 
 TIMING = benchmark.Timing(warmup=1, repeats=5)
 NAMES = {"vdpa": SMALL["vdpa"], "dynamic_vit": SMALL["dynamic_vit"], "demo": DEMO}
@@ -33,6 +35,27 @@ def test_a_training_step_moves_everything(name):
     assert all("bottleneck" in str(path) for path in still), still
     for leaf in jax.tree.leaves(after):
         assert np.isfinite(leaf).all()
+
+
+class Linear(nn.Module):
+    """The least that learns."""
+
+    def example_inputs(self, batch_size):
+        return (jnp.ones((batch_size, 3)),)
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        return nn.Dense(2)(x), {"losses": {}}
+
+
+def test_steps_are_queued_one_on_the_state_of_another_and_compiled_again_go_on():
+    made = program.training(Linear(), 2)
+    queueing.time_group(made.function, queueing.wait, made.calls, 3)
+    *_, number = made.function(*made.calls[0])
+    assert number == 4
+    again = program.recompile(made, {"xla_gpu_graph_min_graph_size": "1000000"})
+    *_, number = again.function(*made.calls[0])
+    assert number == 5
 
 
 def test_a_training_step_costs_about_three_forward_passes():

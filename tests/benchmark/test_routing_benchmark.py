@@ -170,6 +170,7 @@ def test_the_program(tmp_path, capsys):
     printed = capsys.readouterr()
     for part in (f"jax {jax.__version__}; float32", "2 per multiply-add", "3 rounds"):
         assert part in printed.out
+    assert printed.out.startswith("routed stage, batch 2: big network alone, 100.0 %")
     assert "whole model, batch 2: 100%" in printed.err
     with open(table, newline="") as file:
         rows = list(csv.DictReader(file))
@@ -185,6 +186,35 @@ def test_the_program(tmp_path, capsys):
     ]
     assert all(float(row["Ratio"]) > 0 for row in rows)
     assert_drawn(figure, figure)
+
+
+def test_a_limit_leaves_out_what_has_not_begun(tmp_path, capsys):
+    begun = []
+
+    def maker(size):
+        begun.append(size)
+        known = routing_stages.labels(1.0, "lean-4-1")
+        return [contestant("a", [0], 0.001, 1, [])._replace(labels=known)]
+
+    options = {"rounds": 5, "max_seconds": 1.0, "limit": 1e-3}
+    costs = routing.measure_all(
+        {routing.STAGE: maker}, [3, 7], {**options, "csv": tmp_path / "out.csv"}
+    )
+    assert begun == [cost.batch_size for cost in costs] == [3]
+    out = capsys.readouterr().out
+    assert "routed stage, batch 3: a, 100.0 % selected: 1.000 of the first" in out
+    assert "routed stage, batch 7: left out, --limit is over" in out
+
+
+def test_large_sizes_give_way_to_those_set(monkeypatch):
+    made = []
+    monkeypatch.setattr(routing, "measure_all", lambda makers, *_: made.append(makers))
+    monkeypatch.setattr(routing, "describe", lambda *_: "")
+    monkeypatch.setattr(routing_stages, "routed_stage", lambda *given: given)
+    run("--large", "--shares=0.25", "--encoders=", "--set=big_hidden_dim=24")
+    arguments, *_ = made[0][routing.STAGE](5)
+    assert arguments == {**routing_stages.LARGE, "big_hidden_dim": 24}
+    assert (arguments["img_size"] // arguments["patch_grid"]) == 16
 
 
 def test_bfloat16():

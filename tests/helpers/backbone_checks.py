@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from helpers.accelerators import hold_to_accelerators
 from helpers.drawn_variables import drawn_variables
 
 from tokenjax import convert
@@ -79,7 +80,9 @@ def conversion_is_exact(case, model):
 def finite_gradients_reach_all(model, more=()):
     """In training, every parameter; `more` are the inputs after the images."""
     variables, images = start(model)
-    _, gradients = training_gradient(model)(variables, images, *more)
+    program = training_gradient(model)
+    _, gradients = program(variables, images, *more)
+    hold_to_accelerators(program, variables, images, *more)
     for path, leaf in jax.tree.leaves_with_path(gradients):
         assert np.isfinite(leaf).all(), path
         assert np.abs(leaf).max() > 0, path
@@ -93,6 +96,8 @@ def bfloat16_is_close(model, more=()):
     assert {leaf.dtype for leaf in jax.tree.leaves(types)} == {jnp.dtype("float32")}
     exact, coarse = (apply(m)(variables, images, *more)[0] for m in (model, half))
     assert coarse.dtype == jnp.float32
+    for program in apply(model), apply(half):
+        hold_to_accelerators(program, variables, images, *more)
     error = np.abs(coarse - exact).max()
     assert 0 < error < 0.05 * np.abs(exact).max()
 

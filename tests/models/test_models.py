@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.accelerators import hold_to_accelerators
 from helpers.small_models import (
     ELSEWHERE,
     LONG,
@@ -86,17 +87,22 @@ def evaluated(model):
 
 
 @functools.cache
-def trained(model):
-    """The slope of a training step's loss, and what the model returned."""
+def slope(model):
+    """The slope of a training step's loss as one program, of the parameters."""
     variables, images = start(model)
 
     def loss(params):
         logits, aux = train(model, {**variables, "params": params}, images)
         return jnp.sum(logits**2), (logits, aux)
 
-    asked = jax.jit(functools.partial(differentiate, loss))
-    (_, found), slope = asked(variables["params"])
-    return slope, found
+    return jax.jit(functools.partial(differentiate, loss))
+
+
+@functools.cache
+def trained(model):
+    """The slope of a training step's loss, and what the model returned."""
+    (_, found), found_slope = slope(model)(start(model)[0]["params"])
+    return found_slope, found
 
 
 @each(LONG)
@@ -113,13 +119,21 @@ def test_train_and_eval(variant):
 
 @each(LONG)
 def test_finite_gradients_reach_all_that_matters(variant):
-    slope, _ = trained(held(variant))
-    leaves = jax.tree.leaves_with_path(slope.gradients)
-    for (path, leaf), reached in zip(leaves, slope.reached, strict=True):
+    found, _ = trained(held(variant))
+    leaves = jax.tree.leaves_with_path(found.gradients)
+    for (path, leaf), reached in zip(leaves, found.reached, strict=True):
         assert np.isfinite(leaf).all(), path
         unused = any(name in str(path) for name in UNUSED.get(variant, ()))
         assert reached is not unused, path
         assert bool(np.abs(leaf).max() > 0) is not unused, path
+
+
+@each(LONG)
+def test_accelerators_have_programs_of_it(variant):
+    model = held(variant)
+    variables, images = start(model)
+    hold_to_accelerators(program(model)[0], variables, images)
+    hold_to_accelerators(slope(model), variables["params"])
 
 
 @each(set(VARIANTS) - set(NAMES))
@@ -129,7 +143,9 @@ def test_bfloat16_computes_about_the_same(variant):
     same = jax.eval_shape(half.init, jax.random.key(0), images)
     assert {leaf.dtype for leaf in jax.tree.leaves(same)} == {jnp.dtype("float32")}
     exact, _ = evaluated(model)
-    coarse, _ = jax.jit(half.apply)(variables, images)
+    apply = jax.jit(half.apply)
+    coarse, _ = apply(variables, images)
+    hold_to_accelerators(apply, variables, images)
     assert coarse.dtype == jnp.float32
     assert np.abs(coarse - exact).max() < 0.05 * np.abs(exact).max() + 0.05
 

@@ -10,7 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenjax.ops.dispatch import apply_to_selected, default_capacities
+from tokenjax.ops import dispatch
+from tokenjax.ops.dispatch import (
+    accelerator_capacities,
+    apply_to_selected,
+    default_capacities,
+)
 
 # Few of them: each costs a compilation.
 CASES = [
@@ -161,6 +166,69 @@ def test_default_capacities(num_rows):
         share = 1 / 32 if high <= num_rows / 2 else 1 / 16
         assert 0 < high - low < share * num_rows + 4
         assert low % 4 == 0  # whole tiles
+
+
+@settings(max_examples=30, deadline=None)
+@given(num_rows=st.integers(0, 500_000))
+def test_accelerator_capacities(num_rows):
+    sizes = accelerator_capacities(num_rows)
+    assert sizes == tuple(sorted(set(sizes)))
+    assert sizes[-1] == num_rows
+    assert len(sizes) <= 6  # 0 has no product
+    if num_rows <= 128:
+        assert sizes == (num_rows,)
+    assert all(size % 128 == 0 for size in sizes[:-1])
+    for share in (0.125, 0.25, 0.5, 0.75):  # and a little more of each than asked for
+        count = (share + 0.05) * num_rows
+        capacity = min(size for size in sizes if size >= count)
+        assert capacity <= (share + 0.0625) * num_rows + 128
+
+
+@pytest.fixture(params=[2, 64], ids=["capacities", "one_tile"])
+def accelerated(request, monkeypatch):
+    """Run on the CPU what an accelerator would, with tiles of so many rows."""
+
+    def choose(*operands, cpu, default):
+        return default(*operands)
+
+    monkeypatch.setattr(dispatch, "ACCELERATOR_TILE", request.param)
+    monkeypatch.setattr(jax.lax, "platform_dependent", choose)
+
+
+def test_accelerators_equal_the_dense_masked_computation(accelerated):
+    weights, rows, cotangent = draw(0, (4, 5, 3))
+    found = jax.jit(
+        functools.partial(value_and_gradients.__wrapped__, apply_to_selected)
+    )
+    for count in (0, 1, 4, 7, 11, 20):
+        selected = np.random.default_rng(count).permutation(20).reshape(4, 5) < count
+        rows[~selected] = np.inf  # what is not selected is not looked at
+        finite = np.where(selected[..., None], rows, 0)
+        expected = value_and_gradients(dense, weights, finite, selected, cotangent)
+        jax.tree.map(
+            lambda ours, theirs: np.testing.assert_allclose(
+                ours, theirs, rtol=1e-4, atol=1e-4
+            ),
+            found(weights, rows, selected, cotangent),
+            expected,
+        )
+
+
+def test_the_platform_decides_on_the_capacities():
+    def layer(weights, rows):
+        return rows @ weights
+
+    def apply(weights, rows, mask):
+        return apply_to_selected(layer, weights, rows, mask)
+
+    def count_products(platform, num_rows):
+        arguments = jnp.ones((4, 3)), jnp.ones((num_rows, 4)), jnp.ones(num_rows, bool)
+        exported = jax.export.export(jax.jit(apply), platforms=[platform])(*arguments)
+        return exported.mlir_module().count("stablehlo.dot_general")
+
+    assert count_products("cpu", 4096) == 24
+    assert [count_products(name, 4096) for name in ("cuda", "tpu")] == [5, 5]
+    assert count_products("cuda", 128) == 1
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (2, 0, 3)])

@@ -2,12 +2,14 @@
 
 import dataclasses
 import os
+import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
 from absl import flags
 
+from tokenjax import tables
 from tokenjax.benchmark import (
     cores,
     doubts,
@@ -16,6 +18,7 @@ from tokenjax.benchmark import (
     measure,
     pairs,
     program,
+    programs,
     reductions,
     report,
     sdtps,
@@ -23,6 +26,7 @@ from tokenjax.benchmark import (
     table,
     torch_peers,
     torch_programs,
+    tracing,
 )
 from tokenjax.benchmark.chosen_models import Chosen, choose
 from tokenjax.benchmark.command_line import (
@@ -44,12 +48,18 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     options = values.flag_values_dict()
     chosen = choose(options)
     wanted = by_batch_size(list(chosen), options)
+    if options["programs"]:
+        _describe_programs(chosen, wanted, options)
+        return
     if options["peer"]:  # before jax starts: both libraries share one GPU's memory
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     cores.bind(options["threads"])
     old, compared = _check(options, chosen, wanted)
     ways = _put_reductions(options, chosen, wanted)
     found: list[pairs.Pair] = []
+    tracer = (
+        tracing.Tracer(pathlib.Path(options["trace"])) if options["trace"] else None
+    )
 
     def measure_alone(request: Request, timing: latency.Timing) -> list[measure.Row]:
         label, size, dtype, train = request
@@ -57,16 +67,16 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         pixels = options["image_size"]
         rows: list[measure.Row] = []
         if label in compared:
-            row, made = _measure_pairs(chosen, request, options, timing)
+            row, made = _measure_pairs(chosen, request, options, timing, tracer)
             found.extend(made)
             rows = [row]
         if ways:
             return reductions.measure_ways(
-                ways[label], size, dtype, pixels, timing, train
+                ways[label], size, dtype, pixels, timing, train, look=tracer
             )
         if not rows:
             row = measure.measure_model(
-                name, arguments, size, dtype, pixels, timing, train
+                name, arguments, size, dtype, pixels, timing, train, look=tracer
             )
             rows = [dataclasses.replace(row, model=label)]
         return rows
@@ -81,6 +91,8 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     print(table.format_table(rows, options["warmup"]))
     if any(request.batch_size == SEARCHED for request in wanted):
         print("\n".join(session.best_batches(rows)))
+    for text in tracer.texts if tracer else ():
+        print("\n" + text)
     if found:
         print("\n" + pairs.format_pairs(found))
     if options["json"]:
@@ -93,6 +105,29 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         _draw(rows, options["figure"])
     if any(model.name == sdtps.NAME for model in chosen.values()):
         print("\n" + sdtps.format_stages(_stages(rows, chosen, wanted, options)))
+
+
+def _describe_programs(
+    chosen: Chosen, wanted: Sequence[Request], options: Options
+) -> None:
+    """Print and write what the programs hold; nothing is measured.
+
+    Raises: UserError for flags that do not fit, and where no program can be lowered.
+    """
+    platforms = programs.read(options["programs"])
+    programs.check(options, wanted)
+    check_file("csv", options["csv"])
+    ways = _put_reductions(options, chosen, wanted)
+    rows: list[programs.Row] = []
+    for row in programs.describe_all(
+        wanted, chosen, ways, platforms, options["image_size"]
+    ):
+        rows.append(row)
+        if options["csv"]:
+            tables.write_csv(rows, options["csv"], programs.COLUMNS)
+    print(programs.format_table(rows))
+    if all(row.problem for row in rows):
+        raise UserError(f"{rows[0].model} {rows[0].problem}")
 
 
 def _check(
@@ -134,7 +169,11 @@ def _check(
 
 
 def _measure_pairs(
-    chosen: Chosen, request: Request, options: Options, timing: latency.Timing
+    chosen: Chosen,
+    request: Request,
+    options: Options,
+    timing: latency.Timing,
+    look: measure.Look | None,
 ) -> tuple[measure.Row, list[pairs.Pair]]:
     """Measure a model beside PyTorch's."""
     label, size, dtype, train = request
@@ -142,7 +181,7 @@ def _measure_pairs(
     module, image_size = measure.build(name, arguments, dtype, options["image_size"])
     compiled = options["peer"] == "torch"
     return pairs.measure_pairs(
-        name, module, size, dtype, image_size, timing, train, compiled, label
+        name, module, size, dtype, image_size, timing, train, compiled, label, look=look
     )
 
 
@@ -205,7 +244,8 @@ def _stages(
 ) -> list[sdtps.StageRow]:
     """Measure the stages at each batch size; the CSV has them after the rows."""
     timing = latency.Timing(
-        options["warmup"], options["repeats"], options["max_seconds"]
+        *(options["warmup"], options["repeats"], options["max_seconds"]),
+        queue=options["queue"],
     )
     stages: list[sdtps.StageRow] = []
     for request in wanted:
@@ -224,7 +264,7 @@ def _draw(rows: Sequence[measure.Row], path: str) -> None:
     """Draw the figure, of the first batch size, dtype and mode."""
     from tokenjax import plots  # matplotlib, needed at the end alone
 
-    measured = [row for row in rows if row.latency and row.flops and row.parameters]
+    measured = [row for row in rows if row.seconds and row.flops and row.parameters]
     if not measured:
         print(f"{path} is not drawn: no row has FLOPs, parameters and a latency")
         return
@@ -234,11 +274,11 @@ def _draw(rows: Sequence[measure.Row], path: str) -> None:
         {
             "name": row.model,
             "gflops": row.flops / row.batch_size / 1e9,
-            "latency_ms": 1e3 * row.latency.median / row.batch_size,
+            "latency_ms": 1e3 * row.seconds / row.batch_size,
             "parameters": row.parameters,
         }
         for row in measured
-        if row.latency and row.flops and (row.batch_size, row.dtype, row.mode) == same
+        if row.seconds and row.flops and (row.batch_size, row.dtype, row.mode) == same
     ]
     label = (
         f"{first.mode}, {first.dtype}, batch {first.batch_size}: "

@@ -48,6 +48,13 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         0.001,
         flag_values=values,
     )
+    flags.DEFINE_bool(
+        "queue",
+        None,
+        "Also time calls that are queued, several between two waits, so that the "
+        "device's time is seen without Python's; by default on accelerators alone.",
+        flag_values=values,
+    )
     path_flags.define("csv", None, "Also write the rows to this file.", values)
     text = "Arguments for all models: depth=4,embed_dim=96."
     flags.DEFINE_multi_string("set", [], text, flag_values=values)
@@ -82,9 +89,13 @@ def define_bench_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     )
     text = "Also with fewer tokens, each way a row: none,tome:r=13,evit:keep_rate=0.7."
     define_list("reduction", text, values)
+    text = "Count what programs hold, run nothing: cuda,tpu,rocm,cpu."
+    flags.DEFINE_list("programs", [], text, flag_values=values)
     path_flags.define("json", None, "Write everything to this file.", values)
     path_flags.define("markdown", None, "Write the table for a document.", values)
     path_flags.define("figure", None, "Draw latency over FLOPs: PNG.", values)
+    text = "Profile some calls of each row into this directory: where its time goes."
+    path_flags.define("trace", None, text, values)
     path_flags.define("compare", None, "Say what changed since a --json.", values)
 
 

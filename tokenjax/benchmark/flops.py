@@ -6,7 +6,10 @@ products that make up the work of a vision model:
     dot_general           2 * output elements * contracted elements
     conv_general_dilated  2 * output elements * kernel taps * input channels per group
     ragged_dot_general    2 * rows * contracted * output columns, each row in one group
+    dot_product_attention two products of queries by keys, four for their gradients
 
+cuDNN's attention counts as the products that it stands for, with a token more where it
+was given one (`ops.fused_attention`), and without what it computes twice.
 Element-wise work, softmax, normalisation, pooling and top-k count nothing. A SAME
 convolution counts its taps on padding too, as papers do (XLA's own analysis does not);
 zeros between the inputs of a transposed convolution are not counted. What cannot reach
@@ -18,6 +21,7 @@ the function and not its rules. A while loop raises, unless nothing in it is cou
 """
 
 import dataclasses
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -107,11 +111,20 @@ def _ragged_dot_macs(equation: JaxprEqn) -> int:
     return _size(equation.invars[0]) * _size(right, free)
 
 
+def _attention_macs(products: int, equation: JaxprEqn) -> int:
+    """Count a fused attention of (b, q, h, d) and (b, k, h, d), or heads first."""
+    heads_first = equation.params["layout"] == 1
+    keys = _shape(equation.invars[1])[2 if heads_first else 1]
+    return products * _size(equation.invars[0]) * keys
+
+
 _PRODUCTS: dict[str, Callable[[JaxprEqn], int]] = {
     "dot_general": _dot_macs,
     "conv_general_dilated": _convolution_macs,
     "ragged_dot_general": _ragged_dot_macs,
     "ragged_dot": _ragged_dot_macs,
+    "dot_product_attention_fwd_wrapper": functools.partial(_attention_macs, 2),
+    "dot_product_attention_bwd_wrapper": functools.partial(_attention_macs, 4),
 }
 
 

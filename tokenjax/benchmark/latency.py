@@ -1,7 +1,8 @@
 """Wall-clock time of one call of a jitted function, compilation excluded.
 
 Inputs are moved to the device once and rotated, so that no call can answer from the one
-before it; every call is waited for with `jax.block_until_ready`. All times in seconds.
+before it; every call is waited for with `jax.block_until_ready`, as its user would
+(`queueing` has what a device takes for one of many). All times in seconds.
 """
 
 import dataclasses
@@ -24,12 +25,14 @@ class Timing:
       max_seconds: stop timing after this long, but not before FEWEST_REPEATS calls;
         warming up stops after a quarter of it, but not before one call.
       on_call: called after each call, warm-up or timed (for a progress bar).
+      queue: also time calls that are queued (`queueing`); None: on accelerators.
     """
 
     warmup: int = 10
     repeats: int = 50
     max_seconds: float = float("inf")
     on_call: Callable[[], object] = lambda: None
+    queue: bool | None = None
 
     def __post_init__(self) -> None:
         if self.warmup < 0 or self.repeats < 1 or not self.max_seconds > 0:
@@ -45,7 +48,9 @@ class Latency:
 
     `low` and `high` are a 95 % confidence interval of the median, `seconds` are those
     of all calls in their order. None is what was not measured: a single call has no
-    spread, and what was compiled elsewhere has no seconds to compile.
+    spread, and what was compiled elsewhere has no seconds to compile. Where `calls`
+    were queued between two waits, `repeats` are groups, and each of the seconds is the
+    mean of a group.
     """
 
     compile_seconds: float | None
@@ -58,6 +63,7 @@ class Latency:
     low: float | None = None
     high: float | None = None
     seconds: tuple[float, ...] = ()
+    calls: int = 1
 
 
 def compile_function(
@@ -68,9 +74,15 @@ def compile_function(
     With `donate` the function may write its outputs over its first argument.
     """
     start = time.perf_counter()
-    jitted = jax.jit(function, donate_argnums=0 if donate else ())
-    compiled = jitted.lower(*arguments).compile()
+    compiled = lower_function(function, arguments, donate).compile()
     return compiled, time.perf_counter() - start
+
+
+def lower_function(
+    function: Callable[..., object], arguments: Sequence[object], donate: bool = False
+) -> jax.stages.Lowered:
+    """Trace and lower `function(*arguments)`; `donate` as in `compile_function`."""
+    return jax.jit(function, donate_argnums=0 if donate else ()).lower(*arguments)
 
 
 def time_calls(
@@ -97,7 +109,9 @@ def time_calls(
     return np.array(seconds)
 
 
-def summarize(seconds: np.ndarray, compile_seconds: float | None = None) -> Latency:
+def summarize(
+    seconds: np.ndarray, compile_seconds: float | None = None, calls: int = 1
+) -> Latency:
     """Return statistics of the timed calls, (repeats,); std is that of those made."""
     several = len(seconds) > 1
     low, high = median_interval(seconds) if several else (None, None)
@@ -112,6 +126,7 @@ def summarize(seconds: np.ndarray, compile_seconds: float | None = None) -> Late
         low=low,
         high=high,
         seconds=tuple(seconds.tolist()),
+        calls=calls,
     )
 
 

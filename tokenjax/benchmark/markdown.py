@@ -54,8 +54,14 @@ def columns_beside(compared: Sequence[Pair]) -> list[Column[Row]]:
 
         return cell
 
-    return [
+    columns = [
         Column(f"PyTorch {kind}(ms)", of(lambda pair: 1e3 * pair.theirs.median), ".2f"),
+    ]
+    if any(pair.queued for pair in compared):
+        heading = f"PyTorch {kind} queued(ms)"
+        columns.append(Column(heading, of(pairs.THEIRS_QUEUED.value), ".2f"))
+    return [
+        *columns,
         Column("Ours/theirs", of(lambda pair: pair.ratio), ".3f"),
         Column("95%", of(pairs.interval), "s"),
         Column("Difference", of(lambda pair: pair.difference), ".1e"),

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import flax.linen as nn
 import jax
@@ -16,7 +16,9 @@ from tokenjax.benchmark import (
     latency,
     memory,
     program,
+    queueing,
 )
+from tokenjax.benchmark.latency import Latency
 from tokenjax.errors import UserError, unknown_of_many
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -53,7 +55,9 @@ class Row:
     `reference_ms` are the milliseconds of plain programs before and after the row,
     where it is to be compared with other runs: the machine's speed (`reference`).
     `reduction` is how tokens are reduced, "" where nobody asked, and `saved` what that
-    saves; None where it is compared with nothing.
+    saves; None where it is compared with nothing. `queued` are the seconds of one of
+    several calls (`queueing`), None where none were queued; `latency` is always that of
+    a call that is waited for.
     """
 
     model: str
@@ -61,7 +65,7 @@ class Row:
     batch_size: int
     inputs: str
     flops: int | None
-    latency: latency.Latency | None
+    latency: Latency | None
     memory: memory.Memory | None
     dtype: str
     device: str
@@ -73,19 +77,29 @@ class Row:
     )
     reduction: str = ""
     saved: Saved | None = None
+    queued: Latency | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """Return the median seconds of a call, queued where measured."""
+        timed = self.queued or self.latency
+        return timed.median if timed else None
 
     @property
     def images_per_second(self) -> float | None:
-        """Return the batch size over the median latency."""
-        return self.batch_size / self.latency.median if self.latency else None
+        """Return the batch size over `seconds`."""
+        return self.batch_size / self.seconds if self.seconds else None
 
     @property
     def utilization(self) -> float | None:
         """Return FLOPs a second over the most that the device can do, if known."""
         peak = hardware.peak_flops(self.device, self.dtype)
-        if not (peak and self.flops and self.latency):
+        if not (peak and self.flops and self.seconds):
             return None
-        return self.flops / self.latency.median / peak
+        return self.flops / self.seconds / peak
+
+
+Look = Callable[[Row, program.Program], object]  # at what was measured, afterwards
 
 
 def names() -> list[str]:
@@ -150,6 +164,7 @@ def measure_model(
     image_size: int = 0,
     timing: latency.Timing | None = None,
     train: bool = False,
+    look: Look | None = None,
 ) -> Row:
     """Measure a model of `tokenjax.models` by its name.
 
@@ -162,13 +177,16 @@ def measure_model(
         constructor as `img_size` where it has one, otherwise to the inputs alone.
       timing: warm-up and repeats.
       train: a whole step of the optimiser in place of inference.
+      look: called with the row and its program after the timing.
 
     Raises:
       UserError: an unknown name or argument, or a batch too big for the device
         (`memory.OutOfMemory`).
     """
     module, image_size = build(name, model_kwargs or {}, dtype, image_size)
-    return measure_module(module, name, batch_size, dtype, image_size, timing, train)
+    return measure_module(
+        module, name, batch_size, dtype, image_size, timing, train, look
+    )
 
 
 def measure_module(
@@ -179,6 +197,7 @@ def measure_module(
     image_size: int = 0,
     timing: latency.Timing | None = None,
     train: bool = False,
+    look: Look | None = None,
 ) -> Row:
     """Measure a module that has `example_inputs(batch_size)`; see `measure_model`.
 
@@ -190,10 +209,27 @@ def measure_module(
     with fitting(label, batch_size):
         made = prepare(module, batch_size, image_size, train)
         peak_before = memory.device_peak(device)
-        seconds = latency.time_calls(
-            made.function, made.calls, timing or latency.Timing()
-        )
-    return make_row(label, made, batch_size, dtype, train, seconds, peak_before)
+        seconds, queued = time_program(made, timing or latency.Timing())
+    row = make_row(label, made, batch_size, dtype, train, seconds, peak_before, queued)
+    if look:
+        look(row, made)
+    return row
+
+
+def time_program(
+    made: program.Program, timing: latency.Timing
+) -> tuple[np.ndarray, queueing.Queued | None]:
+    """Time calls that are waited for, and queued ones where they are wanted.
+
+    Each have half of the time then.
+    """
+    if queueing.wanted(timing):
+        timing = dataclasses.replace(timing, max_seconds=timing.max_seconds / 2)
+    seconds = latency.time_calls(made.function, made.calls, timing)
+    queued = queueing.time_queued(
+        made.function, made.calls, timing, float(np.median(seconds))
+    )
+    return seconds, queued
 
 
 def prepare(
@@ -219,6 +255,7 @@ def make_row(
     train: bool,
     seconds: np.ndarray,
     peak_before: int | None = None,
+    queued: queueing.Queued | None = None,
 ) -> Row:
     """Make a row of the seconds of every timed call (repeats,)."""
     device = jax.devices()[0]
@@ -234,6 +271,7 @@ def make_row(
         dtype=dtype,
         device=device.device_kind,
         mode=TRAINING if train else INFERENCE,
+        queued=queueing.summary(queued),
     )
 
 

@@ -1,13 +1,15 @@
 """Ours and PyTorch's program of one model, timed in turns: A B C A B C ...
 
 The same weights, inputs, batch and precision. Each ratio is the median over the rounds
-of ours over theirs within a round, so that what else the machine does hits both. In
-inference the outputs are compared too: a pair that computes something else would prove
-nothing.
+of ours over theirs within a round, so that what else the machine does hits both. On
+accelerators as many calls of each are queued and waited for once (`queueing`): the
+ratio is that of the device's time, and the calls that were waited for have theirs
+beside it. In inference the outputs are compared too: a pair that computes something
+else would prove nothing.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import numpy as np
@@ -18,6 +20,7 @@ from tokenjax.benchmark import (
     latency,
     measure,
     program,
+    queueing,
     torch_peers,
     torch_programs,
     turns,
@@ -26,6 +29,10 @@ from tokenjax.tables import Column
 
 PAUSE = 0.01  # seconds between calls: idle threads of the other library spin a while
 MOST_WARMUP = 3
+QUEUED = (
+    "Ours/theirs is that of queued calls, as many of both waited for once, where they "
+    "were timed; Waited: the ratio of calls that are waited for."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +43,15 @@ class Pair:
       model, batch_size, dtype, mode: of both.
       peer: "eager" or "compiled".
       source: what the other is.
-      ours, theirs: seconds per call.
-      ratio: ours over theirs, median over the rounds; `low`, `high` its 95 % interval,
-        None of a single round.
+      ours, theirs: seconds of a call that is waited for.
+      ratio: ours over theirs, median over the rounds, of queued calls where measured;
+        `low`, `high` its 95 % interval, None of a single round.
       difference: of the outputs, relative in the 2-norm; None in training.
       threads: of the CPU, ours and theirs.
+      queued: seconds of one of several calls, ours and theirs; None where none were
+        queued.
+      waited_ratio: of calls that are waited for; the ratio itself where none were
+        queued.
     """
 
     model: str
@@ -56,6 +67,8 @@ class Pair:
     high: float | None
     difference: float | None
     threads: tuple[int, int] = (0, 0)
+    queued: tuple[latency.Latency, latency.Latency] | None = None
+    waited_ratio: float | None = None
 
 
 def measure_pairs(
@@ -68,10 +81,12 @@ def measure_pairs(
     train: bool,
     with_compiled: bool,
     label: str = "",
+    look: measure.Look | None = None,
 ) -> tuple[measure.Row, list[Pair]]:
     """Measure a row of ours and its pairs; repeats and warm-ups are rounds.
 
-    `label` is what the rows are called, if not by the model's name.
+    `label` is what the rows are called, if not by the model's name; `look` is called
+    with ours and its program after the timing.
 
     Raises:
       UserError: a batch too big for the device.
@@ -88,18 +103,34 @@ def measure_pairs(
         make = torch_programs.training if train else torch_programs.inference
         for kind in kinds:
             function = make(peer, dtype, kind == "compiled")
-            contestants.append(turns.Contestant(kind, made.flops, function, calls))
+            contestants.append(contestant(kind, made.flops, function, calls))
             difference = None if train else difference_of(made, function, calls[0])
             differences.append(difference)
         rounds = dataclasses.replace(timing, warmup=min(timing.warmup, MOST_WARMUP))
-        seconds = turns.time_in_turns(contestants, rounds, PAUSE)
-    row = measure.make_row(label, made, batch_size, dtype, train, seconds[:, 0])
+        times = turns.measure(contestants, rounds, PAUSE)
+    row = measure.make_row(
+        *(label, made, batch_size, dtype, train, times.waited[:, 0]),
+        queued=times.queued_of(0),
+    )
+    if look:
+        look(row, made)
     return row, [
-        make_pair(row, kind, peer.source, seconds[:, 0], seconds[:, index], difference)
+        make_pair(row, kind, peer.source, times, index, difference)
         for index, (kind, difference) in enumerate(
             zip(kinds, differences, strict=True), start=1
         )
     ]
+
+
+def contestant(
+    kind: str, flops: float, function: torch_programs.Call, calls: Sequence[tuple]
+) -> turns.Contestant:
+    """Make a contestant of PyTorch's, whose calls can be queued as ours are."""
+    return turns.Contestant(
+        *(kind, flops, function, calls),
+        queue=function.queue,
+        wait=torch_programs.wait,
+    )
 
 
 def difference_of(
@@ -115,14 +146,16 @@ def make_pair(
     row: measure.Row,
     kind: str,
     source: str,
-    ours: np.ndarray,
-    theirs: np.ndarray,
+    times: turns.Times,
+    index: int,
     difference: float | None,
 ) -> Pair:
-    """Compare the seconds of each round (rounds,), ours and those of a `peer`."""
-    ratios = ours / theirs  # (rounds,)
+    """Compare ours, the first contestant of `times`, with the one at `index`."""
+    waited = times.waited[:, 0] / times.waited[:, index]  # (rounds,)
+    ratios = times.best[:, 0] / times.best[:, index]  # (rounds or groups,)
     several = len(ratios) > 1
     low, high = latency.median_interval(ratios) if several else (None, None)
+    ours, theirs = (queueing.summary(times.queued_of(each)) for each in (0, index))
     return Pair(
         model=row.model,
         batch_size=row.batch_size,
@@ -130,13 +163,15 @@ def make_pair(
         mode=row.mode,
         peer=kind,
         source=source,
-        ours=latency.summarize(ours),
-        theirs=latency.summarize(theirs),
+        ours=latency.summarize(times.waited[:, 0]),
+        theirs=latency.summarize(times.waited[:, index]),
         ratio=float(np.median(ratios)),
         low=low,
         high=high,
         difference=difference,
         threads=(cores.count(), torch_programs.count_threads()),
+        queued=(ours, theirs) if ours and theirs else None,
+        waited_ratio=float(np.median(waited)),
     )
 
 
@@ -147,7 +182,11 @@ def interval(pair: Pair) -> str | None:
     return f"{pair.low:.3f}-{pair.high:.3f}"
 
 
-COLUMNS: tuple[Column[Pair], ...] = (
+def _queued(index: int) -> Callable[[Pair], float | None]:
+    return lambda pair: 1e3 * pair.queued[index].median if pair.queued else None
+
+
+FIRST_COLUMNS: tuple[Column[Pair], ...] = (
     Column("Model", lambda pair: pair.model, "s"),
     Column("Batch", lambda pair: pair.batch_size, "d"),
     Column("Mode", lambda pair: pair.mode, "s"),
@@ -155,15 +194,27 @@ COLUMNS: tuple[Column[Pair], ...] = (
     Column("PyTorch", lambda pair: pair.peer, "s"),
     Column("Ours(ms)", lambda pair: 1e3 * pair.ours.median, ".2f"),
     Column("Theirs(ms)", lambda pair: 1e3 * pair.theirs.median, ".2f"),
+)
+OURS_QUEUED: Column[Pair] = Column("Ours_queued(ms)", _queued(0), ".2f")
+THEIRS_QUEUED: Column[Pair] = Column("Theirs_queued(ms)", _queued(1), ".2f")
+WAITED: Column[Pair] = Column("Waited", lambda pair: pair.waited_ratio, ".3f")
+LAST_COLUMNS: tuple[Column[Pair], ...] = (
     Column("Ours/theirs", lambda pair: pair.ratio, ".3f"),
     Column("95%", interval, "s"),
     Column("Difference", lambda pair: pair.difference, ".1e"),
 )
 
 
+def columns_for(pairs: Sequence[Pair]) -> list[Column[Pair]]:
+    """Return the columns, those on queued calls where there are some."""
+    if not any(pair.queued for pair in pairs):
+        return [*FIRST_COLUMNS, *LAST_COLUMNS]
+    return [*FIRST_COLUMNS, WAITED, OURS_QUEUED, THEIRS_QUEUED, *LAST_COLUMNS]
+
+
 def format_pairs(pairs: Sequence[Pair]) -> str:
     """Return the table, and under it what was compared."""
-    return "\n".join([*tables.text_lines(pairs, COLUMNS), "", *notes(pairs)])
+    return "\n".join([*tables.text_lines(pairs, columns_for(pairs)), "", *notes(pairs)])
 
 
 def notes(pairs: Sequence[Pair]) -> list[str]:
@@ -176,9 +227,11 @@ def notes(pairs: Sequence[Pair]) -> list[str]:
         for pair in pairs
         if pair.difference is not None and not np.isfinite(pair.difference)
     )
+    queued = any(pair.queued for pair in pairs)
     return [
         "Ours/theirs: median over the rounds of the ratio of times within a round; "
         "below 1 ours is faster. Difference: of the outputs, relative.",
+        *([QUEUED] if queued else []),
         *([f"Outputs that are not finite: {', '.join(broken)}."] if broken else []),
         f"Threads of the CPU: {threads}.",
         f"PyTorch: {'; '.join(sources)}.",

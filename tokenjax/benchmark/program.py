@@ -1,7 +1,8 @@
 """A model compiled for one batch, ready to be timed: inference or a training step.
 
 Inference runs up to the model's first output: its logits, or the feature that retrieval
-searches by. Whatever only feeds the others, such as attention maps to look at, is
+searches by. Weights that it reads in half precision alone are kept so, as a `Predictor`
+keeps them. Whatever only feeds the others, such as attention maps to look at, is
 dropped inside the jitted function, so that neither the compiler nor the FLOP count
 keeps it.
 
@@ -11,6 +12,7 @@ Tokens without a classifier have no such step.
 """
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -20,10 +22,12 @@ import jax.numpy as jnp
 import optax
 from flax.typing import VariableDict
 
+from tokenjax import half_weights
 from tokenjax.benchmark import flops, inputs, latency, memory
 from tokenjax.errors import UserError
 
 Calls = Sequence[tuple]  # arguments of a function, to be taken in turn
+CompilerOptions = Mapping[str, str | bool]
 LEARNING_RATE, WEIGHT_DECAY = 1e-4, 0.05  # numbers alone; they cost nothing
 
 
@@ -36,6 +40,7 @@ class Program:
       flops: of one call, 2 per multiply-add.
       inputs: shapes, in words.
       image_size: height and width of the images among them, None where there are none.
+      lowered: as XLA was given it.
       compiled: by XLA; its plan of memory can be asked for.
       compile_seconds: to trace, lower and compile.
       function: one call, to be waited for; a training step keeps its own state.
@@ -48,6 +53,7 @@ class Program:
     flops: int
     inputs: str
     image_size: tuple[int, int] | None
+    lowered: jax.stages.Lowered
     compiled: jax.stages.Compiled
     compile_seconds: float
     function: Callable[..., object]
@@ -79,14 +85,16 @@ def inference(
     Of `like` the inputs are used again, and the weights if the module takes them.
     """
     variables, examples = _start(module, batch_size, image_size, like)
-    calls = [(variables, *example) for example in examples]
     function = first_output(module)
-    compiled, seconds = _compile(function, calls[0])
+    kept = half_weights.keep(function, variables, *examples[0])
+    calls = [(kept, *example) for example in examples]
+    lowered, compiled, seconds = _compile(function, calls[0])
     return Program(
         parameters=count_parameters(variables),
         flops=flops.count_flops(function, *calls[0]),
         inputs=inputs.shapes(examples[0]),
         image_size=inputs.image_size(examples[0]),
+        lowered=lowered,
         compiled=compiled,
         compile_seconds=seconds,
         function=compiled,
@@ -107,28 +115,17 @@ def training(
     `like` is used as in `inference`.
     """
     variables, examples = _start(module, batch_size, image_size, like)
-    optimizer = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    params = variables["params"]
-    others = {name: value for name, value in variables.items() if name != "params"}
-
-    def step(state: _State, *example: object) -> _State:
-        params, others, moments, number = state
-        gradients, others = jax.grad(_loss(module, others, number), has_aux=True)(
-            params, *example
-        )
-        updates, moments = optimizer.update(gradients, moments, params)
-        return optax.apply_updates(params, updates), others, moments, number + 1
-
-    moments = jax.jit(optimizer.init)(params)
-    state: _State = (params, others, moments, jnp.zeros((), jnp.int32))
+    step = training_step(module)
+    state = jax.jit(first_state)(variables)
     state = jax.tree.map(jnp.copy, state)  # the step donates it
     counted = flops.count_flops(step, state, *examples[0])
-    compiled, seconds = _compile(step, (state, *examples[0]), donate=True)
+    lowered, compiled, seconds = _compile(step, (state, *examples[0]), donate=True)
     return Program(
         parameters=count_parameters(variables),
         flops=counted,
         inputs=inputs.shapes(examples[0]),
         image_size=inputs.image_size(examples[0]),
+        lowered=lowered,
         compiled=compiled,
         compile_seconds=seconds,
         function=_Stepper(compiled, state),
@@ -136,6 +133,19 @@ def training(
         variables=variables,
         examples=examples,
     )
+
+
+def recompile(made: Program, options: CompilerOptions) -> Program:
+    """Compile a program again with options of the compiler.
+
+    A training step goes on from the state that `made` has, which is then spent: from
+    now on only what is returned may be called.
+    """
+    compiled = made.lowered.compile(dict(options))
+    function: Callable[..., object] = compiled
+    if isinstance(made.function, _Stepper):
+        function = _Stepper(compiled, made.function.state)
+    return dataclasses.replace(made, compiled=compiled, function=function)
 
 
 def check_trainable(name: str, module: nn.Module) -> None:
@@ -155,16 +165,42 @@ def check_trainable(name: str, module: nn.Module) -> None:
 
 
 # Parameters, the other variables, the optimiser's moments, the number of the step.
-_State = tuple[optax.Params, VariableDict, optax.OptState, jax.Array]
+State = tuple[optax.Params, VariableDict, optax.OptState, jax.Array]
+
+
+def training_step(module: nn.Module) -> Callable[..., State]:
+    """Return the function (state, *inputs) -> the state after a step."""
+    optimizer = _optimizer()
+
+    def step(state: State, *example: object) -> State:
+        params, others, moments, number = state
+        gradients, others = jax.grad(_loss(module, others, number), has_aux=True)(
+            params, *example
+        )
+        updates, moments = optimizer.update(gradients, moments, params)
+        return optax.apply_updates(params, updates), others, moments, number + 1
+
+    return step
+
+
+def first_state(variables: VariableDict) -> State:
+    """Return what `training_step` begins with."""
+    others = {name: value for name, value in variables.items() if name != "params"}
+    params = variables["params"]
+    return params, others, _optimizer().init(params), jnp.zeros((), jnp.int32)
+
+
+def _optimizer() -> optax.GradientTransformation:
+    return optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
 
 
 class _Stepper:
     """Calls a compiled step over and over, each on the state that the last one left."""
 
-    def __init__(self, compiled: jax.stages.Compiled, state: _State):
+    def __init__(self, compiled: jax.stages.Compiled, state: State):
         self.compiled, self.state = compiled, state
 
-    def __call__(self, *example: object) -> _State:
+    def __call__(self, *example: object) -> State:
         self.state = self.compiled(self.state, *example)
         return self.state
 
@@ -190,14 +226,17 @@ def initialize(module: nn.Module, *example: object) -> VariableDict:
 
 def _compile(
     function: Callable[..., object], arguments: tuple, donate: bool = False
-) -> tuple[jax.stages.Compiled, float]:
-    """Compile a function for its arguments; also return the seconds that it took.
+) -> tuple[jax.stages.Lowered, jax.stages.Compiled, float]:
+    """Lower and compile a function for its arguments; also return the seconds.
 
     Raises: OutOfMemory for a program that a CPU's memory cannot hold.
     """
-    compiled, seconds = latency.compile_function(function, arguments, donate)
+    start = time.perf_counter()
+    lowered = latency.lower_function(function, arguments, donate)
+    compiled = lowered.compile()
+    seconds = time.perf_counter() - start
     memory.check_fits(compiled, jax.devices()[0])
-    return compiled, seconds
+    return lowered, compiled, seconds
 
 
 def _loss(

@@ -7,7 +7,8 @@ images and are timed one after another, round by round, so that what else the ma
 does hits them alike; each is compared with the model that keeps every token:
 
     FLOPs saved     1 - FLOPs / FLOPs of none
-    time ratio      median over the rounds of time / time of none
+    time ratio      median over the rounds of time / time of none; of queued calls where
+                    they were timed
     turned          (1 - time ratio) / FLOPs saved: how much of the saved FLOPs became
                     saved time
 
@@ -115,11 +116,13 @@ def measure_ways(
     image_size: int,
     timing: latency.Timing,
     train: bool,
+    look: measure.Look | None = None,
 ) -> list[measure.Row]:
     """Measure the ways of one model in turns, each way a row.
 
     Repeats and warm-ups are rounds, the time to stop after is that of one way. What
-    does not fit, into the model or the memory, has a row that says so.
+    does not fit, into the model or the memory, has a row that says so. `look` is called
+    with each row that is measured and its program.
     """
     made: dict[str, program.Program] = {}
     failed: dict[str, measure.Row] = {}
@@ -139,16 +142,20 @@ def measure_ways(
         warmup=min(timing.warmup, MOST_WARMUP),
         max_seconds=timing.max_seconds * max(len(made), 1),
     )
-    seconds = turns.time_in_turns(contestants, rounds)  # (rounds, contestants)
-    taken = dict(zip(made, seconds.T, strict=True))
+    times = turns.measure(contestants, rounds)
+    places = {label: index for index, label in enumerate(made)}
+    taken = dict(zip(made, times.best.T, strict=True))
     rows = []
     for way in ways:
         row = failed.get(way.label)
         if row is None:
-            each = made[way.label]
+            each, index = made[way.label], places[way.label]
+            seconds, queued = times.waited[:, index], times.queued_of(index)
             row = measure.make_row(
-                way.label, each, batch_size, dtype, train, taken[way.label]
+                way.label, each, batch_size, dtype, train, seconds, queued=queued
             )
+            if look:
+                look(row, each)
         saved = None
         if way is not ways[0] and {way.label, ways[0].label} <= set(made):
             shares = made[way.label].flops / made[ways[0].label].flops

@@ -29,6 +29,7 @@ FORMAT = 1
 KEY = ("model", "mode", "dtype", "batch_size", "inputs")
 Json = dict[str, Any]
 EXACT = ("parameters", "flops")
+TIMES = {"latency": "median", "queued": "queued median"}  # what runs before lack
 
 
 def environment() -> Json:
@@ -117,12 +118,13 @@ def read(path: str | os.PathLike[str]) -> Json:
     if not all(isinstance(row, dict) and set(KEY) <= set(row) for row in rows):
         raise UserError(f"{path}: a row lacks one of {', '.join(KEY)}")
     for row in rows:
-        timed = row.get("latency")
-        if timed and not all(_is_time(timed, key) for key in ("median", "minimum")):
-            raise UserError(
-                f"{path}: the latency of {row['model']} needs a 'median' and a "
-                "'minimum' above 0"
-            )
+        for what in TIMES:
+            timed = row.get(what)
+            if timed and not all(_is_time(timed, key) for key in ("median", "minimum")):
+                raise UserError(
+                    f"{path}: the {what} of {row['model']} needs a 'median' and a "
+                    "'minimum' above 0"
+                )
     return value
 
 
@@ -147,10 +149,12 @@ def changes(old: Json, rows: Sequence[measure.Row], where: Json) -> list[str]:
             continue
         sentences = _differences(row, earlier)
         changed = bool(sentences)
-        if row["latency"] and earlier.get("latency"):
-            timed = noise.compare(row["latency"], earlier["latency"], *speeds)
-            changed |= timed.changed
-            sentences += _on_times(row, earlier, timed)
+        for what in TIMES:
+            if row[what] and earlier.get(what):
+                named = [_of(what, each) for each in speeds]
+                timed = noise.compare(row[what], earlier[what], *named)
+                changed |= timed.changed
+                sentences += _on_times(what, row, earlier, timed)
         compared, alike = compared + 1, alike + (not changed)
         found += sentences
     found.append(
@@ -169,6 +173,14 @@ def _speeds(rows: Sequence[Json], where: Json) -> dict[str, list[float]]:
         for name, times in (row.get("reference_ms") or {}).items():
             speeds.setdefault(name, []).extend(times)
     return {name: times for name, times in speeds.items() if times}
+
+
+def _of(what: str, speeds: Mapping[str, list[float]]) -> dict[str, list[float]]:
+    """Return the speeds that tell of waited calls, or of queued ones if there are."""
+    queued = {name: times for name, times in speeds.items() if name == reference.QUEUED}
+    if what == "queued" and queued:
+        return queued
+    return {name: times for name, times in speeds.items() if name not in queued}
 
 
 def _machine(old: Json, new: Json) -> list[str]:
@@ -204,14 +216,13 @@ def _differences(row: Json, old: Json) -> list[str]:
     return lines
 
 
-def _on_times(row: Json, old: Json, timed: noise.Comparison) -> list[str]:
+def _on_times(what: str, row: Json, old: Json, timed: noise.Comparison) -> list[str]:
     """Say what changed, and of a median that is off all the same that it is noise."""
     if not timed.changed and abs(timed.ratio - 1) <= noise.LEAST:
         return []
-    medians = [1e3 * each["latency"]["median"] for each in (old, row)]
-    sentence = (
-        f"{_label(row)}: median {medians[0]:.2f} -> {medians[1]:.2f} ms ({timed})"
-    )
+    medians = [1e3 * each[what]["median"] for each in (old, row)]
+    changed = f"{TIMES[what]} {medians[0]:.2f} -> {medians[1]:.2f} ms"
+    sentence = f"{_label(row)}: {changed} ({timed})"
     if timed.changed:
         return [sentence]
     least, most = timed.machine

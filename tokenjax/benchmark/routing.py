@@ -4,13 +4,20 @@
     python -m tokenjax.benchmark.routing --batch_size 1,8,64,256 --csv out.csv \
         --figure out.png
     python -m tokenjax.benchmark.routing --set img_size=64 --encoders lean-32-3
+    python -m tokenjax.benchmark.routing --limit 120 --csv out.csv --large \
+        --dtype bfloat16 --batch_size 256,1024,64,1 --shares 0.25,0.5,1 \
+        --encoders lean-32-2                                  # on an accelerator
 
 Two tables. The routed stage: both networks by dispatch, with exactly the shares asked
 for selected, against the big network on every patch. Whole models: both routers, made
 to send a quarter of the patches, against full_compute. All are timed in turns.
+
+What is measured is said as it comes, and is in the CSV. `--large` takes the sizes of
+`routing_stages.LARGE`, at which an accelerator computes most of the time.
 """
 
 import runpy
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -93,6 +100,19 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         0.001,
         flag_values=values,
     )
+    flags.DEFINE_float(
+        "limit",
+        float("inf"),
+        "Begin no further comparison after so many seconds.",
+        0.001,
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "large",
+        False,
+        "Sizes at which an accelerator computes; --set goes before.",
+        flag_values=values,
+    )
     path_flags.define("csv", None, "Also write the rows to this file.", values)
     path_flags.define("figure", None, "PNG of the routed stage's ratios.", values)
     flags.DEFINE_multi_string(
@@ -112,6 +132,8 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     command_line.check_no_arguments(argv)
     options = values.flag_values_dict()
     dtype, arguments = options["dtype"], read_arguments(options["set"], "--set")
+    if options["large"]:
+        arguments = {**stages.LARGE, **arguments}
     sizes = parse_numbers("batch_size", options["batch_size"], int, 1)
     shares = parse_numbers("shares", options["shares"], float, 0, 1)
     encoders = [parse_encoder(text) for text in options["encoders"]]
@@ -137,19 +159,37 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
 def measure_all(
     makers: Makers, batch_sizes: Sequence[int], options: Options
 ) -> list[turns.Cost]:
-    """Measure under a progress bar; the CSV has the comparisons that are finished."""
+    """Measure under a progress bar; what is finished is printed and in the CSV.
+
+    The first comparison is made whatever the limit.
+    """
     rounds = options["rounds"]
-    wanted = [(name, size) for name in makers for size in batch_sizes]
+    wanted = [(name, size) for size in batch_sizes for name in makers]
     costs: list[turns.Cost] = []
+    stop = time.perf_counter() + options["limit"]
     with tqdm(total=rounds * len(wanted), unit="round") as bar:
         timing = latency.Timing(WARMUP, rounds, options["max_seconds"], bar.update)
         for done, (name, size) in enumerate(wanted, 1):
+            if costs and time.perf_counter() > stop:
+                bar.write(f"{name}, batch {size}: left out, --limit is over")
+                continue
             bar.set_description(f"{name}, batch {size}")  # compiling comes first
-            costs += turns.compare(name, makers[name](size), size, timing)
+            measured = turns.compare(name, makers[name](size), size, timing)
             bar.update(rounds * done - bar.n)  # the time budget may skip rounds
+            bar.write("\n".join(map(sentence, measured)))
+            costs += measured
             if options["csv"]:
                 tables.write_csv(costs, options["csv"], COLUMNS)
     return costs
+
+
+def sentence(cost: turns.Cost) -> str:
+    """Say a row in one line, for who does not wait for the table."""
+    return (
+        f"{cost.comparison}, batch {cost.batch_size}: {cost.name}, "
+        f"{100 * share_of(cost):.1f} % selected: {cost.ratio:.3f} of the first, "
+        f"{1e3 * cost.latency.median:.3f} ms a call"
+    )
 
 
 def parse_numbers(

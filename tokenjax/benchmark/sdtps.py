@@ -139,6 +139,7 @@ def _time(
             ),
             dtype=dtype,
             device=device.device_kind,
+            queued=cost.queued,
             time_ratio=cost.ratio,
             flops_ratio=cost.ideal,
         )

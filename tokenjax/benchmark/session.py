@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from tokenjax import jax_events
 from tokenjax.benchmark import latency, measure, memory, table
 from tokenjax.errors import UserError
 from tokenjax.tables import Column
@@ -45,11 +46,14 @@ def measure_all(
     rows: list[measure.Row] = []
     with tqdm(total=calls * len(wanted), unit="call") as bar:
         timing = latency.Timing(
-            options["warmup"], options["repeats"], options["max_seconds"], bar.update
+            *(options["warmup"], options["repeats"], options["max_seconds"]),
+            on_call=bar.update,
+            queue=options["queue"],
         )
         for number, request in enumerate(wanted, start=1):
             for row in _rows(request, measure_one, timing, bar):
                 rows.append(row)
+                jax_events.tell_result()
                 if row.problem:
                     bar.write(f"{row.problem}")
                 if options["csv"]:

@@ -46,6 +46,11 @@ COLUMNS: tuple[Column[Row], ...] = (
     Column("Dtype", lambda row: row.dtype, "s"),
     Column("Device", lambda row: row.device, "s"),
 )
+QUEUED: Column[Row] = Column(
+    "Queued_median(ms)",
+    lambda row: 1e3 * row.queued.median if row.queued else None,
+    ".2f",
+)
 PEAK: Column[Row] = Column(
     "Peak(%)", lambda row: row.utilization and 100 * row.utilization, ".1f"
 )
@@ -80,6 +85,11 @@ REDUCTION: tuple[Column[Row], ...] = (
 )
 
 
+IS_QUEUED = (
+    "Queued_median: of a call among {calls} that are queued and waited for once: the "
+    "device's time without Python's. {what} are of it where there is one; latency is "
+    "that of a call that is waited for."
+)
 IN_TURNS = (
     "Time/none: of a call to that of the same model with all its tokens, in turns, "
     "median over the rounds; Saved_time/FLOPs: share of time saved to share of FLOPs "
@@ -94,7 +104,8 @@ def columns_for(rows: Sequence[Row]) -> list[Column[Row]]:
 
 def columns_of_some(rows: Sequence[Row]) -> list[Column[Row]]:
     """Return those of the further columns that say something of these rows."""
-    columns = list(REDUCTION) if any(row.reduction for row in rows) else []
+    columns = [QUEUED] if any(row.queued for row in rows) else []
+    columns += REDUCTION if any(row.reduction for row in rows) else ()
     if any(row.utilization for row in rows):
         columns.append(PEAK)
     if any(row.mode != rows[0].mode or row.mode != "inference" for row in rows):
@@ -173,10 +184,23 @@ def how_found(rows: Sequence[Row], warmup: int, with_memory: bool = True) -> lis
         "to warm up, compilation excluded.",
         f"Inputs: {'; '.join(sizes)}.",
         *([f"Memory: {'; '.join(methods)}."] if with_memory and methods else []),
+        *_on_queued(rows),
         *([IN_TURNS] if any(row.saved for row in rows) else []),
         *(["Peak: of the device's dense products, by its data sheet."] if peak else []),
         f"Hardware: {hardware.describe()}; jax {jax.__version__}.",
     ]
+
+
+def _on_queued(rows: Sequence[Row]) -> list[str]:
+    """Return the line on queued calls, none where there are none."""
+    counts = sorted({row.queued.calls for row in rows if row.queued})
+    if not counts:
+        return []
+    what = ["Images/s"]
+    what += ["Peak"] if any(row.utilization for row in rows) else []
+    what += ["Time/none"] if any(row.saved for row in rows) else []
+    calls = "-".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    return [IS_QUEUED.format(calls=calls, what=" and ".join(what))]
 
 
 def write_csv(
@@ -191,6 +215,13 @@ def write_csv(
     """
     rows = list(rows)
     if columns is None:
-        columns = [*COLUMNS, PEAK, MODE, PROBLEM, *columns_of_the_original(rows)]
+        columns = [
+            *COLUMNS,
+            QUEUED,
+            PEAK,
+            MODE,
+            PROBLEM,
+            *columns_of_the_original(rows),
+        ]
         columns += REDUCTION if any(row.reduction for row in rows) else ()
     tables.write_csv(rows, path, columns)

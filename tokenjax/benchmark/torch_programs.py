@@ -6,6 +6,7 @@ loss: it costs what it costs, and its gradients are of no use.
 """
 
 import contextlib
+import dataclasses
 import pathlib
 import re
 import warnings
@@ -21,11 +22,24 @@ from tokenjax.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-Call = Callable[..., "torch.Tensor"]  # of the arguments that `Peer.convert` makes
-
-
 # Logits alone or first of several; of DeMo a dict, which has "concat" in inference.
 Outputs = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One call of a program, to its end, of the arguments that `Peer.convert` makes.
+
+    `queue` starts it, and returns while a GPU is still at it; `wait` is for that.
+    """
+
+    queue: Callable[..., "torch.Tensor"]
+
+    def __call__(self, *arguments: object) -> "torch.Tensor":
+        """Call it and wait."""
+        output = self.queue(*arguments)
+        wait([output])
+        return output
 
 
 class Peer(NamedTuple):
@@ -58,18 +72,16 @@ def converter(device: "torch.device") -> Callable[[Sequence[object]], tuple]:
 
 
 def inference(peer: Peer, dtype: str, compiled: bool) -> Call:
-    """Return one call of the module in inference, to its end."""
+    """Return one call of the module in inference."""
     import torch
 
     module = torch.compile(peer.module.eval()) if compiled else peer.module.eval()
 
     def call(*arguments: object) -> torch.Tensor:
         with torch.inference_mode(), _autocast(dtype):
-            output = _first(module(*arguments))
-        _finish()
-        return output
+            return _first(module(*arguments))
 
-    return call
+    return Call(call)
 
 
 def training(peer: Peer, dtype: str, compiled: bool) -> Call:
@@ -98,8 +110,35 @@ def training(peer: Peer, dtype: str, compiled: bool) -> Call:
         loss = torch.stack(losses).sum()
         loss.backward()
         optimizer.step()
-        _finish()
         return loss.detach()
+
+    return Call(call)
+
+
+def answer(
+    peer: Peer, gradients: bool, combination: Callable[[tuple[int, ...]], np.ndarray]
+) -> Callable[..., tuple[list[np.ndarray], list[np.ndarray]]]:
+    """Return (dtype, *arguments) -> the output, and the gradients by all parameters.
+
+    In inference mode; `combination` gives, of the output's shape, the weights of the
+    sum that is differentiated. Without `gradients` there are none.
+    """
+    import torch
+
+    module = peer.module.eval()
+    parameters = list(module.parameters())
+
+    def call(dtype: str, *arguments: object) -> tuple:
+        with torch.set_grad_enabled(gradients):
+            with _autocast(dtype):
+                output = _first(module(*arguments)).float()
+            found: tuple[torch.Tensor | None, ...] = ()
+            if gradients:
+                weights = torch.from_numpy(combination(tuple(output.shape)))
+                total = (output * weights.to(output.device)).sum()
+                found = torch.autograd.grad(total, parameters, allow_unused=True)
+        numbers = [each.float().cpu().numpy() for each in found if each is not None]
+        return [output.detach().cpu().numpy()], numbers
 
     return call
 
@@ -167,8 +206,8 @@ def _has_float16() -> bool:
     return x86 is None or "avx512_fp16" in x86[1].split()
 
 
-def _finish() -> None:
-    """Wait for a GPU; a CPU has finished when it returns."""
+def wait(outputs: Sequence[object]) -> None:
+    """Wait for a GPU, for all that it was given; a CPU has finished when it returns."""
     import torch
 
     if torch.cuda.is_available():

@@ -2,6 +2,9 @@
 
 What else the machine does then hits all alike. A ratio is the median over the rounds of
 the ratios within a round, which a busy moment moves less than a ratio of medians.
+
+Where calls are queued too (`queueing`), a round is a group of as many calls of each,
+and ratios are those of the queued: what the device takes, whoever starts its work.
 """
 
 import dataclasses
@@ -13,7 +16,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from tokenjax.benchmark import latency
+from tokenjax.benchmark import latency, queueing
+from tokenjax.benchmark.latency import Latency
 
 Label = str | float
 
@@ -27,6 +31,8 @@ class Contestant(NamedTuple):
       function: compiled.
       calls: one or more tuples of arguments for it, taken in turn.
       labels: what else there is to say of it, by name; nothing here reads them.
+      queue: starts a call and returns at once; None: `function` does.
+      wait: for what `queue` returned.
     """
 
     name: str
@@ -34,6 +40,33 @@ class Contestant(NamedTuple):
     function: Callable[..., object]
     calls: Sequence[tuple[object, ...]]
     labels: Mapping[str, Label] = MappingProxyType({})
+    queue: Callable[..., object] | None = None
+    wait: queueing.Wait = queueing.wait
+
+
+class Times(NamedTuple):
+    """Seconds of calls in turns.
+
+    Attributes:
+      waited: of calls that are waited for, (rounds, contestants).
+      queued: of one of several that are queued, (groups, contestants), or None.
+      calls: of each contestant in a group.
+    """
+
+    waited: np.ndarray
+    queued: np.ndarray | None = None
+    calls: int = 1
+
+    @property
+    def best(self) -> np.ndarray:
+        """Return the queued, which say more of the devices, else those waited for."""
+        return self.waited if self.queued is None else self.queued
+
+    def queued_of(self, index: int) -> queueing.Queued | None:
+        """Return those of one contestant."""
+        if self.queued is None:
+            return None
+        return queueing.Queued(self.queued[:, index], self.calls)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +77,10 @@ class Cost:
       comparison: what it took part in.
       name, flops, labels: the contestant's.
       batch_size: images per call.
-      latency: seconds of one call.
-      ratio: of its time to that of the first contestant.
+      latency: seconds of one call that is waited for.
+      ratio: of its time to that of the first contestant; queued where measured.
       ideal: the same of FLOPs.
+      queued: seconds of one of several calls, None where none were queued.
     """
 
     comparison: str
@@ -54,14 +88,15 @@ class Cost:
     flops: float
     labels: Mapping[str, Label]
     batch_size: int
-    latency: latency.Latency
+    latency: Latency
     ratio: float
     ideal: float
+    queued: Latency | None = None
 
     @property
     def images_per_second(self) -> float:
-        """Return the batch size over the median latency."""
-        return self.batch_size / self.latency.median
+        """Return the batch size over the median time, queued where measured."""
+        return self.batch_size / (self.queued or self.latency).median
 
 
 def compare(
@@ -70,9 +105,9 @@ def compare(
     batch_size: int,
     timing: latency.Timing,
 ) -> list[Cost]:
-    """Time the contestants as `time_in_turns` does, compilation excluded."""
-    seconds = time_in_turns(contestants, timing)  # (rounds, contestants)
-    ratios = np.median(seconds / seconds[:, :1], axis=0)
+    """Time the contestants as `measure` does, compilation excluded."""
+    times = measure(contestants, timing)
+    ratios = np.median(times.best / times.best[:, :1], axis=0)
     return [
         Cost(
             comparison=comparison,
@@ -80,12 +115,47 @@ def compare(
             flops=contestant.flops,
             labels=contestant.labels,
             batch_size=batch_size,
-            latency=latency.summarize(seconds[:, index]),
+            latency=latency.summarize(times.waited[:, index]),
             ratio=float(ratios[index]),
             ideal=contestant.flops / contestants[0].flops,
+            queued=queueing.summary(times.queued_of(index)),
         )
         for index, contestant in enumerate(contestants)
     ]
+
+
+def measure(
+    contestants: Sequence[Contestant], timing: latency.Timing, pause: float = 0.0
+) -> Times:
+    """Time calls that are waited for, and queued ones where they are wanted.
+
+    Each have half of `max_seconds` then; see `time_in_turns`.
+    """
+    if not contestants or not queueing.wanted(timing):
+        return Times(time_in_turns(contestants, timing, pause))
+    half = dataclasses.replace(timing, max_seconds=timing.max_seconds / 2)
+    waited = time_in_turns(contestants, half, pause)
+    calls = queueing.calls_for(np.median(waited, axis=0), half)
+    if calls == 1:
+        return Times(waited)
+    pilot = [_time_group(contestant, calls) for contestant in contestants]
+    calls = queueing.calls_for(pilot, half)
+    if calls == 1:
+        return Times(waited)
+    groups: list[list[float]] = []
+    stop = time.perf_counter() + half.max_seconds
+    while queueing.more_groups(len(groups), timing, stop):
+        seconds = []
+        for contestant in contestants:
+            time.sleep(pause)
+            seconds.append(_time_group(contestant, calls))
+        groups.append(seconds)
+    return Times(waited, np.array(groups), calls)
+
+
+def _time_group(contestant: Contestant, calls: int) -> float:
+    queue = contestant.queue or contestant.function
+    return queueing.time_group(queue, contestant.wait, contestant.calls, calls)
 
 
 def time_in_turns(

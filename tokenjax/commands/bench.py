@@ -9,6 +9,7 @@
     tokenjax bench --models vdpa,vmamba --peer torch_eager --threads 1 --markdown run.md
     tokenjax bench --models vdpa,resnet50 --compare run.json
     tokenjax bench --models vit_small_patch16,vit_base_patch16 --reduction tome:r=13
+    tokenjax bench --models vit,demo --programs cuda,tpu --dtype bfloat16
     tokenjax bench --model my_model --import my_model.py
 
 `sdtps` is the module and the whole DeMo, and the stages of DeMo in turns.

@@ -10,19 +10,74 @@ no others.
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from tokenjax.data.dataset import Split
-from tokenjax.data.samplers import identity_indices, train_indices
+from tokenjax.data.reading_processes import make_in_processes
+from tokenjax.data.samplers import (
+    ALL_ROWS,
+    Rows,
+    identity_indices,
+    train_indices,
+)
 from tokenjax.errors import DatasetError
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")  # of an item, by a transform
 Batch = dict[str, np.ndarray]
-Rows = np.ndarray | slice  # numbers (n,) of rows of a batch
-ALL_ROWS = slice(None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shuffled:
+    """Makes batch number `step` of a shuffled stream; see `train_batches`."""
+
+    split: Split
+    seed: int
+    batch_size: int
+    weights: np.ndarray | None
+    rows: Rows
+
+    def __call__(self, step: int) -> Batch:
+        return self.split.gather(
+            train_indices(
+                self.seed,
+                step,
+                self.batch_size,
+                len(self.split),
+                self.weights,
+                self.rows,
+            )
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _OfIdentities:
+    """Makes batch number `step` of identities; see `identity_batches`."""
+
+    split: Split
+    seed: int
+    batch_size: int
+    instances: int
+    rows: Rows
+
+    def __call__(self, step: int) -> Batch:
+        labels = self.split.labels
+        indices = identity_indices(
+            labels, self.seed, step, self.batch_size, self.instances
+        )
+        return self.split.gather(indices[self.rows])
+
+
+def _make(
+    make: Callable[[int], Batch], start: int, stop: int, processes: int
+) -> Iterator[Batch]:
+    if processes and start < stop:
+        yield from make_in_processes(make, start, stop, processes)
+    else:
+        yield from map(make, range(start, stop))
 
 
 def train_batches(
@@ -33,15 +88,15 @@ def train_batches(
     stop_step: int,
     weights: np.ndarray | None = None,
     rows: Rows = ALL_ROWS,
+    processes: int = 0,
 ) -> Iterator[Batch]:
     """Gather training batches number start_step to stop_step - 1 of a shuffled stream.
 
     `weights` (examples of the split,): as in `train_indices`. `rows`: of every batch,
-    those that are gathered.
+    those that are gathered. `processes`: that make whole batches; 0: this one does.
     """
-    for step in range(start_step, stop_step):
-        indices = train_indices(seed, step, batch_size, len(split), weights)
-        yield split.gather(indices[rows])
+    make = _Shuffled(split, seed, batch_size, weights, rows)
+    return _make(make, start_step, stop_step, processes)
 
 
 def identity_batches(
@@ -52,14 +107,14 @@ def identity_batches(
     start_step: int,
     stop_step: int,
     rows: Rows = ALL_ROWS,
+    processes: int = 0,
 ) -> Iterator[Batch]:
     """Gather training batches number start_step to stop_step - 1 of identities.
 
-    `rows`: of every batch, those that are gathered.
+    `rows`, `processes`: as in `train_batches`.
     """
-    for step in range(start_step, stop_step):
-        indices = identity_indices(split.labels, seed, step, batch_size, instances)
-        yield split.gather(indices[rows])
+    make = _OfIdentities(split, seed, batch_size, instances, rows)
+    return _make(make, start_step, stop_step, processes)
 
 
 def evaluation_batches(

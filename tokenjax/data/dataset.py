@@ -6,12 +6,10 @@ resumption are decided elsewhere (`tokenjax.data.batches`). All of them compare 
 identity, for arrays have no single equality.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,8 +19,9 @@ from tokenjax.data.identity import (
     digest_arrays,
     digest_names,
 )
-from tokenjax.data.partition import generator
+from tokenjax.data.order import shuffled
 from tokenjax.data.preprocessing import Reading
+from tokenjax.data.threads import ReadingThreads
 from tokenjax.errors import DatasetError, unknown_name
 
 STATISTICS_EXAMPLES = 10_000  # beyond this many, mean and std come from a sample
@@ -99,7 +98,8 @@ class LazySplit:
     """A split whose images are made on demand, several at a time, by threads.
 
     `read(index)` returns one uint8 image of `image_shape` or raises `DatasetError`;
-    it is called from `num_threads` threads (0: one per core) at once.
+    it is called from `num_threads` threads (0: one per core) at once. Other processes
+    can read the split too if `read` can be pickled.
     """
 
     read: Callable[[int], np.ndarray]
@@ -108,9 +108,13 @@ class LazySplit:
     num_threads: int = 0
     identity: Identity | None = None
 
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out the threads: another process starts its own."""
+        return {key: self.__dict__[key] for key in self.__dataclass_fields__}
+
     @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(thread_count(self.num_threads), "tokenjax-read")
+    def _threads(self) -> ReadingThreads:
+        return ReadingThreads(self.num_threads)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -124,12 +128,9 @@ class LazySplit:
         return digest_arrays(self.labels)
 
     def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        labels = self.labels[indices]
-        images = np.empty((len(labels), *self.image_shape), np.uint8)
-        positions = (int(index) for index in indices)
-        for row, image in enumerate(self._pool.map(self.read, positions)):
-            images[row] = image
-        return {"image": images, "label": labels}
+        examples = (int(index) for index in indices)
+        images = self._threads.read(self.read, examples, self.image_shape)
+        return {"image": images, "label": self.labels[indices]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,8 +230,7 @@ def make_dataset(
         )
     splits = {"train": train, "validation": validation, "test": test}
     counts = {
-        key: np.bincount(split.labels, minlength=len(class_names))  # (num_classes,)
-        for key, split in splits.items()
+        key: count_classes(split, len(class_names)) for key, split in splits.items()
     }
     mean, std = statistics or channel_statistics(train, statistics_examples)
     info = DatasetInfo(
@@ -244,6 +244,21 @@ def make_dataset(
         reading=reading or Reading(),
     )
     return Dataset(train, validation, test, info)
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """A split that knows how many examples each class has, (num_classes,)."""
+
+    @property
+    def class_counts(self) -> np.ndarray: ...
+
+
+def count_classes(split: Split, num_classes: int) -> np.ndarray:
+    """Return the examples of each class, (num_classes,)."""
+    if isinstance(split, Counted):
+        return split.class_counts
+    return np.bincount(split.labels, minlength=num_classes)
 
 
 def example_names(split: Split) -> Sequence[str] | None:
@@ -268,9 +283,10 @@ def channel_statistics(split: Split, max_examples: int) -> tuple[Channels, Chann
     `max_examples`. Counted as a histogram of the 256 values, so the order and size of
     the blocks cannot change a digit of the result.
     """
-    indices = np.arange(len(split))
     if len(split) > max_examples:
-        indices = np.sort(generator(0).permutation(len(split))[:max_examples])
+        indices = np.sort(shuffled((0,), len(split), np.arange(max_examples)))
+    else:
+        indices = np.arange(len(split))
     channels = split.image_shape[-1]
     histogram = np.zeros((channels, 256), np.int64)
     for start in range(0, len(indices), 256):
@@ -285,12 +301,3 @@ def channel_statistics(split: Split, max_examples: int) -> tuple[Channels, Chann
     # A channel of one value only (an all-grey set) must not divide by zero later.
     std = np.maximum(std, 1e-3)
     return tuple(mean.tolist()), tuple(std.tolist())
-
-
-def thread_count(num_threads: int) -> int:
-    """Return `num_threads`, or the cores this process may use when it is 0."""
-    if num_threads > 0:
-        return num_threads
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -18,8 +18,9 @@ from typing import Protocol
 
 import numpy as np
 
-from tokenjax.data.dataset import DatasetInfo, thread_count
+from tokenjax.data.dataset import DatasetInfo
 from tokenjax.data.identity import Identity, digest_arrays, digest_names
+from tokenjax.data.threads import thread_count
 
 JUNK, DISTRACTOR = -1, 0  # raw identities of nobody, see `sources.reid_nobody`
 

@@ -5,7 +5,8 @@ uninterrupted run saw.
 
 Shuffled (`train_indices`): the stream is one permutation of the examples after another,
 epoch by epoch, or, given weights, as many draws with replacement; batch `step` is its
-slice [step * batch_size, (step + 1) * batch_size).
+slice [step * batch_size, (step + 1) * batch_size). Of a very large set no permutation
+is drawn, see `tokenjax.data.order`.
 
 By identity (`identity_indices`), as triplet losses need them: batches of P identities
 with K instances each. One epoch: every identity's examples (fewer than K: K draws of
@@ -24,17 +25,13 @@ from functools import lru_cache
 
 import numpy as np
 
+from tokenjax.data.order import shuffled
 from tokenjax.data.partition import generator
 from tokenjax.errors import DatasetError
 
+Rows = np.ndarray | slice  # numbers (n,) of rows of a batch
+ALL_ROWS = slice(None)
 EPOCHS_KEPT = 2  # a reader ahead of another by a few batches stays within two
-
-
-@lru_cache(maxsize=4)
-def _permutation(seed: int, epoch: int, num_examples: int) -> np.ndarray:
-    order = generator(seed, epoch).permutation(num_examples)  # (num_examples,) int64
-    order.flags.writeable = False  # the cache hands the same array to every caller
-    return order
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +70,11 @@ def train_indices(
     batch_size: int,
     num_examples: int,
     weights: np.ndarray | None = None,
+    rows: Rows = ALL_ROWS,
 ) -> np.ndarray:
     """Return the indices (batch_size,) int64 of the global batch number `step`.
+
+    Of `rows` of it alone, if they are given.
 
     A batch may span epochs, and `batch_size` may exceed `num_examples`. With `weights`
     (num_examples,), an epoch is `num_examples` draws with replacement, example i with
@@ -93,17 +93,17 @@ def train_indices(
         raise DatasetError(
             f"sampling weights must be ({num_examples},), got shape {weights.shape}"
         )
-    position, stop = step * batch_size, (step + 1) * batch_size
-    pieces = []
-    while position < stop:
-        epoch, offset = divmod(position, num_examples)
+    positions = step * batch_size + np.arange(batch_size)[rows]
+    epochs, places = np.divmod(positions, num_examples)
+    indices = np.empty(len(positions), np.int64)
+    for epoch in np.unique(epochs).tolist():
+        here = epochs == epoch
         if weights is None:
-            order = _permutation(seed, epoch, num_examples)
+            indices[here] = shuffled((seed, epoch), num_examples, places[here])
         else:
-            order = _weighted_draws(seed, epoch, _Identity(weights))
-        pieces.append(order[offset : offset + stop - position])
-        position += len(pieces[-1])
-    return np.concatenate(pieces)
+            draws = _weighted_draws(seed, epoch, _Identity(weights))
+            indices[here] = draws[places[here]]
+    return indices
 
 
 def sampling_weights(labels: np.ndarray) -> np.ndarray:

@@ -48,6 +48,12 @@ REDUCTIONS = (
     "evit:keep_rate=0.7,reduction_loc=(3,6,9)",
     "topk:keep_rate=0.7,reduction_loc=(3,6,9)",
 )
+ROUTING = (  # what, at which size, at which batch
+    *(("routed stage", size, 256) for size in ("large", "default size")),
+    *(("routed stage", size, 1024) for size in ("large", "default size")),
+    ("whole models", "default size", 256),
+    *(("routed stage", "large", batch) for batch in (64, 1)),
+)
 PRECISE = (  # which models' half precision is measured
     *("vit_small_patch16", "vdpa", "dynamic_vit", "demo", "attention_routing"),
     *("swin_tiny", "convnextv2_tiny", "vit", "linear_vit", "resnet50"),
@@ -75,7 +81,7 @@ STEPS: tuple[Step, ...] = (
         "time saved by routing",
         "routing",
         90,
-        arguments={"batches": [256, 1024, 64, 1]},
+        arguments={"comparisons": ROUTING},
     ),
     Step(
         "reducers",

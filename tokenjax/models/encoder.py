@@ -128,7 +128,7 @@ class Block(nn.Module):
             return values
         init = nn.initializers.constant(self.layer_scale)
         scale = self.param(name, init, (values.shape[-1],))
-        return values * scale.astype(values.dtype)
+        return values * scale
 
 
 def vision_blocks(

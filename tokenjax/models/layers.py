@@ -1,6 +1,9 @@
 """Blocks that the architectures share, with PyTorch's conventions.
 
-Parameters are float32; `dtype` is what the arithmetic runs in. Defaults follow
+Parameters are float32; `dtype` is what the arithmetic runs in. What blocks add to, the
+tokens or the map between them, is float32 whatever they compute in (`STREAM`): in
+bfloat16 every sum would be rounded to 8 bits, and these errors, of all branches, are
+more than those of all products together. Defaults follow
 `torch.nn`: weights and biases uniform in +-1/sqrt(fan_in), LayerNorm epsilon 1e-5,
 exact (erf) GELU.
 """
@@ -14,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import DType
+from tokenjax.ops.affine import affine, affine_float32
 from tokenjax.ops.dropout import dropout
 
 Initializer = Callable[..., jax.Array]
@@ -24,6 +28,7 @@ Aux = dict[str, Any]  # what a model says besides its answer
 # Variance 1/(3 fan_in), uniform: limits of +-1/sqrt(fan_in).
 torch_kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5)
+STREAM = jnp.float32  # of what blocks add to
 
 
 def gelu(inputs: jax.Array) -> jax.Array:
@@ -58,7 +63,8 @@ class Linear(nn.Module):
 
     b is left out with `use_bias` off. The leading axes are flattened first: on CPU the
     weight gradient of a 2-D product takes about half the time of the 3-D one
-    (`nn.Dense` on (batch, tokens, dim)).
+    (`nn.Dense` on (batch, tokens, dim)). y is of `dtype`, rounded once; what ends a
+    network is `exact`: float32, of the same products.
     """
 
     features: int
@@ -66,17 +72,21 @@ class Linear(nn.Module):
     bias_init: Initializer | None = None
     dtype: DType = jnp.float32
     use_bias: bool = True
+    exact: bool = False
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         fan_in = inputs.shape[-1]
         kernel = self.param("kernel", self.kernel_init, (fan_in, self.features))
         rows = inputs.reshape(-1, fan_in).astype(self.dtype)  # (rows, in)
-        outputs = rows @ kernel.astype(self.dtype)
+        kernel, bias = kernel.astype(self.dtype), None
         if self.use_bias:
             bias_init = self.bias_init or torch_bias_init(fan_in)
             bias = self.param("bias", bias_init, (self.features,))
-            outputs += bias.astype(self.dtype)
+        if self.exact:
+            outputs = affine_float32(rows, kernel, bias)
+        else:
+            outputs = rows @ kernel if bias is None else affine(rows, kernel, bias)
         return outputs.reshape(*inputs.shape[:-1], self.features)
 
 
@@ -162,9 +172,12 @@ class PatchEmbedding(nn.Module):
         side, channels = self.patch_size, images.shape[-1]
         shape = (side, side, channels, self.embed_dim)
         kernel = self.param("kernel", self.kernel_init, shape).astype(self.dtype)
-        images = images.astype(self.dtype)
+        images, bias = images.astype(self.dtype), None
+        if self.use_bias:
+            bias_init = torch_bias_init(side * side * channels)
+            bias = self.param("bias", bias_init, (self.embed_dim,))
         if self.stride in (None, (side, side)):
-            tokens = self._product(images, kernel)
+            tokens = self._product(images, kernel, bias)
         else:
             tokens = jax.lax.conv_general_dilated(
                 images,
@@ -173,20 +186,21 @@ class PatchEmbedding(nn.Module):
                 "VALID",
                 dimension_numbers=("NHWC", "HWIO", "NHWC"),
             )  # (b, rows, columns, dim)
-        if self.use_bias:
-            bias_init = torch_bias_init(side * side * channels)
-            bias = self.param("bias", bias_init, (self.embed_dim,))
-            tokens += bias.astype(self.dtype)
+            if bias is not None:
+                tokens += bias.astype(self.dtype)
         return tokens.reshape(len(images), -1, self.embed_dim)
 
-    def _product(self, images: jax.Array, kernel: jax.Array) -> jax.Array:
+    def _product(
+        self, images: jax.Array, kernel: jax.Array, bias: jax.Array | None
+    ) -> jax.Array:
         batch, height, width, channels = images.shape
         side = self.patch_size
         rows, columns = height // side, width // side
         images = images[:, : rows * side, : columns * side]
         patches = images.reshape(batch, rows, side, columns, side, channels)
         patches = patches.swapaxes(2, 3).reshape(batch * rows * columns, -1)
-        return patches @ kernel.reshape(-1, self.embed_dim)
+        kernel = kernel.reshape(-1, self.embed_dim)
+        return patches @ kernel if bias is None else affine(patches, kernel, bias)
 
 
 class MLP(nn.Module):

@@ -165,6 +165,7 @@ class Transformer(CheckedModule):
             classes=self.num_classes,
             patch_inputs=self.patch_size**2 * self.in_channels,
             hidden=int(self.embed_dim * self.mlp_ratio),
+            dtype=self.dtype,
         )
 
     def linear(self) -> ModuleMaker:
@@ -213,7 +214,7 @@ class Transformer(CheckedModule):
         )
         norm = layers.LayerNorm(dtype=dtype, name="norm")
         tokens = norm(encoded.token_set.tokens)
-        logits = self.linear()(self.num_classes, name="head")(tokens[:, 0])
+        logits = self.linear()(self.num_classes, exact=True, name="head")(tokens[:, 0])
         aux = {
             **self._attention_aux(encoded),
             "tokens": tokens.astype(jnp.float32),
@@ -221,7 +222,7 @@ class Transformer(CheckedModule):
             "losses": encoded.losses(),
             **self.more_aux(encoded),
         }
-        return logits.astype(jnp.float32), aux
+        return logits, aux
 
     def _block(self) -> ModuleMaker:
         """Return what makes a block."""
@@ -243,13 +244,13 @@ class Transformer(CheckedModule):
         dtype = jnp.dtype(self.dtype)
         patches = layers.PatchEmbedding(
             self.patch_size, self.embed_dim, dtype=dtype, name="patch_embed"
-        )(images)  # (b, p, c)
+        )(images).astype(layers.STREAM)  # (b, p, c)
         batch, count, dim = patches.shape
         class_token = self.param("cls_token", normal_init, (1, 1, dim))
-        class_token = jnp.broadcast_to(class_token, (batch, 1, dim)).astype(dtype)
+        class_token = jnp.broadcast_to(class_token, (batch, 1, dim))
         position = self.param("pos_embed", normal_init, (1, count + 1, dim))
         tokens = jnp.concatenate([class_token, patches], axis=1)  # (b, n, c)
-        tokens += position.astype(dtype)
+        tokens += position
         tokens = layers.Dropout(self.dropout, deterministic=not train)(tokens)
         token_set = TokenSet.start(tokens, protected=1)
         share = self.patches_left_out()

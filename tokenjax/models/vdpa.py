@@ -279,10 +279,10 @@ class VDPA(CheckedModule):
         dtype = jnp.dtype(self.dtype)
         tokens = layers.PatchEmbedding(
             self.patch_size, self.embed_dim, dtype=dtype, name="patch_embed"
-        )(images)  # (b, n, c)
+        )(images).astype(layers.STREAM)  # (b, n, c)
         init = nn.initializers.normal(0.02)
         position = self.param("pos_embed", init, (1, *tokens.shape[1:]))
-        tokens += position.astype(dtype)
+        tokens += position
         tokens = layers.Dropout(self.drop, deterministic=not train)(tokens)
 
         linear = functools.partial(layers.Linear, dtype=dtype)
@@ -310,8 +310,8 @@ class VDPA(CheckedModule):
         pooled, shares, window_weights = neighborhood.adaptive_local_pooling(
             tokens, self.k_neighbors, self.alp_temperature, self.alp_border
         )
-        logits = layers.Linear(self.num_classes, dtype=dtype, name="head")(pooled)
-        return logits.astype(jnp.float32), self._aux(looks, shares, window_weights)
+        head = layers.Linear(self.num_classes, dtype=dtype, exact=True, name="head")
+        return head(pooled), self._aux(looks, shares, window_weights)
 
     def _aux(
         self, looks: Sequence[dict], shares: jax.Array, window_weights: jax.Array

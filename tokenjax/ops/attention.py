@@ -5,7 +5,8 @@
     attend = weights v
 
 `attend` is the one function through which every plain softmax attention here goes: what
-nobody looks into. Who wants the weights asks `attention_weights`; of a few leading
+nobody looks into. In half precision on NVIDIA devices cuDNN computes it
+(`fused_attention`). Who wants the weights asks `attention_weights`; of a few leading
 queries alone it is as many rows.
 
 Logits and softmax are float32, products in the dtype of the values.
@@ -17,6 +18,8 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+
+from tokenjax.ops import fused_attention
 
 MaskedSoftmax = Callable[[jax.Array, jax.Array], jax.Array]  # of logits, keep (b, k)
 
@@ -67,6 +70,22 @@ def attend(
     scale: float,
     bias: jax.Array | None = None,
 ) -> jax.Array:
-    """Attend to all keys, (b, h, q, d) and twice (b, h, k, d) -> (b, h, q, d)."""
+    """Attend to all keys, (b, h, q, d) and twice (b, h, k, d) -> (b, h, q, d).
+
+    `bias` as in `attention_logits`. The program is chosen by type, shape and device.
+    """
+    if fused_attention.suits(query, key, value):
+        return fused_attention.attend(attend_plainly, query, key, value, scale, bias)
+    return attend_plainly(query, key, value, scale, bias)
+
+
+def attend_plainly(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    scale: float,
+    bias: jax.Array | None = None,
+) -> jax.Array:
+    """Attend as `attend` does, by two products."""
     weights = attention_weights(query, key, scale, bias)
     return weights.astype(value.dtype) @ value

@@ -6,8 +6,13 @@ How many rows are selected is known only at run time, shapes must be known befor
 the selected rows of the whole batch are packed to the front, and `lax.switch` runs the
 function on the smallest of a few capacities that holds them. No row is dropped, for
 the last capacity is all rows; none is computed twice. What a call costs beyond its
-selected rows is two gathers and the padding up to the capacity: by default less than
-1/32 of all rows (or TILE rows) where no more than half are selected, 1/16 above.
+selected rows is two gathers and the padding up to the capacity.
+
+By default the platform that a program is lowered for decides on the capacities: on CPU
+`default_capacities`, with a padding of less than 1/32 of all rows (or TILE rows) where
+no more than half are selected, 1/16 above; elsewhere `accelerator_capacities`, five at
+most, for there every product of every capacity is tuned when it is compiled, and one of
+few rows takes the time of one of a whole tile.
 
 The gradient is that of the dense masked computation: of selected rows and of
 `operands`, 0 for other rows, none for the selection itself. Packing and unpacking are
@@ -30,6 +35,7 @@ from jax.sharding import PartitionSpec
 
 DATA_AXIS = "data"
 TILE = 4  # rows
+ACCELERATOR_TILE = 128  # rows: a product of fewer takes as long
 
 Operands = TypeVar("Operands")  # a tree of arrays
 RowFunction = Callable[[Operands, jax.Array], jax.Array]
@@ -45,6 +51,22 @@ def default_capacities(num_rows: int) -> tuple[int, ...]:
     parts = [*range(17), *range(18, 33, 2)]  # thirty-seconds
     tiles = {-(-num_rows * part // (32 * TILE)) for part in parts}
     return tuple(sorted({min(tile * TILE, num_rows) for tile in tiles}))
+
+
+def accelerator_capacities(num_rows: int) -> tuple[int, ...]:
+    """Return ascending numbers of rows as `default_capacities` does, far fewer of them.
+
+    0, an eighth, a quarter, a half and three quarters, each with a sixteenth to spare,
+    and all rows, in whole tiles of ACCELERATOR_TILE rows. A router that was asked for a
+    quarter sends a little more or less, which must not cost it a half.
+
+    Where all rows are one tile, only all: there is nothing to save.
+    """
+    if num_rows <= ACCELERATOR_TILE:
+        return (num_rows,)
+    parts = (0, 3, 5, 9, 13, 16)  # sixteenths
+    tiles = {-(-num_rows * part // (16 * ACCELERATOR_TILE)) for part in parts}
+    return tuple(sorted({min(tile * ACCELERATOR_TILE, num_rows) for tile in tiles}))
 
 
 def apply_to_selected(
@@ -64,7 +86,7 @@ def apply_to_selected(
       rows: (..., in), one or more leading axes, the first that which a mesh splits.
       selected: (...), true or not 0 where a row is selected; it receives no gradient.
       capacities: numbers of rows to choose from, each device's; all of its rows are
-        always among them. None: `default_capacities`.
+        always among them. None: `default_capacities` or `accelerator_capacities`.
 
     Returns: (..., out).
 
@@ -116,7 +138,6 @@ def _dispatch(
 ) -> jax.Array:
     """Do `apply_to_selected` on one device: rows (n, in), selected (n,) -> (n, out)."""
     total = len(rows)
-    sizes = _checked(capacities, total)
     outputs = jax.eval_shape(function, operands, rows)
     if outputs.shape[:-1] != (total,):
         raise ValueError(
@@ -136,17 +157,30 @@ def _dispatch(
 
         return run
 
-    smallest = jnp.sum(count > np.array(sizes))  # index of the first that holds them
-    return jax.lax.switch(smallest, [branch(size) for size in sizes], operands, rows)
+    def switch(sizes: tuple[int, ...]) -> RowFunction[Operands]:
+        def run(operands: Operands, rows: jax.Array) -> jax.Array:
+            if sizes == (total,):
+                return _keep(function(operands, _keep(rows, selected)), selected)
+            smallest = jnp.sum(count > np.array(sizes))  # the first that holds them
+            return jax.lax.switch(smallest, list(map(branch, sizes)), operands, rows)
+
+        return run
+
+    if capacities is not None:
+        return switch(_checked(capacities, total))(operands, rows)
+    return jax.lax.platform_dependent(
+        operands,
+        rows,
+        cpu=switch(default_capacities(total)),
+        default=switch(accelerator_capacities(total)),
+    )
 
 
-def _checked(capacities: Sequence[int] | None, total: int) -> tuple[int, ...]:
+def _checked(capacities: Sequence[int], total: int) -> tuple[int, ...]:
     """Return the capacities ascending, with 0 and all rows among them.
 
     Raises: ValueError.
     """
-    if capacities is None:
-        return default_capacities(total)
     if any(not 0 <= size <= total for size in capacities):
         raise ValueError(f"capacities must be within 0..{total}, got {capacities}")
     return tuple(sorted({0, *capacities, total}))
@@ -155,7 +189,12 @@ def _checked(capacities: Sequence[int] | None, total: int) -> tuple[int, ...]:
 def _take(values: jax.Array, indices: jax.Array, valid: jax.Array) -> jax.Array:
     """Take values (m, d) at indices (k,), with zeros where not valid (k,)."""
     taken = jnp.take(values, indices, axis=0, mode="clip")  # (k, d)
-    return jnp.where(valid[:, None], taken, jnp.zeros((), values.dtype))
+    return _keep(taken, valid)
+
+
+def _keep(values: jax.Array, valid: jax.Array) -> jax.Array:
+    """Put zeros into values (k, d) where not valid (k,)."""
+    return jnp.where(valid[:, None], values, jnp.zeros((), values.dtype))
 
 
 @jax.custom_vjp

@@ -12,6 +12,8 @@ Source: starkplus/CIFAR-ViT, LightweightViT; kernel attention of Katharopoulos e
 import jax
 import jax.numpy as jnp
 
+from tokenjax.ops.wide_product import wide_product
+
 _EPSILON = 1e-8
 
 
@@ -26,10 +28,9 @@ def linear_attention(
     """
     query, key = jax.nn.relu(query), jax.nn.relu(key)
     total = key.sum(axis=2, dtype=jnp.float32)  # (b, h, d)
-    wide = {"preferred_element_type": jnp.float32}
-    normaliser = jnp.einsum("bhnd,bhd->bhn", query, total, **wide) + _EPSILON
-    memory = jnp.einsum("bhnd,bhne->bhde", key, value, **wide)
-    mixed = jnp.einsum("bhnd,bhde->bhne", query, memory.astype(query.dtype), **wide)
+    normaliser = wide_product("bhnd,bhd->bhn", query, total) + _EPSILON
+    memory = wide_product("bhnd,bhne->bhde", key, value).astype(query.dtype)
+    mixed = wide_product("bhnd,bhde->bhne", query, memory)
     return (mixed / normaliser[..., None]).astype(value.dtype), normaliser
 
 

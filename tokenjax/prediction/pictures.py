@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 import numpy as np
 
 from tokenjax.data import Reading
-from tokenjax.data.dataset import thread_count
 from tokenjax.data.images.image_opening import MAX_PIXELS
 from tokenjax.data.images.image_sizes import fit_picture, read_picture
+from tokenjax.data.threads import thread_count
 from tokenjax.errors import DatasetError, UserError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.typing import VariableDict
 
-from tokenjax import data, plots
+from tokenjax import data, half_weights, plots
 from tokenjax.card import Card
 from tokenjax.errors import UserError
 from tokenjax.evaluation.predictions import Predictions
@@ -124,7 +124,15 @@ class Predictor:
           inputs: what else it takes of every image: cameras, of such a network.
           arguments: its own by name, arrays.
         """
-        return self._apply(self.variables, images, *inputs, **arguments)
+        return self._apply(self._kept, images, *inputs, **arguments)
+
+    @functools.cached_property
+    def _kept(self) -> VariableDict:
+        """The weights, in half precision where nothing else is read of them."""
+        if getattr(self.model, "dtype", jnp.float32) == jnp.float32:
+            return self.variables
+        inputs = self.model.example_inputs(1)
+        return half_weights.keep(self.model.apply, self.variables, *inputs)
 
     @functools.cached_property
     def _apply(self) -> Callable[..., Any]:
@@ -198,7 +206,7 @@ class Predictor:
           images: uint8, as `preprocess` returns them, one batch or less.
         """
         placed = self._place(images)[1]
-        found = jax.device_get(self._look(self.variables, placed))
+        found = jax.device_get(self._look(self._kept, placed))
         return {
             key: np.take(array, range(len(images)), plots.image_axis(key))
             for key, array in found.items()
@@ -244,7 +252,7 @@ class Predictor:
             done.append(jax.tree.map(lambda array: array[:count], arrays))
 
         for count, placed in data.prefetch(batches, 2, self._place):
-            outputs = [function(self.variables, placed) for function in functions]
+            outputs = [function(self._kept, placed) for function in functions]
             pending.append((count, outputs))
             if len(pending) > IN_FLIGHT:
                 fetch()

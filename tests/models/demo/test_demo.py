@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.accelerators import hold_to_accelerators
 from helpers.drawn_variables import drawn_variables
 from helpers.small_models import small_demo as small
 
@@ -44,7 +45,7 @@ def rngs():
 
 @functools.cache
 def step(model):
-    """variables -> ((loss, outputs), gradients) of a training step."""
+    """(params, the rest) -> ((loss, outputs), gradients) of a training step."""
     _, images, cameras = start(model)
 
     def loss(params, rest):
@@ -54,10 +55,11 @@ def step(model):
         leaves = jax.tree.leaves((outputs["scores"], outputs["features"]))
         return sum(jnp.sum(jnp.sin(3 * leaf)) for leaf in leaves), outputs
 
-    run = jax.jit(jax.value_and_grad(loss, has_aux=True))
-    return lambda variables: run(
-        variables["params"], {"batch_stats": variables["batch_stats"]}
-    )
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))
+
+
+def apart(variables):
+    return variables["params"], {"batch_stats": variables["batch_stats"]}
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -143,7 +145,9 @@ def test_finite_gradients_reach_all_that_matters(name):
     more = VARIANTS.get(name, {"fusion": "sdtps"})
     model = small(**more)
     variables, _, _ = start(model)
-    (_, outputs), gradients = step(model)(variables)
+    program = step(model)
+    (_, outputs), gradients = program(*apart(variables))
+    hold_to_accelerators(program, *apart(variables))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(outputs))
     for path, leaf in jax.tree.leaves_with_path(gradients):
         where = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -211,6 +215,8 @@ def test_bfloat16_computes_about_the_same(name):
     assert {leaf.dtype for leaf in jax.tree.leaves(types)} == {jnp.dtype("float32")}
     exact = apply(model)(variables, images, cameras)
     coarse = apply(half)(variables, images, cameras)
+    for program in apply(model), apply(half):
+        hold_to_accelerators(program, variables, images, cameras)
     for key in ("scores", "features"):
         for part, expected in exact[key].items():
             assert coarse[key][part].dtype == jnp.float32
@@ -254,7 +260,9 @@ def test_an_imagenet_backbone_trains_and_converts():
     variables, images, cameras = start(model)
     assert variables["params"]["backbone"]["sie_embed"].shape == (3, 1, 16)
     found = apply(model)(variables, images, cameras)
-    (_, outputs), gradients = step(model)(variables)
+    program = step(model)
+    (_, outputs), gradients = program(*apart(variables))
+    hold_to_accelerators(program, *apart(variables))
     for tree in (found, outputs, gradients):
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree))
     difference = outputs["features"]["direct"] - found["features"]["direct"]

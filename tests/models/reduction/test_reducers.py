@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.accelerators import hold_to_accelerators
 from helpers.drawn_variables import drawn_variables
 from helpers.reduced_models import compose
 
@@ -128,9 +129,14 @@ def differentiate(model, train=False):
 
 
 @functools.cache
+def program_of(name, encoder):
+    return differentiate(build(name, encoder))
+
+
+@functools.cache
 def computed(name, encoder):
     variables, images = variables_and_images(name, encoder)
-    program = differentiate(build(name, encoder))
+    program = program_of(name, encoder)
     key = jax.random.key(2)
     gradients, (output, aux) = program(variables, images, key)
     other = images.at[2].set(images[2] * 0.5 - 1.0)
@@ -154,6 +160,13 @@ def test_one_program_with_finite_gradients(name, encoder):
     for path, leaf in jax.tree.leaves_with_path(result.gradients):
         assert np.isfinite(leaf).all(), path
     assert np.abs(result.gradients[1]).max() > 0
+
+
+@pairs(NAMES)
+def test_accelerators_have_programs_of_it(name, encoder):
+    variables, images = variables_and_images(name, encoder)
+    program = program_of(name, encoder)
+    hold_to_accelerators(program, variables, images, jax.random.key(2))
 
 
 @pairs(NAMES)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tokenjax.data.dataset import thread_count
+from tokenjax.data.threads import thread_count
 from tokenjax.errors import BrokenImageError, DatasetError, shown
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}

@@ -9,12 +9,14 @@ JPEG, GIF, BMP or TIFF file shows in the picture alone: they have no checksum.
 """
 
 import functools
+import io
+import os
 import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from tokenjax.errors import BrokenImageError, DatasetError, shown
 
@@ -37,33 +39,46 @@ def open_image(path: Path, max_pixels: int, whole: bool) -> Iterator["Image"]:
 
     Raises: BrokenImageError for the content, DatasetError where it cannot be had.
     """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DatasetError(f"{shown(path)} is not a readable image: no file")
+        file = io.FileIO(path)
+    except OSError as error:
+        raise _unopened(path, error) from error
+    with (
+        io.BufferedReader(file) as reader,
+        open_stream(reader, path, max_pixels, whole) as image,
+    ):
+        yield image
+
+
+@contextmanager
+def open_stream(
+    file: BinaryIO, name: object, max_pixels: int, whole: bool
+) -> Iterator["Image"]:
+    """Open what a file object holds as `open_image` does, `name` being its name."""
     from PIL import Image as pillow
 
     _set_pillows_limit(max_pixels)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise DatasetError(f"{shown(path)} is not a readable image: no file")
-        with open(path, "rb") as file:
-            with pillow.open(file, formats=FORMATS) as image:
-                width, height = image.size
-                if width * height > max_pixels:
-                    raise ValueError(
-                        f"{width}x{height} pixels, {_too_many(max_pixels)}"
-                    )
-                _check_tiff(image, max_pixels)
-                png = image.format == "PNG"
-                if whole and png:
-                    image.verify()  # after which it has to be opened anew
-                else:
-                    yield image
+        with pillow.open(file, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ValueError(f"{width}x{height} pixels, {_too_many(max_pixels)}")
+            _check_tiff(image, max_pixels)
+            png = image.format == "PNG"
             if whole and png:
-                file.seek(0)
-                with pillow.open(file, formats=FORMATS) as image:
-                    yield image
+                image.verify()  # after which it has to be opened anew
+            else:
+                yield image
+        if whole and png:
+            file.seek(0)
+            with pillow.open(file, formats=FORMATS) as image:
+                yield image
     except (DatasetError, MemoryError):
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ...
-        raise _in_a_sentence(error, path, max_pixels) from error
+        raise _in_a_sentence(error, file, name, max_pixels) from error
 
 
 def _check_tiff(image: "Image", max_pixels: int) -> None:
@@ -117,19 +132,25 @@ def _ignore_its_warnings() -> None:
     warnings.filterwarnings("ignore", category=UserWarning, module=tags)
 
 
-def _in_a_sentence(error: Exception, path: Path, max_pixels: int) -> DatasetError:
+def _unopened(name: object, error: OSError) -> DatasetError:
+    return DatasetError(f"{shown(name)} cannot be opened: {error.strerror}")
+
+
+def _in_a_sentence(
+    error: Exception, file: BinaryIO, name: object, max_pixels: int
+) -> DatasetError:
     from PIL import Image as pillow
     from PIL import UnidentifiedImageError
 
     if isinstance(error, OSError) and error.errno is not None:
-        return DatasetError(f"{shown(path)} cannot be opened: {error.strerror}")
+        return _unopened(name, error)
     reason = str(error) or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
-        content = "what it holds" if path.stat().st_size else "an empty file"
+        content = "what it holds" if file.seek(0, os.SEEK_END) else "an empty file"
         reason = f"{content} is no {_FORMATS_NAMED}"
     if isinstance(error, pillow.DecompressionBombError):
         reason = _too_many(max_pixels)
-    return BrokenImageError(f"{shown(path)} is not a readable image: {reason}")
+    return BrokenImageError(f"{shown(name)} is not a readable image: {reason}")
 
 
 def _too_many(max_pixels: int) -> str:

@@ -11,14 +11,15 @@ leaves it as it was stored. Of an animation, and of a file of many pages, the fi
 picture is taken. What is refused stands in `image_opening`.
 """
 
+import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from tokenjax.data.images.image_opening import MAX_PIXELS, open_image
+from tokenjax.data.images.image_opening import MAX_PIXELS, open_image, open_stream
 from tokenjax.data.preprocessing import Reading
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def fit_square(image: "Image", size: int, reading: Reading = _WHOLE) -> "Image":
     return fit(image, size, size, reading)
 
 
-def _upright(image: "Image") -> "Image":
+def upright(image: "Image") -> "Image":
     """Turn an image as its EXIF orientation says.
 
     `ImageOps.exif_transpose` also writes all of EXIF anew, and fails where a tag is odd
@@ -102,17 +103,14 @@ def _upright(image: "Image") -> "Image":
     return image if method is None else image.transpose(method)
 
 
-def _read(
-    path: Path,
-    finish: Callable[["Image"], np.ndarray],
-    max_pixels: int,
-    draft: int = 0,
-) -> np.ndarray:
-    """Open as RGB, upright, and `finish` it; `DatasetError` names a broken file."""
-    with open_image(path, max_pixels, whole=True) as image:
-        if draft:  # JPEG: decode at 1/2, 1/4 or 1/8 where that leaves this side
-            image.draft(None, (draft, draft))
-        return finish(to_rgb(_upright(image)))
+def _draft(image: "Image", shape: tuple[int, int, int], reading: Reading) -> None:
+    """Have a JPEG decoded at 1/2, 1/4 or 1/8 where that leaves twice the side.
+
+    Stretched pictures are decoded in full, as PyTorch programs do.
+    """
+    if not reading.stretch:
+        side = math.ceil(2 * max(shape[:2]) / reading.crop)
+        image.draft(None, (side, side))
 
 
 def read_rgb(
@@ -132,20 +130,45 @@ def read_picture(
 
     Raises: DatasetError for a file that is no whole image, or cannot be opened.
     """
-    longer = max(shape[:2])
-    # Stretched pictures are decoded in full, as PyTorch programs do.
-    draft = 0 if reading.stretch else math.ceil(2 * longer / reading.crop)
-    return _read(path, lambda image: _fit(image, shape, reading), max_pixels, draft)
+    with open_image(path, max_pixels, whole=True) as image:
+        _draft(image, shape, reading)
+        return fit_picture(image, shape, reading)
+
+
+def read_encoded(
+    content: bytes,
+    name: object,
+    shape: tuple[int, int, int],
+    reading: Reading = _WHOLE,
+    max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
+    """Read the bytes of a file as `read_picture` does; `name` is for the messages."""
+    return fit_rgb(decode(content, name, shape, reading, max_pixels), shape, reading)
+
+
+def decode(
+    content: bytes,
+    name: object,
+    shape: tuple[int, int, int],
+    reading: Reading = _WHOLE,
+    max_pixels: int = MAX_PIXELS,
+) -> "Image":
+    """Decode the bytes of a file to RGB, upright, large enough for `fit_rgb`."""
+    with open_stream(io.BytesIO(content), name, max_pixels, whole=True) as image:
+        _draft(image, shape, reading)
+        return to_rgb(upright(image))
 
 
 def fit_picture(
     image: "Image", shape: tuple[int, int, int], reading: Reading = _WHOLE
 ) -> np.ndarray:
     """Fit an image of any mode as `read_picture` does one in a file."""
-    return _fit(to_rgb(_upright(image)), shape, reading)
+    return fit_rgb(to_rgb(upright(image)), shape, reading)
 
 
-def _fit(image: "Image", shape: tuple[int, int, int], reading: Reading) -> np.ndarray:
+def fit_rgb(
+    image: "Image", shape: tuple[int, int, int], reading: Reading = _WHOLE
+) -> np.ndarray:
     """Fit an RGB image; grey is made before, as where a set is grey itself."""
     height, width, channels = shape
     picture = image.convert("L") if channels == 1 else image
@@ -179,7 +202,8 @@ def read_resized(
         parts = [image.crop(box) for box in boxes] or [image]
         return np.stack([part.resize((width, height), resampling) for part in parts])
 
-    return _read(path, finish, max_pixels)
+    with open_image(path, max_pixels, whole=True) as image:
+        return finish(to_rgb(upright(image)))
 
 
 def check_header(path: Path, max_pixels: int = MAX_PIXELS) -> None:

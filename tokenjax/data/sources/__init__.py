@@ -10,6 +10,7 @@ from tokenjax.data.sources import (
     fashion_mnist,
     image_folder,
     reid_folders,
+    shards,
     tfds,
 )
 from tokenjax.registry import Registry
@@ -27,6 +28,8 @@ for _loader in (
     reid_folders.rgbnt100,
     reid_folders.rgbnt201,
     reid_folders.synthetic_reid,
+    shards.array_record,
+    shards.tar_shards,
     tfds.cifar100,
     tfds.tfds,
 ):

@@ -12,7 +12,6 @@ stands in `folder_layout`; how files are listed and links followed in
 """
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -72,6 +71,21 @@ class _Reading:
         return read_rgb(path, self.image_size, self.max_pixels, self.shape)
 
 
+@dataclass(frozen=True)
+class _ReadFiles:
+    """Reads image number `index`; another process can, too."""
+
+    reading: _Reading
+    paths: list[Path]
+
+    def __call__(self, index: int) -> np.ndarray:
+        return self.reading.read(self.paths[index])
+
+    def encoded(self, index: int) -> bytes:
+        """Return the bytes of an image's file."""
+        return self.paths[index].read_bytes()
+
+
 def _make_splits(
     root: Path, parts: dict[str, Files], reading: _Reading
 ) -> dict[str, Split]:
@@ -102,9 +116,6 @@ def _make_splits(
             *(len(broken), len(files), abridged(list(broken.values()))),
         )
 
-    def reader(rows: np.ndarray) -> Callable[[int], np.ndarray]:
-        return lambda index: reading.read(paths[rows[index]])
-
     splits: dict[str, Split] = {}
     bounds = np.cumsum([0, *(len(part) for part in parts.values())])
     for part, (start, stop) in zip(parts, itertools.pairwise(bounds), strict=True):
@@ -112,8 +123,8 @@ def _make_splits(
         identity = identify_files(root, [paths[row] for row in rows])
         if images is None:
             threads = reading.num_threads
-            split = LazySplit(reader(rows), labels[rows], shape, threads, identity)
-            splits[part] = split
+            read = _ReadFiles(reading, [paths[row] for row in rows])
+            splits[part] = LazySplit(read, labels[rows], shape, threads, identity)
         else:
             own = images[start:stop] if len(rows) == stop - start else images[rows]
             splits[part] = ArraySplit(own, labels[rows], identity=identity)

@@ -96,7 +96,8 @@ def _time(
         for way, each in made.items()
     ]
     with findings.alone():
-        seconds = turns.time_in_turns(contestants, chosen.timing)
+        times = turns.measure(contestants, chosen.timing)
+    seconds = times.best  # (rounds or groups, ways)
     rows = []
     for index, (way, each) in enumerate(made.items()):
         ratios = seconds[:, index] / seconds[:, 0]
@@ -106,6 +107,7 @@ def _time(
             "batch": batch,
             "reduction": way,
             "milliseconds": 1e3 * float(np.median(seconds[:, index])),
+            "waited_milliseconds": 1e3 * float(np.median(times.waited[:, index])),
             "time_ratio": ratio,
             "low": low,
             "high": high,

@@ -5,7 +5,7 @@ import functools
 import flax.linen as nn
 import jax
 
-from tokenjax.benchmark import inputs, latency, measure, program
+from tokenjax.benchmark import inputs, measure, program
 from tokenjax.device_check import sizes
 from tokenjax.device_check.findings import Findings
 from tokenjax.device_check.jobs import Jobs, threads
@@ -40,8 +40,10 @@ def find(task: Task, findings: Findings) -> None:
         if not isinstance(made, program.Program):
             continue
         with findings.alone():
-            seconds = latency.time_calls(made.function, made.calls, chosen.timing)
-        row = measure.make_row(chosen.model, made, batch, chosen.dtype, True, seconds)
+            seconds, queued = measure.time_program(made, chosen.timing)
+        row = measure.make_row(
+            *(chosen.model, made, batch, chosen.dtype, True, seconds), queued=queued
+        )
         figures = program_figures(row, task.peak)
         findings.add_row(figures)
         rate = row.images_per_second or 0.0

@@ -24,6 +24,7 @@ from tokenjax.arguments import DType
 from tokenjax.models import layers
 from tokenjax.models.baselines import windows
 from tokenjax.models.baselines.mbconv import gelu
+from tokenjax.ops.wide_product import wide_product
 
 PARTITIONS = {
     "window": (windows.window_partition, windows.window_reverse),
@@ -49,9 +50,7 @@ class RelativeAttention(nn.Module):
         linear = functools.partial(Linear, dtype=self.dtype)
         qkv = linear(3 * dim, name="qkv")(tokens)
         query, key, value = layers.split_heads(qkv, self.num_heads)  # (b g, H, n, d)
-        logits = jnp.einsum(
-            "bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32
-        )
+        logits = wide_product("bhqd,bhkd->bhqk", query, key)
         logits = logits * query.shape[-1] ** -0.5 + self._bias()
         weights = jax.nn.softmax(logits).astype(value.dtype)
         return linear(dim, name="proj")(layers.merge_heads(weights @ value))

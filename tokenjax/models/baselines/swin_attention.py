@@ -27,6 +27,7 @@ from tokenjax.models import layers
 from tokenjax.models.baselines import windows
 from tokenjax.models.baselines.windows import Size
 from tokenjax.models.encoder import normal_init
+from tokenjax.ops.wide_product import wide_product
 
 POSITION_TABLE = "relative_position_bias_table"  # the parameter's name
 _APART = -100.0  # the original's mask: to float32's softmax as good as -inf
@@ -69,9 +70,7 @@ class WindowAttention(nn.Module):
     def _attend(self, qkv: jax.Array, map_size: Size, train: bool) -> jax.Array:
         """Attend inside windows: (b g, n, 3 c) -> (b g, n, c)."""
         query, key, value = layers.split_heads(qkv, self.num_heads)  # (b g, m, n, d)
-        logits = jnp.einsum(
-            "gmqd,gmkd->gmqk", query, key, preferred_element_type=jnp.float32
-        )
+        logits = wide_product("gmqd,gmkd->gmqk", query, key)
         logits = logits * query.shape[-1] ** -0.5 + self._position_bias()
         if any(self.shift):
             region = window_regions(map_size, self.size, self.shift)  # (g, n)

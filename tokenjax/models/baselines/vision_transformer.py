@@ -104,8 +104,8 @@ class ImageNetViT(ViTArguments, MayLearnToPrune):
         logits = self._head("head")(drop()(self._pool(token_set)))
         if self.distilled:
             distilled = self._head("head_dist")(drop()(token_set.tokens[:, 1]))
-            logits = (logits.astype(jnp.float32) + distilled.astype(jnp.float32)) / 2
-        return logits.astype(jnp.float32), {"tokens": token_set.tokens, **aux}
+            logits = (logits + distilled) / 2
+        return logits, {"tokens": token_set.tokens, **aux}
 
     def _pool(self, token_set: TokenSet) -> jax.Array:
         """Return what the classifier reads, (b, c)."""
@@ -125,5 +125,6 @@ class ImageNetViT(ViTArguments, MayLearnToPrune):
             kernel_init=normal_init,
             bias_init=nn.initializers.zeros,
             dtype=jnp.dtype(self.dtype),
+            exact=True,
             name=name,
         )

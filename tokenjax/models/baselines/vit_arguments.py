@@ -139,6 +139,7 @@ class ViTArguments(TakesReduction):
             classes=self.num_classes,
             patch_inputs=self.patch_size**2 * self.in_chans,
             hidden=int(self.embed_dim * self.mlp_ratio),
+            dtype=self.dtype,
         )
 
     def unseen_pixels(self) -> tuple[int, int]:

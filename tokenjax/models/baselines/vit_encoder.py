@@ -74,10 +74,9 @@ class ViTEncoder(ViTArguments):
             dtype=dtype,
             kernel_init=patch_init,
             name="patch_embed",
-        )(images)  # (b, p, c)
+        )(images).astype(layers.STREAM)  # (b, p, c)
         front = self._learn("cls_token", int(self.class_token))
         (position,) = self._learn("pos_embed", self.positions().length)
-        position = position.astype(dtype)
         front += self._learn("dist_token", int(self.distilled))
         front += self._learn("reg_token", self.reg_tokens)
         if self.no_embed_class:

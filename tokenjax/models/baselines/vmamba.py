@@ -54,6 +54,7 @@ from tokenjax.models.parameter_layers import number_stages, whole
 from tokenjax.models.registry import Presets
 from tokenjax.ops.depthwise import depthwise_convolution
 from tokenjax.ops.selective_scan import PATHS, cross_merge, cross_scan, selective_scan
+from tokenjax.ops.wide_product import wide_product
 
 PRESETS: Presets = {  # the original's factories
     "vmamba_tiny": {  # vmamba_tiny_s1l8
@@ -295,12 +296,7 @@ class SS2D(nn.Module):
         shape = (PATHS, self.rank, dim)
         kernel = self.param("dt_kernel", layers.torch_bias_init(self.rank), shape)
         bias = self.param("dt_bias", step_bias_init, (PATHS, dim))
-        step = jnp.einsum(
-            "kblr,krd->kbld",
-            step,
-            kernel.astype(self.dtype),
-            preferred_element_type=jnp.float32,
-        )
+        step = wide_product("kblr,krd->kbld", step, kernel.astype(self.dtype))
         delta = jax.nn.softplus(step + bias[:, None, None])
         A_log = self.param("A_log", rate_init, (PATHS, dim, self.state_dim))
         D = self.param("D", nn.initializers.ones, (PATHS, dim))

@@ -124,6 +124,7 @@ class CameraViT(TakesReduction):
             num_heads=self.num_heads,
             patch_inputs=self.patch_size**2 * self.in_chans,
             hidden=int(self.embed_dim * self.mlp_ratio),
+            dtype=self.dtype,
         )
 
     @property
@@ -190,7 +191,7 @@ class CameraViT(TakesReduction):
         layers.check_images(images, (*self.image_size, self.in_chans))
         dtype = jnp.dtype(self.dtype)
         tokens = self._embed(images, train)
-        tokens += self._camera(cameras, views).astype(dtype)
+        tokens += self._camera(cameras, views)
         token_set = TokenSet.start(tokens, protected=1)
         if train and self.patch_drop_rate:
             key = self.make_rng("dropout")
@@ -235,12 +236,12 @@ class CameraViT(TakesReduction):
             stride=self.stride,
             kernel_init=patch_init,
             name="patch_embed",
-        )(images)
+        )(images).astype(layers.STREAM)
         _, count, dim = patches.shape
         class_token = self.param("cls_token", normal_init, (1, 1, dim))
         tokens = layers.put_in_front([class_token], patches)
         position = self.param("pos_embed", normal_init, (1, count + 1, dim))
-        return tokens + position.astype(dtype)
+        return tokens + position
 
     def _camera(self, cameras: jax.Array | None, views: jax.Array | None) -> jax.Array:
         """Return what a camera and view add to each token: (b, 1, c)."""

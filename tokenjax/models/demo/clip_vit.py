@@ -34,6 +34,7 @@ from tokenjax.models.argument_types import (
 from tokenjax.models.encoder import encode, vision_blocks
 from tokenjax.models.layers import (
     ACTIVATIONS,
+    STREAM,
     Aux,
     LayerNorm,
     Linear,
@@ -88,6 +89,7 @@ class ClipVisionTransformer(TakesReduction):
             num_heads=self.heads,
             patch_inputs=self.patch_size**2 * 3,
             hidden=4 * self.width,
+            dtype=self.dtype,
         )
 
     @property
@@ -133,7 +135,7 @@ class ClipVisionTransformer(TakesReduction):
         self._check(images, cv_embed)
         dtype = jnp.dtype(self.dtype)
         tokens = self._embed(images, cv_embed)
-        embedded = LayerNorm(dtype=dtype, name="ln_pre")(tokens)
+        embedded = LayerNorm(dtype=STREAM, name="ln_pre")(tokens)
         encoded = encode(
             TokenSet.start(embedded, protected=1),
             train,
@@ -156,6 +158,7 @@ class ClipVisionTransformer(TakesReduction):
             kernel_init=nn.initializers.normal(self.width**-0.5),
             dtype=dtype,
             use_bias=False,
+            exact=True,
             name="proj",
         )(tokens)
         seen: Aux = dict.fromkeys(("ln_pre", "blocks", "ln_post"))
@@ -163,27 +166,27 @@ class ClipVisionTransformer(TakesReduction):
             blocks = encoded.outputs
             seen = {"ln_pre": embedded, "blocks": blocks, "ln_post": tokens}
         aux = {"losses": encoded.losses(), "reduction": encoded.account(), **seen}
-        return projected.astype(jnp.float32), aux
+        return projected, aux
 
     def _embed(self, images: jax.Array, cv_embed: jax.Array | None) -> jax.Array:
         """Turn images into tokens with positions and the camera: (b, n, c)."""
-        dtype, batch = jnp.dtype(self.dtype), len(images)
+        batch = len(images)
         patches = PatchEmbedding(
             self.patch_size,
             self.width,
-            dtype=dtype,
+            dtype=jnp.dtype(self.dtype),
             stride=self.stride,
             use_bias=False,
             name="patch_embed",
-        )(images)
+        )(images).astype(STREAM)
         init = nn.initializers.normal(self.width**-0.5)
         class_token = self.param("class_embedding", init, (self.width,))
         class_token = jnp.broadcast_to(class_token, (batch, 1, self.width))
         if cv_embed is not None:
             class_token += cv_embed
-        tokens = jnp.concatenate([class_token.astype(dtype), patches], axis=1)
+        tokens = jnp.concatenate([class_token, patches], axis=1)
         shape = (tokens.shape[1], self.width)
-        return tokens + self.param("positional_embedding", init, shape).astype(dtype)
+        return tokens + self.param("positional_embedding", init, shape)
 
     def _check(self, images: jax.Array, cv_embed: jax.Array | None) -> None:
         patch_grid.check_images(images, self.grid, self.patch_size, self.stride)

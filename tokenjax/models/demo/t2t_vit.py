@@ -219,11 +219,11 @@ class T2TViT(CameraViT):
             dtype,
             self.remat,
             name="tokens_to_token",
-        )(images, train)
+        )(images, train).astype(layers.STREAM)
         _, count, dim = patches.shape
         class_token = self.param("cls_token", normal_init, (1, 1, dim))
         tokens = layers.put_in_front([class_token], patches)
         position = self.variable(
             "constants", "pos_embed", sinusoids, count + 1, dim
         ).value
-        return tokens + position.astype(dtype)
+        return tokens + position

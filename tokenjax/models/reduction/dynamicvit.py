@@ -132,7 +132,7 @@ class DynamicViT(Reducer):
         self, token_set: TokenSet, seen: Seen, place: Place, train: bool
     ) -> tuple[TokenSet, Reduction]:
         """Prune."""
-        dtype = token_set.tokens.dtype
+        dtype = jnp.dtype(place.encoder.dtype)
         linear = functools.partial(_linear, dtype=dtype)
         count, share = place.amount
         prune = PruneTokens(

@@ -35,6 +35,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 import flax.linen as nn
 import jax
 
+from tokenjax.arguments import DType
 from tokenjax.errors import UserError
 from tokenjax.models.attention import Mixing, Seen, Wanted
 from tokenjax.models.checked_module import CheckedModule
@@ -76,6 +77,7 @@ class EncoderFacts(NamedTuple):
     classes: int = 0
     patch_inputs: int = 0  # numbers in a patch of the image
     hidden: int = 0  # channels inside a block's MLP
+    dtype: DType = "float32"  # of its arithmetic; its tokens are `layers.STREAM`
 
     @property
     def tokens(self) -> int:

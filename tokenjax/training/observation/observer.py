@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import jax
 
+from tokenjax import jax_events
 from tokenjax.training.observation.input_watch import InputWatch
 from tokenjax.training.observation.memory_use import memory_scalars
 from tokenjax.training.observation.profiling import Profile
@@ -80,6 +81,7 @@ class Observer:
     def first_step(self) -> None:
         """Start the clock: what came before was compilation."""
         self._time.start()
+        jax_events.tell_result()
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:

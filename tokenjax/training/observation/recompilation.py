@@ -4,7 +4,7 @@ A training step and an evaluation compile when they run for the first time. What
 they compile later means that an input changed its shape or type, and costs a
 compilation each time.
 JAX tells of every compilation, one read from the cache included, in the thread that
-asked for it (`jax.monitoring`, event /jax/core/compile/backend_compile_duration).
+asked for it (`jax_events.COMPILE`).
 """
 
 import contextlib
@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 
 import jax.monitoring
 
-_EVENT = "/jax/core/compile/backend_compile_duration"
+from tokenjax import jax_events
+
 MOST_WARNINGS = 5
 
 
@@ -59,7 +60,7 @@ class Compilations:
         jax.monitoring.unregister_event_duration_listener(self._listen)
 
     def _listen(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
-        if event != _EVENT:
+        if event != jax_events.COMPILE:
             return
         with self._lock:
             self._count, self._seconds = self._count + 1, self._seconds + duration_secs

@@ -14,6 +14,7 @@ from tokenjax.arguments import (
     at_least,
 )
 from tokenjax.data import Augmentation
+from tokenjax.data.reading_processes import MOST_PROCESSES
 from tokenjax.training.settings.choices import TASKS
 from tokenjax.training.settings.sections import (
     Checkpoint,
@@ -79,6 +80,12 @@ class Fields:
         READ_AT_START,
         "arguments of the model that may differ from init_from's",
     ] = ()
+    reading_processes: Annotated[
+        int,
+        FREE,
+        at_least(0, MOST_PROCESSES),
+        "that make training batches; 0: threads of this one do",
+    ] = 0
     log_every_steps: Annotated[int, FREE, at_least(1, LARGEST_COUNT), "log rows"] = 20
     profile: Annotated[bool, FREE, "trace some steps into workdir/profile"] = False
     figures: Annotated[

@@ -112,6 +112,7 @@ class Reidentification(task.Task):
             start,
             stop,
             rows,
+            settings.reading_processes,
         )
 
     def augmented_examples(self, split: Split, count: int) -> np.ndarray:

@@ -174,6 +174,7 @@ class Task(abc.ABC):
             stop,
             self.sampling_weights,
             rows,
+            self.settings.reading_processes,
         )
 
     @abc.abstractmethod

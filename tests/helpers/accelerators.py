@@ -1,0 +1,14 @@
+"""Programs that must be there for accelerators too, lowered where none is."""
+
+from tokenjax.benchmark import lowering
+
+PLATFORMS = ("cuda", "tpu")
+
+
+def hold_to_accelerators(program, *arguments):
+    """Lower a jitted function for each; what was called before is not traced again.
+
+    Returns: the modules, by platform.
+    """
+    traced = program.trace(*arguments)
+    return {platform: lowering.lower(traced, platform) for platform in PLATFORMS}

@@ -1,0 +1,101 @@
+"""Examples held out of a split that is too large to list the rest of.
+
+    held_out = Subset(source, held)        held (k,) ascending
+    training = Rest(source, held)          all others, in the source's order
+
+Example i of the rest is the source's i + (how many of `held` come before it), which is
+found by a search: held[j] - j of the rest come before held[j].
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import overload
+
+import numpy as np
+
+from tokenjax.data.dataset import (
+    Split,
+    count_classes,
+    digest,
+    example_names,
+)
+from tokenjax.data.identity import digest_arrays
+from tokenjax.data.order import shuffled
+
+
+def draw_held_out(examples: int, counts: Sequence[int], seed: int) -> list[np.ndarray]:
+    """Draw so many examples for each part, ascending; none is in two of them."""
+    parts, start = [], 0
+    for count in counts:
+        places = np.arange(start, start + count)
+        parts.append(np.sort(shuffled((seed,), examples, places)))
+        start += count
+    return parts
+
+
+@dataclass(frozen=True, eq=False)
+class Rest:
+    """What is left of a split of `num_classes` classes without `held` (k,)."""
+
+    source: Split
+    held: np.ndarray  # (k,) int64, ascending
+    num_classes: int
+
+    @cached_property
+    def _before(self) -> np.ndarray:
+        """Return how many of the rest come before each of `held`, (k,)."""
+        return self.held - np.arange(len(self.held))
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        return np.delete(self.source.labels, self.held)
+
+    @cached_property
+    def class_counts(self) -> np.ndarray:
+        held = np.bincount(self.source.labels[self.held], minlength=self.num_classes)
+        return count_classes(self.source, self.num_classes) - held
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.source.image_shape
+
+    def __len__(self) -> int:
+        return len(self.source) - len(self.held)
+
+    def in_source(self, indices: np.ndarray) -> np.ndarray:
+        """Return the numbers in the source of examples `indices` (n,) of the rest."""
+        places = np.asarray(indices, np.int64)
+        return places + np.searchsorted(self._before, places, side="right")
+
+    def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        return self.source.gather(self.in_source(indices))
+
+    def example_names(self) -> Sequence[str] | None:
+        names = example_names(self.source)
+        return None if names is None else _RestNames(self, names)
+
+    def digest(self) -> str:
+        whole = np.frombuffer(bytes.fromhex(digest(self.source)), np.uint8)
+        return digest_arrays(whole, np.asarray(self.held, np.int64), np.array(-1))
+
+
+@dataclass(frozen=True)
+class _RestNames(Sequence[str]):
+    rest: Rest
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.rest)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        row = np.array([range(len(self))[index]])
+        return self.names[int(self.rest.in_source(row)[0])]

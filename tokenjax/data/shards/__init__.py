@@ -1,0 +1,1 @@
+"""Sets larger than memory: shards of many images each, indexed once, read anywhere."""

@@ -1,0 +1,321 @@
+"""Making an index: every shard is walked once, by several processes if there are many.
+
+Memory is that of one shard's list at a time. Classes are numbers, if every label is
+written as one (a `classes.txt` beside the shards names them, a line each), else the
+names that occur, in the order of `classes.txt` or of the alphabet.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from tokenjax import caches
+from tokenjax.data.images.image_files import abridged
+from tokenjax.data.shards import record_files, tar_files
+from tokenjax.data.shards.listing import Listing
+from tokenjax.data.shards.shard_index import (
+    COLUMNS,
+    FORMAT,
+    INDEX_FILE,
+    ShardIndex,
+    Sizes,
+    digest_sizes,
+    open_index,
+)
+from tokenjax.data.threads import thread_count
+from tokenjax.errors import DatasetError, shown
+
+CLASSES_FILE = "classes.txt"
+OWN_FOLDER = ".tokenjax_index"  # beside the shards
+MOST_CLASSES = 10**6
+ALONE = 2**28  # bytes of shards that one process lists by itself
+STATS_AT_ONCE = 32  # sizes asked of a file system that may be far away
+CHUNK = 2**22  # labels
+
+
+def measure(directory: Path, names: list[str]) -> Sizes:
+    """Return the bytes of each shard.
+
+    Raises: DatasetError for those that cannot be looked at.
+    """
+
+    def size(name: str) -> int | str:
+        try:
+            return (directory / name).stat().st_size
+        except OSError as error:
+            return f"{shown(directory / name)} cannot be opened: {error.strerror}"
+
+    with ThreadPoolExecutor(STATS_AT_ONCE) as pool:
+        found = dict(zip(names, pool.map(size, names), strict=True))
+    problems = [each for each in found.values() if isinstance(each, str)]
+    if problems:
+        raise DatasetError(abridged(problems))
+    return {name: each for name, each in found.items() if isinstance(each, int)}
+
+
+def find_or_make(
+    folder: Path,
+    directory: Path,
+    kind: str,
+    parts: dict[str, Sizes],
+    label_key: str,
+    say: Callable[[str], None],
+) -> ShardIndex:
+    """Return the index of these shards; make it in `folder` if it is not there.
+
+    Raises: DatasetError for shards that are damaged or hold no labels, and if nothing
+      can be written.
+    """
+    place = folder / digest_sizes(kind, parts, label_key)[:32]
+    if not (place / INDEX_FILE).exists():
+        with _writing(place) as temporary:
+            _make(temporary, directory, kind, parts, label_key, say)
+    return open_index(place, directory)
+
+
+def choose_folder(given: str, directory: Path) -> Path:
+    """Return where indices of shards in `directory` are kept.
+
+    That is `given`; else beside the shards, or in the user's cache where an index of
+    them is already or beside them cannot be written.
+
+    Raises: DatasetError if there is no place.
+    """
+    if given:
+        return Path(given).expanduser()
+    beside = directory / OWN_FOLDER
+    name = hashlib.sha256(os.fsencode(directory.resolve())).hexdigest()[:16]
+    cache = caches.find_own("shards", name)
+    if beside.exists() or os.access(directory, os.W_OK):
+        return beside
+    if cache is None:
+        raise DatasetError(
+            f"no index can be written beside the shards in {shown(directory)}, and "
+            "there is no home directory: data.index=PATH names a place"
+        )
+    return cache
+
+
+@contextlib.contextmanager
+def _writing(place: Path) -> Iterator[Path]:
+    """Hand out a temporary folder; it becomes `place` unless another came before."""
+    temporary: Path | None = None
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=place.parent))
+        yield temporary
+        if not (place / INDEX_FILE).exists():
+            with contextlib.suppress(FileExistsError):
+                _rename(temporary, place)
+    except OSError as error:
+        raise DatasetError(
+            f"the index of the shards cannot be written to {shown(place.parent)}: "
+            f"{error.strerror}; data.index=PATH names another place"
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _rename(temporary: Path, place: Path) -> None:
+    temporary.chmod(0o755)  # mkdtemp's is for its owner alone
+    try:
+        temporary.rename(place)
+    except OSError:
+        if not (place / INDEX_FILE).exists():
+            raise
+
+
+def _make(
+    temporary: Path,
+    directory: Path,
+    kind: str,
+    parts: dict[str, Sizes],
+    label_key: str,
+    say: Callable[[str], None],
+) -> None:
+    names = [name for sizes in parts.values() for name in sizes]
+    size = sum(sum(sizes.values()) for sizes in parts.values())
+    listings = _list_all(directory, names, kind, label_key, size)
+    about = {"kind": kind, "label_key": label_key}
+    skipped = write_index(temporary, directory, parts, listings, about)
+    if skipped:
+        say(f"{skipped} members of the shards belong to no image and are passed over")
+
+
+def write_index(
+    place: Path,
+    directory: Path,
+    parts: dict[str, Sizes],
+    listings: Iterable[Listing],
+    about: dict[str, str],
+) -> int:
+    """Write the index of listed shards into a folder; return the members passed over.
+
+    Args:
+      place: the folder, which exists.
+      directory: of the shards, where a `classes.txt` may be.
+      parts: the shards' sizes by name, by part.
+      listings: of the shards in that order.
+      about: what else the index says of itself.
+
+    Raises: DatasetError for labels that are no classes, and if there are no images.
+    """
+    vocabulary: dict[str, int] = {}
+    examples, digests, skipped = [], [], 0
+    with contextlib.ExitStack() as stack:
+        files = {
+            column: stack.enter_context(open(place / column, "wb"))
+            for column in COLUMNS
+        }
+        for listing in listings:
+            codes = [
+                vocabulary.setdefault(label, len(vocabulary))
+                for label in listing.vocabulary
+            ]
+            if len(vocabulary) > MOST_CLASSES:
+                raise DatasetError(
+                    f"the shards in {shown(directory)} have more than {MOST_CLASSES} "
+                    "different labels: no classes, captions perhaps"
+                )
+            files["offsets"].write(listing.offsets.tobytes())
+            files["lengths"].write(listing.lengths.tobytes())
+            numbers = np.array(codes, np.int32)[listing.codes]
+            files["labels"].write(numbers.tobytes())
+            examples.append(len(listing.codes))
+            digests.append(listing.digest)
+            skipped += listing.skipped
+    if not sum(examples):
+        raise DatasetError(f"the shards in {shown(directory)} hold no images")
+    class_names, numbers = order_classes(vocabulary, directory / CLASSES_FILE)
+    described = _finish(place, parts, examples, digests, class_names, numbers)
+    text = json.dumps({"format": FORMAT, **about, **described})
+    (place / INDEX_FILE).write_text(text, encoding="utf-8")
+    return skipped
+
+
+def _list_all(
+    directory: Path, names: list[str], kind: str, label_key: str, size: int
+) -> Iterator[Listing]:
+    from tqdm import tqdm
+
+    read = partial(_list, kind, label_key)
+    paths = [directory / name for name in names]
+    bar = partial(tqdm, total=len(names), desc="indexing", unit="shard", delay=1)
+    workers = min(thread_count(0), len(names))
+    if size <= ALONE or workers == 1:
+        yield from bar(map(read, paths), leave=False)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        yield from bar(pool.map(read, paths), leave=False)
+
+
+def _list(kind: str, label_key: str, path: Path) -> Listing:
+    if kind == "tar":
+        return tar_files.list_tar(path, label_key)
+    return record_files.list_records(path)
+
+
+def order_classes(
+    vocabulary: dict[str, int], names_file: Path
+) -> tuple[list[str], np.ndarray]:
+    """Return the names of all classes, and the class of each label, (labels,) int32.
+
+    Raises: DatasetError for a label that is none of the classes in `names_file`.
+    """
+    named: list[str] = []
+    if names_file.exists():
+        try:
+            named = names_file.read_text(encoding="utf-8").split("\n")
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                f"{shown(names_file)} cannot be read: {error}"
+            ) from error
+        named = [line.strip() for line in named if line.strip()]
+        if len(set(named)) < len(named):
+            raise DatasetError(f"{shown(names_file)} names a class twice")
+    labels = list(vocabulary)
+    if all(label.isascii() and label.isdigit() for label in labels):
+        numbers = [int(label) for label in labels]
+        count = max(len(named), 1 + max(numbers))
+        if count > MOST_CLASSES or (named and count > len(named)):
+            most = len(named) or MOST_CLASSES
+            raise DatasetError(
+                f"the shards have the label {max(numbers)}, and there are {most} "
+                f"classes at most{f' in {shown(names_file)}' if named else ''}, from 0"
+            )
+        return named or [str(n) for n in range(count)], np.array(numbers, np.int32)
+    named = named or sorted(labels)
+    unknown = [repr(label) for label in labels if label not in set(named)]
+    if unknown:
+        raise DatasetError(
+            f"{shown(names_file)} lacks classes that the shards have: "
+            f"{abridged(unknown, ', ')}"
+        )
+    places = {name: place for place, name in enumerate(named)}
+    return named, np.array([places[label] for label in labels], np.int32)
+
+
+def _finish(
+    temporary: Path,
+    parts: dict[str, Sizes],
+    examples: list[int],
+    digests: list[str],
+    class_names: list[str],
+    numbers: np.ndarray,
+) -> dict[str, object]:
+    """Write the columns as arrays, and return what is to be known of the index."""
+    total = sum(examples)
+    columns = {}
+    for column, dtype in COLUMNS.items():
+        path = temporary / f"{column}.npy"
+        columns[column] = np.lib.format.open_memmap(path, "w+", dtype, (total,))
+        raw = np.memmap(temporary / column, dtype, "r", shape=(total,))
+        for start in range(0, total, CHUNK):
+            piece = raw[start : start + CHUNK]
+            columns[column][start : start + CHUNK] = (
+                numbers[piece] if column == "labels" else piece
+            )
+        columns[column].flush()
+        (temporary / column).unlink()
+    starts = np.cumsum([0, *examples])
+    first, described, shards = 0, {}, []
+    for part, sizes in parts.items():
+        last = first + len(sizes)
+        own = hashlib.sha256(b"shards")
+        for digest in digests[first:last]:
+            own.update(digest.encode())
+        begin, end = int(starts[first]), int(starts[last])
+        described[part] = {
+            "start": begin,
+            "stop": end,
+            "digest": own.hexdigest(),
+            "counts": count_classes(columns["labels"], begin, end, len(class_names)),
+        }
+        shards += [
+            {"name": name, "size": size, "examples": count}
+            for (name, size), count in zip(
+                sizes.items(), examples[first:last], strict=True
+            )
+        ]
+        first = last
+    return {"shards": shards, "parts": described, "class_names": class_names}
+
+
+def count_classes(labels: np.ndarray, start: int, stop: int, classes: int) -> list[int]:
+    """Return the examples of each class among start to stop - 1, piece by piece."""
+    counts = np.zeros(classes, np.int64)
+    for piece in range(start, stop, CHUNK):
+        found = labels[piece : min(piece + CHUNK, stop)]
+        counts += np.bincount(found, minlength=classes)
+    return counts.tolist()

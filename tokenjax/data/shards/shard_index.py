@@ -1,0 +1,170 @@
+"""An index of shards: made once, then mapped into memory, never read whole.
+
+    FOLDER/<digest>/offsets.npy   (n,) uint64   where an image begins in its shard
+                    lengths.npy   (n,) uint32   its bytes
+                    labels.npy    (n,) int32    its class
+                    index.json                  shards, classes, counts
+
+Examples lie in the order of the shards and, within each, in the order of its members;
+16 bytes each. The digest is one of the shards' names and sizes, so that shards that
+changed have another index. It is written under another name and renamed: several
+processes may make it at once, and the first one's stays.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tokenjax.errors import DatasetError, first_line, shown
+
+FORMAT = 1
+INDEX_FILE = "index.json"
+COLUMNS = {"offsets": np.uint64, "lengths": np.uint32, "labels": np.int32}
+Sizes = dict[str, int]  # shard -> bytes
+
+
+@dataclass(frozen=True)
+class Part:
+    """Examples `start` to `stop` - 1: those of one part, of `digest`.
+
+    `counts` (classes,): of each class.
+    """
+
+    start: int
+    stop: int
+    digest: str
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ShardIndex:
+    """The index in `folder`, of shards in `directory`.
+
+    Attributes:
+      folder: that holds it.
+      directory: of the shards.
+      kind: "tar" or "array_record".
+      shards: their names, in order.
+      starts: (shards + 1,) int64, where the examples of each begin.
+      class_names: in the order of the labels.
+      parts: by name: "train", "validation", "test", those there are.
+    """
+
+    folder: Path
+    directory: Path
+    kind: str
+    shards: tuple[str, ...]
+    starts: np.ndarray
+    class_names: tuple[str, ...]
+    parts: dict[str, Part]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is mapped: another process maps it anew."""
+        return {key: self.__dict__[key] for key in self.__dataclass_fields__}
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """Return where each example's image begins, (n,) uint64, mapped."""
+        return self._map("offsets")
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Return each example's bytes, (n,) uint32, mapped."""
+        return self._map("lengths")
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Return each example's class, (n,) int32, mapped."""
+        return self._map("labels")
+
+    def _map(self, column: str) -> np.ndarray:
+        path = self.folder / f"{column}.npy"
+        try:
+            found = np.load(path, mmap_mode="r", allow_pickle=False)
+            if found.shape != (self.starts[-1],) or found.dtype != COLUMNS[column]:
+                raise ValueError(f"{found.dtype} {found.shape}")
+        except (OSError, ValueError, EOFError) as error:
+            raise DatasetError(
+                f"{shown(path)} is damaged ({first_line(error)}): delete "
+                f"{shown(self.folder)}, and it is made again"
+            ) from error
+        return found
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def find_shards(self, examples: np.ndarray) -> np.ndarray:
+        """Return in which shard, by number, each of `examples` (k,) lies."""
+        return np.searchsorted(self.starts, examples, side="right") - 1
+
+
+def digest_sizes(kind: str, parts: dict[str, Sizes], label_key: str) -> str:
+    """Return what changes with any shard's name or size, or with how they are read."""
+    found = hashlib.sha256(f"{FORMAT} {kind} {label_key}\n".encode())
+    for part, sizes in parts.items():
+        for name, size in sizes.items():
+            line = f"{part}\t{name}\t{size}\n"
+            found.update(line.encode("utf-8", "surrogateescape"))
+    return found.hexdigest()
+
+
+def open_index(folder: Path, directory: Path) -> ShardIndex:
+    """Open an index that was made.
+
+    Raises: DatasetError for one that is damaged.
+    """
+    path = folder / INDEX_FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        shards = found["shards"]
+        index = ShardIndex(
+            folder=folder,
+            directory=directory,
+            kind=found["kind"],
+            shards=tuple(shard["name"] for shard in shards),
+            starts=np.cumsum([0, *(shard["examples"] for shard in shards)]),
+            class_names=tuple(found["class_names"]),
+            parts={
+                name: Part(**{**part, "counts": tuple(part["counts"])})
+                for name, part in found["parts"].items()
+            },
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DatasetError(
+            f"{shown(path)} is damaged ({first_line(error)}): delete "
+            f"{shown(folder)}, and it is made again"
+        ) from error
+    for column in COLUMNS:
+        getattr(index, column)
+    return index
+
+
+def changed_shards(folder: Path, sizes: Sizes) -> list[str]:
+    """Return which shards differ from those that an older index in `folder` is of.
+
+    The newest index there is looked at, if it is one of shards of the same names.
+    """
+    made = sorted(folder.glob(f"*/{INDEX_FILE}"), key=lambda path: path.stat().st_mtime)
+    if not made:
+        return []
+    try:
+        shards = json.loads(made[-1].read_text(encoding="utf-8"))["shards"]
+        before = {shard["name"]: shard["size"] for shard in shards}
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    if not before.keys() & sizes.keys():
+        return []
+    return [
+        f"{shown(name)}: {_told(before.get(name))} before, {_told(sizes.get(name))} now"
+        for name in sorted(before.keys() | sizes.keys())
+        if before.get(name) != sizes.get(name)
+    ]
+
+
+def _told(size: int | None) -> str:
+    return "not there" if size is None else f"{size} bytes"
