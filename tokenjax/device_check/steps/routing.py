@@ -35,12 +35,11 @@ def find(task: Task, findings: Findings) -> None:
         if number and findings.left() < LEAST * task.seconds:
             left_out.append(name)
             continue
+        arguments = ARGUMENTS[size]
         if what == STAGE:
-            arguments = ARGUMENTS[size]
             made = routing_stages.routed_stage(arguments, SHARES, batch, dtype)
         else:
             encoder = TINY_ENCODER if task.tiny else ENCODER
-            arguments = ARGUMENTS[size]
             made = routing_stages.whole_models(arguments, [encoder], batch, dtype)
         ready[name] = round(findings.seconds(), 2)
         findings.add(ready_seconds=dict(ready))
