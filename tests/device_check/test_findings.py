@@ -14,7 +14,8 @@ from tokenjax.errors import UserError
 
 
 def task(seconds):
-    return Task("x", "x", {}, "", time.time(), seconds, True, None, "", "")
+    ends = time.time() + 60
+    return Task("x", "x", {}, "", time.time(), seconds, ends, True, None, "", "")
 
 
 def test_findings_are_written_as_they_come(tmp_path):
@@ -38,6 +39,18 @@ def test_seconds_are_those_without_pauses(tmp_path):
     assert findings.seconds() == pytest.approx(100, abs=5)
     giver.note("mine", 60.0)
     assert findings.seconds() == pytest.approx(40, abs=5)
+
+
+def test_what_is_left_ends_with_the_check(tmp_path):
+    """A pause moves a step's own limit, and not the end of all."""
+    path, now = tmp_path / "found.json", time.time()
+    giver, mine = turns.Giver(tmp_path), turns.Turns(tmp_path, "mine")
+    findings = Findings(path, now - 100, mine, limit=130, ends=now + 70)
+    assert findings.left() == pytest.approx(30, abs=5)
+    giver.note("mine", 20.0)
+    assert findings.left() == pytest.approx(50, abs=5)
+    giver.note("mine", 90.0)
+    assert findings.left() == pytest.approx(70, abs=5)
 
 
 def test_a_turn_is_asked_for_given_and_ends(tmp_path):
@@ -70,7 +83,7 @@ def test_a_turn_is_asked_for_given_and_ends(tmp_path):
 
 
 def test_jobs_that_fail_or_are_late_leave_the_others(tmp_path):
-    findings = Findings(tmp_path / "found.json", time.time())
+    findings = Findings(tmp_path / "found.json", time.time(), limit=0.8)
     begun = jobs.Jobs(task(0.8), findings, {"one": 1, "other": 1})
     late = threading.Event()
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tokenjax.device_check import runner
+from tokenjax.device_check import runner, step_process
 from tokenjax.device_check.plan import Step
 from tokenjax.device_check.summary import JSON, LOG, Summary
 
@@ -20,7 +20,7 @@ HANGS_AFTER = 2.0  # seconds: long enough for a busy machine to start a process
 def settings(folder, minutes=8.0, together=1):
     environment = {**os.environ, "PYTHONPATH": ROOT}
     command = (sys.executable, str(FAKE))
-    return runner.Settings(minutes, True, together, folder, environment, command)
+    return step_process.Settings(minutes, True, together, folder, environment, command)
 
 
 def step(name, does, seconds=60.0, shares=True):
@@ -72,7 +72,7 @@ def test_how_steps_end(all_ends):
     assert found["wrong"]["reason"] == "two is not three"
     assert found["left"]["reason"] == "there is one device"
     assert found["broken"]["reason"] == "its process was ended by SIGSEGV"
-    assert found["stuck"]["reason"] == "ended after its 2 s"
+    assert found["stuck"]["reason"] == "ended after 2 of its 2 s"
     assert HANGS_AFTER <= found["stuck"]["seconds"] < HANGS_AFTER + 10
     assert summary.status() == "failed"
 

@@ -210,14 +210,14 @@ def measure_module(
     with fitting(label, batch_size):
         made = prepare(module, batch_size, image_size, train)
         peak_before = memory.device_peak(device)
-        seconds, queued = _time(made, timing or latency.Timing())
+        seconds, queued = time_program(made, timing or latency.Timing())
     row = make_row(label, made, batch_size, dtype, train, seconds, peak_before, queued)
     if look:
         look(row, made)
     return row
 
 
-def _time(
+def time_program(
     made: program.Program, timing: latency.Timing
 ) -> tuple[np.ndarray, queueing.Queued | None]:
     """Time calls that are waited for, and queued ones where they are wanted.

@@ -14,7 +14,7 @@ from types import FrameType
 from absl import flags
 
 from tokenjax import __version__, path_flags
-from tokenjax.device_check import checkout, plan, runner
+from tokenjax.device_check import checkout, plan, runner, step_process
 from tokenjax.device_check.summary import JSON, LOG, Summary
 from tokenjax.errors import UserError
 
@@ -58,7 +58,7 @@ def main(values: flags.FlagValues) -> None:
         cache = pathlib.Path(values.cache) if values.cache else work / "cache"
         cold = not (cache.is_dir() and any(cache.iterdir()))
         about = _about(values, cache, cold)
-        settings = runner.Settings(
+        settings = step_process.Settings(
             minutes=values.minutes,
             tiny=values.tiny,
             together=values.together,
@@ -71,7 +71,7 @@ def main(values: flags.FlagValues) -> None:
         signal.signal(signal.SIGTERM, before)
         shutil.rmtree(work, ignore_errors=True)
     print(f"\n{summary.table()}\n\n{output / JSON} has all figures, {LOG} the output.")
-    if summary.status() != runner.OK:
+    if summary.status() != step_process.OK:
         sys.exit(1)
 
 

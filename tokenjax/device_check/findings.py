@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import math
 import pathlib
 import threading
 import time
@@ -29,24 +30,38 @@ class Findings:
       skipped: why the step was left out, "" if it was not.
     """
 
-    def __init__(self, path: pathlib.Path, started: float, turns: Turns | None = None):
+    def __init__(
+        self,
+        path: pathlib.Path,
+        started: float,
+        turns: Turns | None = None,
+        limit: float = math.inf,
+        ends: float = math.inf,
+    ):
         """Begin with nothing.
 
         Args:
           path: of the file.
           started: when the step's process was started, as `time.time` has it.
           turns: whom to ask for the device; None: it is there for this process alone.
+          limit: seconds that the step may take, without pauses.
+          ends: the moment at which the whole check does, as `time.time` has it.
         """
         self.figures: Figures = {}
         self.failures: list[str] = []
         self.headline = self.skipped = ""
         self._path, self._started, self._turns = path, started, turns
+        self._limit, self._ends = limit, ends
         self._lock = threading.RLock()  # threads that compile add what they have
 
     def seconds(self) -> float:
         """Return the seconds since the step's process was started, without pauses."""
         paused = self._turns.paused() if self._turns else 0.0
         return time.time() - self._started - paused
+
+    def left(self) -> float:
+        """Return the seconds that are left to the step."""
+        return min(self._limit - self.seconds(), self._ends - time.time())
 
     def add(self, **figures: object) -> None:
         """Add figures, and write all."""

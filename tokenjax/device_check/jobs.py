@@ -33,8 +33,7 @@ class Jobs:
         reserved: float = RESERVED_SECONDS,
     ):
         self._findings = findings
-        reserved = min(RESERVED * task.seconds, reserved)
-        self._deadline = task.seconds - reserved
+        self._reserved = min(RESERVED * task.seconds, reserved)
         self._pools = {name: ThreadPoolExecutor(n) for name, n in lanes.items()}
         self._jobs: dict[str, Future] = {}
         self._ready: dict[str, float] = {}
@@ -53,7 +52,7 @@ class Jobs:
         """Wait for all, but leave some of the step's time; cancel what waits then."""
         waited = self._jobs.values()
         while any(not job.done() for job in waited):
-            if self._findings.seconds() > self._deadline:  # which a pause moves
+            if self._findings.left() < self._reserved:
                 break
             concurrent.futures.wait(waited, timeout=LOOK)
         for pool in self._pools.values():

@@ -48,6 +48,12 @@ REDUCTIONS = (
     "evit:keep_rate=0.7,reduction_loc=(3,6,9)",
     "topk:keep_rate=0.7,reduction_loc=(3,6,9)",
 )
+ROUTING = (  # what, at which size, at which batch
+    *(("routed stage", size, 256) for size in ("large", "default size")),
+    *(("routed stage", size, 1024) for size in ("large", "default size")),
+    ("whole models", "default size", 256),
+    *(("routed stage", "large", batch) for batch in (64, 1)),
+)
 PRECISE = (  # which models' half precision is measured
     *("vit_small_patch16", "vdpa", "dynamic_vit", "demo", "attention_routing"),
     *("swin_tiny", "convnextv2_tiny", "vit", "linear_vit", "resnet50"),
@@ -61,13 +67,21 @@ STARTED = (  # every architecture once
 STEPS: tuple[Step, ...] = (
     Step("device", "what is there, and how fast it is", "device", 45, False),
     Step("parity", "recorded outputs and gradients", "parity", 75),
-    _peer("vit_base", "ViT-B/16", 110, False, model=VIT, batch=64),
+    _peer("vit_base", "ViT-B/16", 160, False, model=VIT, batch=64),
+    Step(
+        "throughput",
+        "training steps of ViT-B at growing batches",
+        "throughput",
+        80,
+        arguments={"model": VIT, "batch": 128, "batches": [128, 256, 512]},
+    ),
+    _peer("vdpa", "VDPA at 224 pixels", 140, True, model="vdpa", batch=64, pixels=224),
     Step(
         "routing",
         "time saved by routing",
         "routing",
         90,
-        arguments={"batches": [256, 1024, 64, 1]},
+        arguments={"comparisons": ROUTING},
     ),
     Step(
         "reducers",
@@ -81,16 +95,8 @@ STEPS: tuple[Step, ...] = (
             "reductions": REDUCTIONS,
         },
     ),
-    _peer("vdpa", "VDPA at 224 pixels", 90, True, model="vdpa", batch=64, pixels=224),
-    _peer("dynamic_vit", "DynamicViT", 90, True, model="dynamic_vit", batch=256),
-    _peer("demo", "DeMo", 90, True, model="demo", batch=64),
-    Step(
-        "throughput",
-        "training steps of ViT-B at growing batches",
-        "throughput",
-        80,
-        arguments={"model": VIT, "batch": 128, "batches": [128, 256, 512]},
-    ),
+    _peer("dynamic_vit", "DynamicViT", 140, True, model="dynamic_vit", batch=256),
+    _peer("demo", "DeMo", 140, True, model="demo", batch=64),
     Step(
         "precision",
         "logits in half precision against float32",
@@ -105,6 +111,8 @@ STEPS: tuple[Step, ...] = (
         80,
         arguments={"config": "vdpa"},
     ),
+    Step("retrieval", "ranking a gallery", "retrieval", 45),
+    Step("sharding", "a state split over the devices", "sharding", 60),
     Step(
         "starting",
         "seconds to the first row, cold",
@@ -120,8 +128,6 @@ STEPS: tuple[Step, ...] = (
         90,
         arguments={"config": "vdpa:fashion_mnist"},
     ),
-    Step("retrieval", "ranking a gallery", "retrieval", 45),
-    Step("sharding", "a state split over the devices", "sharding", 60),
 )
 
 

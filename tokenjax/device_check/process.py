@@ -22,12 +22,13 @@ from tokenjax.errors import UserError, first_line
 STEPS = "tokenjax.device_check.steps"
 
 
-def main(path: str) -> None:
+def main(file: str) -> None:
     """Do the step of a task's file."""
-    task = tasks.read(pathlib.Path(path))
+    task = tasks.read(pathlib.Path(file))
     threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     turns = Turns(pathlib.Path(task.turns), task.name) if task.turns else None
-    findings = Findings(pathlib.Path(task.findings), task.started, turns)
+    path = pathlib.Path(task.findings)
+    findings = Findings(path, task.started, turns, task.seconds, task.ends)
     try:
         command_line.enable_compilation_cache()
         module = importlib.import_module(f"{STEPS}.{task.module}")
@@ -36,12 +37,23 @@ def main(path: str) -> None:
         findings.skip(str(reason))
     except UserError as error:
         findings.fail(str(error))
+    except ModuleNotFoundError as error:
+        _take_missing(error, findings)
     except Exception as error:
         traceback.print_exc()
         findings.fail(f"{type(error).__name__}: {first_line(error)}")
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # threads that still compile are not waited for
+
+
+def _take_missing(error: ModuleNotFoundError, findings: Findings) -> None:
+    """Leave out a step for which a library is missing; one of our own is a failure."""
+    name = error.name or str(error)
+    if name.partition(".")[0] == "tokenjax":
+        findings.fail(str(error))
+    else:
+        findings.skip(f"{name} is not installed")
 
 
 def _end_with(parent: int) -> None:

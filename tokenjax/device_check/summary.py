@@ -5,8 +5,8 @@ import time
 from collections.abc import Sequence
 
 from tokenjax import storage, tables
-from tokenjax.device_check import runner
-from tokenjax.device_check.runner import Result
+from tokenjax.device_check import step_process
+from tokenjax.device_check.step_process import Result
 from tokenjax.tables import Column
 
 FORMAT = 1
@@ -50,10 +50,10 @@ class Summary:
 
         Before the last one it is "running", and stays so where the check was ended.
         """
-        bad = (runner.FAILED, runner.TIMED_OUT)
+        bad = (step_process.FAILED, step_process.TIMED_OUT)
         if any(result["status"] in bad for result in self.results):
-            return runner.FAILED
-        return runner.OK if len(self.results) == self._steps else RUNNING
+            return step_process.FAILED
+        return step_process.OK if len(self.results) == self._steps else RUNNING
 
     def table(self) -> str:
         """Return the table of all steps."""

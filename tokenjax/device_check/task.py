@@ -15,6 +15,7 @@ class Task:
       findings: the file for what it finds.
       started: when its process was started, as `time.time` has it.
       seconds: its limit.
+      ends: the moment at which the whole check does, as `time.time` has it.
       tiny: small sizes: to see that everything runs.
       peak: FLOPs a second of a measured product, in the type that models are measured
         in; None if none is known.
@@ -28,6 +29,7 @@ class Task:
     findings: str
     started: float
     seconds: float
+    ends: float
     tiny: bool
     peak: float | None
     turns: str

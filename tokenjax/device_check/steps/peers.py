@@ -53,7 +53,7 @@ def find(task: Task, findings: Findings) -> None:
     module, pixels = measure.build(
         chosen.model, chosen.arguments, chosen.dtype, chosen.pixels
     )
-    reason = _why_no_peer(chosen.model, module)
+    reason = why_no_peer(chosen.model, module)
     findings.add(model=chosen.model, dtype=chosen.dtype, no_peer=reason)
     kinds = [] if reason else [EAGER, *([COMPILED] if chosen.compiled else [])]
     start = program.start(module, chosen.batch, pixels)
@@ -83,7 +83,7 @@ def find(task: Task, findings: Findings) -> None:
         findings.say(headline(findings.figures))
 
 
-def _why_no_peer(name: str, module: nn.Module) -> str:
+def why_no_peer(name: str, module: nn.Module) -> str:
     """Return what is in the way of PyTorch's program, "" for nothing."""
     try:
         torch_peers.check_installed()
@@ -127,21 +127,21 @@ def _time(
     chosen, train = entry.chosen, mode == measure.TRAINING
     contestants = [turns.Contestant(OURS, made.flops, made.function, made.calls)]
     contestants += [
-        turns.Contestant(kind, made.flops, each.function, each.calls)
+        pairs.contestant(kind, made.flops, each.function, each.calls)
         for kind, each in peers.items()
     ]
     with findings.alone():
-        seconds = turns.time_in_turns(contestants, chosen.timing, pairs.PAUSE)
+        times = turns.measure(contestants, chosen.timing, pairs.PAUSE)
     row = measure.make_row(
-        chosen.model, made, chosen.batch, chosen.dtype, train, seconds[:, 0]
+        *(chosen.model, made, chosen.batch, chosen.dtype, train, times.waited[:, 0]),
+        queued=times.queued_of(0),
     )
     compared: dict[str, Figures] = {}
     for index, (kind, each) in enumerate(peers.items(), start=1):
         difference = None
         if not train:
             difference = pairs.difference_of(made, each.function, each.calls[0])
-        times = seconds[:, 0], seconds[:, index]
-        pair = pairs.make_pair(row, kind, each.source, *times, difference)
+        pair = pairs.make_pair(row, kind, each.source, times, index, difference)
         compared[kind] = _compared(pair)
     return {"mode": mode, **program_figures(row, peak), "peers": compared}
 
@@ -150,19 +150,21 @@ def program_figures(row: measure.Row, peak: float | None) -> Figures:
     """Return what to know of a program of ours that was timed."""
     assert row.latency is not None
     assert row.flops is not None
-    rate = row.flops / row.latency.median
+    timed = row.queued or row.latency
     return {
         "batch": row.batch_size,
         "inputs": row.inputs,
-        "milliseconds": 1e3 * row.latency.median,
-        "low": _milliseconds(row.latency.low),
-        "high": _milliseconds(row.latency.high),
+        "milliseconds": 1e3 * timed.median,
+        "low": _milliseconds(timed.low),
+        "high": _milliseconds(timed.high),
+        "waited_milliseconds": 1e3 * row.latency.median,
+        "queued_calls": row.queued.calls if row.queued else 0,
         "images_per_second": row.images_per_second,
         "compile_seconds": row.latency.compile_seconds,
         "flops": row.flops,
-        "share_of_measured_peak": rate / peak if peak else None,
+        "share_of_measured_peak": row.flops / timed.median / peak if peak else None,
         "memory_bytes": row.memory.bytes if row.memory else None,
-        "rounds": row.latency.repeats,
+        "rounds": timed.repeats,
     }
 
 
@@ -172,8 +174,10 @@ def _milliseconds(seconds: float | None) -> float | None:
 
 def _compared(pair: pairs.Pair) -> Figures:
     return {
-        "milliseconds": 1e3 * pair.theirs.median,
+        "milliseconds": 1e3 * (pair.queued[1] if pair.queued else pair.theirs).median,
+        "waited_milliseconds": 1e3 * pair.theirs.median,
         "ratio": pair.ratio,
+        "waited_ratio": pair.waited_ratio,
         "low": pair.low,
         "high": pair.high,
         "difference": pair.difference,
@@ -192,7 +196,10 @@ def _sentence(row: Figures) -> str:
     peers = row["peers"]
     assert isinstance(peers, dict)
     words = [f"{row['mode']} {row['milliseconds']:.3g} ms"]
-    words += [f"{peer['ratio']:.3f} of {kind}" for kind, peer in peers.items()]
+    words += [
+        f"{peer['ratio']:.3f} ({peer['low']:.3f}-{peer['high']:.3f}) of {kind}"
+        for kind, peer in peers.items()
+    ]
     share = row["share_of_measured_peak"]
     if isinstance(share, float):
         words.append(f"{100 * share:.0f} % of the peak")

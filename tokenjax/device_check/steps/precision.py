@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from tokenjax.benchmark import precision
+from tokenjax.benchmark import measure, precision
 from tokenjax.device_check import sizes
 from tokenjax.device_check.findings import Findings
+from tokenjax.device_check.steps.peers import why_no_peer
 from tokenjax.device_check.task import Task
 from tokenjax.errors import UserError
 
@@ -20,13 +21,21 @@ def find(task: Task, findings: Findings) -> None:
     said: list[str] = []
     left_out: list[str] = []
     for name in names:
-        if said and findings.seconds() > (1 - LEAST) * task.seconds:
+        if said and findings.left() < LEAST * task.seconds:
             left_out.append(name)
             continue
         arguments = sizes.TINY[name] if task.tiny else {}
         try:
+            module, _ = measure.build(name, arguments, "float32", 0)
+            peer = not why_no_peer(name, module)
             found = precision.measure(
-                name, arguments, HALF, batch_size=2, seeds=1, gradients=False
+                name,
+                arguments,
+                HALF,
+                batch_size=2,
+                seeds=1,
+                gradients=False,
+                peer=peer,
             )
         except UserError as error:
             findings.fail(f"{name}: {error}")

@@ -4,8 +4,9 @@ import functools
 
 import jax
 import numpy as np
+from flax.typing import VariableDict
 
-from tokenjax.benchmark import latency, measure, program, turns
+from tokenjax.benchmark import inputs, latency, measure, program, turns
 from tokenjax.device_check import sizes
 from tokenjax.device_check.findings import Figures, Findings
 from tokenjax.device_check.jobs import Jobs, threads
@@ -24,9 +25,13 @@ def find(task: Task, findings: Findings) -> None:
     assert isinstance(reductions, list | tuple)
     assert isinstance(batches, list | tuple)
     findings.add(model=chosen.model, dtype=chosen.dtype, mode=measure.INFERENCE)
+    dense, pixels = measure.build(
+        chosen.model, chosen.arguments, chosen.dtype, chosen.pixels
+    )
+    variables = program.start(dense, 1, pixels).variables  # no reduction has its own
     jobs = Jobs(task, findings, {"ours": threads()})
     for way, batch in order(list(reductions), list(batches)):
-        make = functools.partial(_prepare, chosen, way, batch)
+        make = functools.partial(_prepare, chosen, way, batch, variables)
         jobs.submit("ours", _name(way, batch), make)
     jobs.wait()
     ready, problems = jobs.results()
@@ -66,12 +71,15 @@ def _name(way: str, batch: int) -> str:
     return f"{way}, batch {batch}"
 
 
-def _prepare(chosen: sizes.Chosen, way: str, batch: int) -> program.Program:
+def _prepare(
+    chosen: sizes.Chosen, way: str, batch: int, variables: VariableDict
+) -> program.Program:
     reduction = methods.write(way, "reductions") or None
     arguments = {**chosen.arguments, "reduction": reduction}
     module, pixels = measure.build(chosen.model, arguments, chosen.dtype, chosen.pixels)
+    start = program.Start(variables, inputs.distinct_inputs(module, batch, pixels))
     with measure.fitting(chosen.model, batch):
-        made = measure.prepare(module, batch, pixels, train=False)
+        made = measure.prepare(module, batch, pixels, False, start)
         jax.block_until_ready(made.function(*made.calls[0]))
     return made
 
@@ -88,7 +96,8 @@ def _time(
         for way, each in made.items()
     ]
     with findings.alone():
-        seconds = turns.time_in_turns(contestants, chosen.timing)
+        times = turns.measure(contestants, chosen.timing)
+    seconds = times.best  # (rounds or groups, ways)
     rows = []
     for index, (way, each) in enumerate(made.items()):
         ratios = seconds[:, index] / seconds[:, 0]
@@ -98,6 +107,7 @@ def _time(
             "batch": batch,
             "reduction": way,
             "milliseconds": 1e3 * float(np.median(seconds[:, index])),
+            "waited_milliseconds": 1e3 * float(np.median(times.waited[:, index])),
             "time_ratio": ratio,
             "low": low,
             "high": high,

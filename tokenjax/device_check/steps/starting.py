@@ -30,7 +30,7 @@ def find(task: Task, findings: Findings) -> None:
     if task.tiny:
         options["batch_size"] = 2
     cases = starting_cases.choose(options)
-    until = time.time() + task.seconds - RESERVED - findings.seconds()
+    until = time.time() + findings.left() - RESERVED
     findings.add(at_once=at_once, batch=options["batch_size"], dtype=dtype)
     slowest: list[starting.Started] = []
 

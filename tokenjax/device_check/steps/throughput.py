@@ -2,9 +2,10 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 
-from tokenjax.benchmark import latency, measure, program
+from tokenjax.benchmark import inputs, measure, program
 from tokenjax.device_check import sizes
 from tokenjax.device_check.findings import Findings
 from tokenjax.device_check.jobs import Jobs, threads
@@ -18,13 +19,17 @@ def find(task: Task, findings: Findings) -> None:
     """Compile every batch's step, then time each."""
     chosen = sizes.choose(task)
     findings.add(model=chosen.model, dtype=chosen.dtype, mode=measure.TRAINING)
+    module, pixels = measure.build(
+        chosen.model, chosen.arguments, chosen.dtype, chosen.pixels
+    )
+    variables = program.start(module, 1, pixels).variables
     jobs = Jobs(task, findings, {"ours": threads()})
     batches = TINY if task.tiny else task.arguments["batches"]
     assert isinstance(batches, list | tuple)
     for batch in batches:
-        jobs.submit(
-            "ours", f"batch {batch}", functools.partial(_prepare, chosen, batch)
-        )
+        start = program.Start(variables, inputs.distinct_inputs(module, batch, pixels))
+        make = functools.partial(_prepare, chosen.model, module, batch, pixels, start)
+        jobs.submit("ours", f"batch {batch}", make)
     jobs.wait()
     ready, problems = jobs.results()
     findings.add(not_measured=problems)
@@ -35,8 +40,10 @@ def find(task: Task, findings: Findings) -> None:
         if not isinstance(made, program.Program):
             continue
         with findings.alone():
-            seconds = latency.time_calls(made.function, made.calls, chosen.timing)
-        row = measure.make_row(chosen.model, made, batch, chosen.dtype, True, seconds)
+            seconds, queued = measure.time_program(made, chosen.timing)
+        row = measure.make_row(
+            *(chosen.model, made, batch, chosen.dtype, True, seconds), queued=queued
+        )
         figures = program_figures(row, task.peak)
         findings.add_row(figures)
         rate = row.images_per_second or 0.0
@@ -50,11 +57,10 @@ def find(task: Task, findings: Findings) -> None:
         findings.fail("; ".join(f"{k}: {v}" for k, v in problems.items()))
 
 
-def _prepare(chosen: sizes.Chosen, batch: int) -> program.Program:
-    module, pixels = measure.build(
-        chosen.model, chosen.arguments, chosen.dtype, chosen.pixels
-    )
-    with measure.fitting(chosen.model, batch):
-        made = measure.prepare(module, batch, pixels, train=True)
+def _prepare(
+    name: str, module: nn.Module, batch: int, pixels: int, start: program.Start
+) -> program.Program:
+    with measure.fitting(name, batch):
+        made = measure.prepare(module, batch, pixels, True, start)
         jax.block_until_ready(made.function(*made.calls[0]))
     return made
