@@ -130,7 +130,8 @@ def main(argv: list[str], values: flags.FlagValues) -> None:
 
 
 def _counts(values: flags.FlagValues, name: str) -> list[int]:
-    words = [word for word in values[name].value if word != "0"]
+    given: list[str] = values[name].value or []
+    words = [word for word in given if word != "0"]
     if not all(word.isdigit() for word in words):
         raise UserError(f"--{name} takes whole numbers, got {','.join(words)}")
     return [int(word) for word in words]

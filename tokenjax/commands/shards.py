@@ -102,7 +102,7 @@ def _write(values: flags.FlagValues) -> None:
 def _index(values: flags.FlagValues) -> None:
     from tokenjax.data.sources.shards import find_index
 
-    parts = {part: values[part].value for part in ("train", "validation", "test")}
+    parts = {part: str(values[part].value) for part in ("train", "validation", "test")}
     key = values.label_key if values.kind == "tar" else ""
     index = find_index(values.kind, str(values.input), parts, key, values.index)
     print(

@@ -1,16 +1,11 @@
 """Making an index: every shard is walked once, by several processes if there are many.
 
-Memory is that of one shard's list at a time. Classes are numbers, if every label is
-written as one (a `classes.txt` beside the shards names them, a line each), else the
-names that occur, in the order of `classes.txt` or of the alphabet.
+Memory is that of one shard's list at a time.
 """
 
 import contextlib
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
@@ -19,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tokenjax import caches
 from tokenjax.data.images.image_files import abridged
 from tokenjax.data.shards import record_files, tar_files
+from tokenjax.data.shards.class_order import CLASSES_FILE, MOST_CLASSES, order_classes
+from tokenjax.data.shards.index_places import writing
 from tokenjax.data.shards.listing import Listing
 from tokenjax.data.shards.shard_index import (
     COLUMNS,
@@ -35,9 +31,6 @@ from tokenjax.data.shards.shard_index import (
 from tokenjax.data.threads import thread_count
 from tokenjax.errors import DatasetError, shown
 
-CLASSES_FILE = "classes.txt"
-OWN_FOLDER = ".tokenjax_index"  # beside the shards
-MOST_CLASSES = 10**6
 ALONE = 2**28  # bytes of shards that one process lists by itself
 STATS_AT_ONCE = 32  # sizes asked of a file system that may be far away
 CHUNK = 2**22  # labels
@@ -78,62 +71,9 @@ def find_or_make(
     """
     place = folder / digest_sizes(kind, parts, label_key)[:32]
     if not (place / INDEX_FILE).exists():
-        with _writing(place) as temporary:
+        with writing(place) as temporary:
             _make(temporary, directory, kind, parts, label_key, say)
     return open_index(place, directory)
-
-
-def choose_folder(given: str, directory: Path) -> Path:
-    """Return where indices of shards in `directory` are kept.
-
-    That is `given`; else beside the shards, or in the user's cache where an index of
-    them is already or beside them cannot be written.
-
-    Raises: DatasetError if there is no place.
-    """
-    if given:
-        return Path(given).expanduser()
-    beside = directory / OWN_FOLDER
-    name = hashlib.sha256(os.fsencode(directory.resolve())).hexdigest()[:16]
-    cache = caches.find_own("shards", name)
-    if beside.exists() or os.access(directory, os.W_OK):
-        return beside
-    if cache is None:
-        raise DatasetError(
-            f"no index can be written beside the shards in {shown(directory)}, and "
-            "there is no home directory: data.index=PATH names a place"
-        )
-    return cache
-
-
-@contextlib.contextmanager
-def _writing(place: Path) -> Iterator[Path]:
-    """Hand out a temporary folder; it becomes `place` unless another came before."""
-    temporary: Path | None = None
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=place.parent))
-        yield temporary
-        if not (place / INDEX_FILE).exists():
-            with contextlib.suppress(FileExistsError):
-                _rename(temporary, place)
-    except OSError as error:
-        raise DatasetError(
-            f"the index of the shards cannot be written to {shown(place.parent)}: "
-            f"{error.strerror}; data.index=PATH names another place"
-        ) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _rename(temporary: Path, place: Path) -> None:
-    temporary.chmod(0o755)  # mkdtemp's is for its owner alone
-    try:
-        temporary.rename(place)
-    except OSError:
-        if not (place / INDEX_FILE).exists():
-            raise
 
 
 def _make(
@@ -224,46 +164,6 @@ def _list(kind: str, label_key: str, path: Path) -> Listing:
     if kind == "tar":
         return tar_files.list_tar(path, label_key)
     return record_files.list_records(path)
-
-
-def order_classes(
-    vocabulary: dict[str, int], names_file: Path
-) -> tuple[list[str], np.ndarray]:
-    """Return the names of all classes, and the class of each label, (labels,) int32.
-
-    Raises: DatasetError for a label that is none of the classes in `names_file`.
-    """
-    named: list[str] = []
-    if names_file.exists():
-        try:
-            named = names_file.read_text(encoding="utf-8").split("\n")
-        except (OSError, ValueError) as error:
-            raise DatasetError(
-                f"{shown(names_file)} cannot be read: {error}"
-            ) from error
-        named = [line.strip() for line in named if line.strip()]
-        if len(set(named)) < len(named):
-            raise DatasetError(f"{shown(names_file)} names a class twice")
-    labels = list(vocabulary)
-    if all(label.isascii() and label.isdigit() for label in labels):
-        numbers = [int(label) for label in labels]
-        count = max(len(named), 1 + max(numbers))
-        if count > MOST_CLASSES or (named and count > len(named)):
-            most = len(named) or MOST_CLASSES
-            raise DatasetError(
-                f"the shards have the label {max(numbers)}, and there are {most} "
-                f"classes at most{f' in {shown(names_file)}' if named else ''}, from 0"
-            )
-        return named or [str(n) for n in range(count)], np.array(numbers, np.int32)
-    named = named or sorted(labels)
-    unknown = [repr(label) for label in labels if label not in set(named)]
-    if unknown:
-        raise DatasetError(
-            f"{shown(names_file)} lacks classes that the shards have: "
-            f"{abridged(unknown, ', ')}"
-        )
-    places = {name: place for place, name in enumerate(named)}
-    return named, np.array([places[label] for label in labels], np.int32)
 
 
 def _finish(
