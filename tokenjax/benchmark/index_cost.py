@@ -84,7 +84,7 @@ def main(argv: list[str], values: flags.FlagValues) -> None:
         start = time.perf_counter()
         seconds = simulate(root, plan)
         made_in = time.perf_counter() - start
-        size = sum(p.stat().st_size for p in root.rglob("*.npy"))
+        size = sum(p.stat().st_size for p in root.rglob(shard_index.ENTRIES_FILE))
         found = _measure_apart(root)
     found |= {
         "examples": plan.examples,

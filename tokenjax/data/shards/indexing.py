@@ -3,9 +3,9 @@
 Memory is that of one shard's list at a time.
 """
 
-import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
@@ -20,7 +20,8 @@ from tokenjax.data.shards.class_order import CLASSES_FILE, MOST_CLASSES, order_c
 from tokenjax.data.shards.index_places import writing
 from tokenjax.data.shards.listing import Listing
 from tokenjax.data.shards.shard_index import (
-    COLUMNS,
+    ENTRIES_FILE,
+    ENTRY,
     FORMAT,
     INDEX_FILE,
     ShardIndex,
@@ -33,7 +34,8 @@ from tokenjax.errors import DatasetError, shown
 
 ALONE = 2**28  # bytes of shards that one process lists by itself
 STATS_AT_ONCE = 32  # sizes asked of a file system that may be far away
-CHUNK = 2**22  # labels
+CHUNK = 2**20  # entries
+RAW_FILE = "raw"  # entries before all labels are known
 
 
 def measure(directory: Path, names: list[str]) -> Sizes:
@@ -113,11 +115,7 @@ def write_index(
     """
     vocabulary: dict[str, int] = {}
     examples, digests, skipped = [], [], 0
-    with contextlib.ExitStack() as stack:
-        files = {
-            column: stack.enter_context(open(place / column, "wb"))
-            for column in COLUMNS
-        }
+    with open(place / RAW_FILE, "wb") as file:
         for listing in listings:
             codes = [
                 vocabulary.setdefault(label, len(vocabulary))
@@ -128,11 +126,11 @@ def write_index(
                     f"the shards in {shown(directory)} have more than {MOST_CLASSES} "
                     "different labels: no classes, captions perhaps"
                 )
-            files["offsets"].write(listing.offsets.tobytes())
-            files["lengths"].write(listing.lengths.tobytes())
-            numbers = np.array(codes, np.int32)[listing.codes]
-            files["labels"].write(numbers.tobytes())
-            examples.append(len(listing.codes))
+            entries = np.empty(len(listing.codes), ENTRY)
+            entries["offset"], entries["length"] = listing.offsets, listing.lengths
+            entries["label"] = np.array(codes, np.int32)[listing.codes]
+            file.write(entries.tobytes())
+            examples.append(len(entries))
             digests.append(listing.digest)
             skipped += listing.skipped
     if not sum(examples):
@@ -167,7 +165,7 @@ def _list(kind: str, label_key: str, path: Path) -> Listing:
 
 
 def _finish(
-    temporary: Path,
+    place: Path,
     parts: dict[str, Sizes],
     examples: list[int],
     digests: list[str],
@@ -175,19 +173,7 @@ def _finish(
     numbers: np.ndarray,
 ) -> dict[str, object]:
     """Write the columns as arrays, and return what is to be known of the index."""
-    total = sum(examples)
-    columns = {}
-    for column, dtype in COLUMNS.items():
-        path = temporary / f"{column}.npy"
-        columns[column] = np.lib.format.open_memmap(path, "w+", dtype, (total,))
-        raw = np.memmap(temporary / column, dtype, "r", shape=(total,))
-        for start in range(0, total, CHUNK):
-            piece = raw[start : start + CHUNK]
-            columns[column][start : start + CHUNK] = (
-                numbers[piece] if column == "labels" else piece
-            )
-        columns[column].flush()
-        (temporary / column).unlink()
+    _write_entries(place, numbers)
     starts = np.cumsum([0, *examples])
     first, described, shards = 0, {}, []
     for part, sizes in parts.items():
@@ -200,7 +186,7 @@ def _finish(
             "start": begin,
             "stop": end,
             "digest": own.hexdigest(),
-            "counts": count_classes(columns["labels"], begin, end, len(class_names)),
+            "counts": _count_classes(place, begin, end, len(class_names)),
         }
         shards += [
             {"name": name, "size": size, "examples": count}
@@ -212,10 +198,29 @@ def _finish(
     return {"shards": shards, "parts": described, "class_names": class_names}
 
 
-def count_classes(labels: np.ndarray, start: int, stop: int, classes: int) -> list[int]:
+def _write_entries(place: Path, numbers: np.ndarray) -> None:
+    """Write the entries as an array, their labels turned to classes by `numbers`."""
+    raw, path = place / RAW_FILE, place / ENTRIES_FILE
+    header = {"descr": ENTRY.descr, "fortran_order": False}
+    with open(raw, "rb") as source, open(path, "wb") as file:
+        shape = (raw.stat().st_size // ENTRY.itemsize,)
+        np.lib.format.write_array_header_1_0(file, {**header, "shape": shape})
+        while len(piece := np.fromfile(source, ENTRY, CHUNK)):
+            piece["label"] = numbers[piece["label"]]
+            file.write(piece.tobytes())
+        file.flush()
+        os.fsync(file.fileno())
+    raw.unlink()
+
+
+def _count_classes(place: Path, start: int, stop: int, classes: int) -> list[int]:
     """Return the examples of each class among start to stop - 1, piece by piece."""
     counts = np.zeros(classes, np.int64)
-    for piece in range(start, stop, CHUNK):
-        found = labels[piece : min(piece + CHUNK, stop)]
-        counts += np.bincount(found, minlength=classes)
+    with open(place / ENTRIES_FILE, "rb") as file:
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)
+        file.seek(start * ENTRY.itemsize, os.SEEK_CUR)
+        for first in range(start, stop, CHUNK):
+            piece = np.fromfile(file, ENTRY, min(CHUNK, stop - first))
+            counts += np.bincount(piece["label"], minlength=classes)
     return counts.tolist()
