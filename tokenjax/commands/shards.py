@@ -5,8 +5,6 @@
     tokenjax shards write --input PHOTOS --output SHARDS --shorter_side 256
     tokenjax shards index --input SHARDS
     tokenjax shards index --input SHARDS --train train-{0000..0146}.tar
-    tokenjax train --config vit:image_folder --config.data.source=tar_shards \
-        --config.data.directory=SHARDS
 
 Parts and classes of the folder are found as the data source image_folder does. A run
 indexes shards by itself where no one has; of many processes one should do it before.
