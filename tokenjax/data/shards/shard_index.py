@@ -15,6 +15,7 @@ import hashlib
 import json
 import mmap
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,10 @@ class ShardIndex:
     class_names: tuple[str, ...]
     parts: dict[str, Part]
 
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out what was found in the file: another process looks itself."""
+        return {key: self.__dict__[key] for key in self.__dataclass_fields__}
+
     @property
     def labels(self) -> np.ndarray:
         """Return each example's class, (n,) int32, mapped: who reads all keeps all."""
@@ -79,7 +84,12 @@ class ShardIndex:
             del entries  # and the pages with it
         return found
 
-    def _map(self) -> np.ndarray:
+    @cached_property
+    def _entries_begin(self) -> int:
+        """Return the byte of the file where the entries begin.
+
+        Raises: DatasetError for a file that is damaged.
+        """
         path = self.folder / ENTRIES_FILE
         try:
             found = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -90,9 +100,15 @@ class ShardIndex:
                 f"{shown(path)} is damaged ({first_line(error)}): delete "
                 f"{shown(self.folder)}, and it is made again"
             ) from error
+        return path.stat().st_size - found.nbytes
+
+    def _map(self) -> np.ndarray:
+        begin = self._entries_begin
+        with open(self.folder / ENTRIES_FILE, "rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         if hasattr(mmap, "MADV_RANDOM"):  # or the pages around come too
-            found.base.madvise(mmap.MADV_RANDOM)
-        return found
+            mapped.madvise(mmap.MADV_RANDOM)
+        return np.frombuffer(mapped, ENTRY, len(self), begin)
 
     def __len__(self) -> int:
         return int(self.starts[-1])
