@@ -126,7 +126,7 @@ def answer(
     import torch
 
     module = peer.module.eval()
-    parameters = list(module.parameters())
+    parameters = [each for each in module.parameters() if each.requires_grad]
 
     def call(dtype: str, *arguments: object) -> tuple:
         with torch.set_grad_enabled(gradients):

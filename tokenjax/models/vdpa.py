@@ -134,10 +134,9 @@ class VDPABlock(Block):
         everywhere = lga(query, key, value, train)
         alpha = VarianceGate(name="vdfc")(query)  # (b,)
 
-        share = alpha[:, None, None, None]  # float32, and so are sums over the tokens
-        both = share * local + (1 - share) * everywhere
-        mixed = layers.merge_heads(both.astype(self.dtype))
-        projected = linear(dim, name="proj")(mixed)
+        share = alpha[:, None, None, None]  # float32, and so is the sum
+        mixed = (share * local + (1 - share) * everywhere).astype(self.dtype)
+        projected = linear(dim, name="proj")(layers.merge_heads(mixed))
         return Attended(projected, {"alpha": alpha, **self._attention(weights)})
 
     def _local(
