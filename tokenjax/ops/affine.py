@@ -9,8 +9,8 @@ is written in float32. (Products of bfloat16 with float32 sums also are the ones
 CPUs have instructions for: on two cores with AMX 6 instead of 45 ms for 8.6 GFLOP.)
 
 The program is chosen by the platform it is compiled for; derivatives are the plain
-sum's. The bias's gradient, a sum over all rows, is taken in float32: in a half type what
-is small beside the sum so far would be lost.
+sum's. The bias's gradient, a sum over all rows, is taken in float32: in a half type
+what is small beside the sum so far would be lost.
 """
 
 import functools

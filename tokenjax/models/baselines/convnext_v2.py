@@ -72,7 +72,7 @@ class DepthwiseConv(nn.Module):
         kernel = self.param("kernel", kernel_init, (side, side, 1, channels))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
         outputs = depthwise_convolution(maps.astype(self.dtype), kernel)
-        return outputs + bias.astype(self.dtype)
+        return (outputs + bias).astype(self.dtype)  # and its gradient in float32
 
 
 class GlobalResponseNorm(nn.Module):

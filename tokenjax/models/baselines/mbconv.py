@@ -65,7 +65,8 @@ class SqueezeExcite(nn.Module):
         means = maps.mean((1, 2), dtype=jnp.float32)  # (b, c)
         hidden = nn.silu(linear(self.hidden_dim, name="fc1")(means))
         gate = nn.sigmoid(linear(maps.shape[-1], name="fc2")(hidden))
-        return maps * gate[:, None, None]
+        gate = gate[:, None, None].astype(jnp.float32)  # so is its gradient, a sum
+        return (maps * gate).astype(maps.dtype)
 
 
 class MBConv(nn.Module):

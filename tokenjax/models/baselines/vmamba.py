@@ -268,7 +268,7 @@ class DepthwiseConv(nn.Module):
         maps = depthwise_convolution(maps, kernel)
         if self.use_bias:
             bias = self.param("bias", layers.torch_bias_init(9), shape[-1:])
-            maps += bias.astype(maps.dtype)
+            maps = (maps + bias).astype(maps.dtype)  # and its gradient in float32
         return maps
 
 

@@ -51,7 +51,7 @@ class Convolution(nn.Module):
             padding="SAME",
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
-        return features + bias.astype(self.dtype)
+        return (features + bias).astype(self.dtype)  # and its gradient in float32
 
 
 class Encoder(CheckedModule):
