@@ -20,6 +20,7 @@ import optax
 from flax.typing import VariableDict
 
 from tokenjax.benchmark import flops, inputs, latency, memory
+from tokenjax.benchmark.weights import initialize as initialize
 from tokenjax.errors import UserError
 
 Calls = Sequence[tuple]  # arguments of a function, to be taken in turn
@@ -89,8 +90,11 @@ def training(
     """
     variables, examples = _start(module, batch_size, image_size, like)
     optimizer = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    params = variables["params"]
-    others = {name: value for name, value in variables.items() if name != "params"}
+
+    def begin(variables: VariableDict) -> _State:
+        own = jax.tree.map(jnp.copy, dict(variables))  # the step donates it
+        params = own.pop("params")
+        return params, own, optimizer.init(params), jnp.zeros((), jnp.int32)
 
     def step(state: _State, *example: object) -> _State:
         params, others, moments, number = state
@@ -100,9 +104,7 @@ def training(
         updates, moments = optimizer.update(gradients, moments, params)
         return optax.apply_updates(params, updates), others, moments, number + 1
 
-    moments = jax.jit(optimizer.init)(params)
-    state: _State = (params, others, moments, jnp.zeros((), jnp.int32))
-    state = jax.tree.map(jnp.copy, state)  # the step donates it
+    state = jax.jit(begin)(variables)
     counted = flops.count_flops(step, state, *examples[0])
     compiled, seconds = _compile(step, (state, *examples[0]), donate=True)
     return Program(
@@ -161,12 +163,6 @@ def _start(
     if jax.tree.map(jnp.shape, needed) == jax.tree.map(jnp.shape, like.variables):
         return like.variables, examples
     return initialize(module, *examples[0]), examples
-
-
-def initialize(module: nn.Module, *example: object) -> VariableDict:
-    """Make variables for a module that takes this example."""
-    key = jax.random.key(0, impl="rbg")  # compiles faster; the values do not matter
-    return jax.jit(module.init)(key, *example)
 
 
 def _compile(
