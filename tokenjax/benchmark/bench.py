@@ -86,7 +86,8 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
             return report.beside_reference(lambda: measure_alone(request, timing))
         return measure_alone(request, timing)
 
-    where = report.environment()
+    asked = options["json"] or options["markdown"] or options["compare"]
+    where = report.environment() if asked else {}
     rows = session.measure_all(wanted, measure_one, options)
     print(table.format_table(rows, options["warmup"]))
     if any(request.batch_size == SEARCHED for request in wanted):

@@ -7,6 +7,7 @@ processors take short cuts.
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def distinct_inputs(
@@ -23,23 +24,37 @@ def distinct_inputs(
 
     Integers (camera ids and the like) stay as the model gives them.
     """
-    example = module.example_inputs(batch_size)
-    leaves, structure = jax.tree.flatten(example)
-    keys = jax.random.split(jax.random.key(1), (count, len(leaves)))
-    filled = [
-        [_noise(leaf, image_size, key) for leaf, key in zip(leaves, row, strict=True)]
-        for row in keys
+    leaves, structure = jax.tree.flatten(_example(module, batch_size))
+    generator = np.random.default_rng(1)  # a device would compile its own
+    made = [
+        jax.tree.unflatten(
+            structure, [_noise(leaf, image_size, generator) for leaf in leaves]
+        )
+        for _ in range(count)
     ]
-    return [jax.tree.unflatten(structure, arrays) for arrays in filled]
+    return jax.device_put(made)
 
 
-def _noise(leaf: jax.Array, image_size: int, key: jax.Array) -> jax.Array:
+def _example(module: nn.Module, batch_size: int) -> tuple:
+    """Return a module's example; of what noise replaces, the shapes alone."""
+    shapes = jax.eval_shape(lambda: module.example_inputs(batch_size))
+    leaves = jax.tree.leaves(shapes)
+    if all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves):
+        return shapes
+    return jax.device_get(module.example_inputs(batch_size))
+
+
+def _noise(
+    leaf: np.ndarray | jax.ShapeDtypeStruct,
+    image_size: int,
+    generator: np.random.Generator,
+) -> np.ndarray:
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
-        return leaf
+        return np.asarray(leaf)
     shape = leaf.shape
     if image_size and leaf.ndim == 4:
         shape = (shape[0], image_size, image_size, shape[3])
-    return jax.random.normal(key, shape, leaf.dtype)
+    return generator.standard_normal(shape, np.float32).astype(leaf.dtype)
 
 
 def image_size(arguments: tuple) -> tuple[int, int] | None:

@@ -24,6 +24,7 @@ from flax.typing import VariableDict
 
 from tokenjax import half_weights
 from tokenjax.benchmark import flops, inputs, latency, memory
+from tokenjax.benchmark.weights import initialize as initialize
 from tokenjax.errors import UserError
 
 Calls = Sequence[tuple]  # arguments of a function, to be taken in turn
@@ -117,7 +118,6 @@ def training(
     variables, examples = _start(module, batch_size, image_size, like)
     step = training_step(module)
     state = jax.jit(first_state)(variables)
-    state = jax.tree.map(jnp.copy, state)  # the step donates it
     counted = flops.count_flops(step, state, *examples[0])
     lowered, compiled, seconds = _compile(step, (state, *examples[0]), donate=True)
     return Program(
@@ -185,9 +185,9 @@ def training_step(module: nn.Module) -> Callable[..., State]:
 
 def first_state(variables: VariableDict) -> State:
     """Return what `training_step` begins with."""
-    others = {name: value for name, value in variables.items() if name != "params"}
-    params = variables["params"]
-    return params, others, _optimizer().init(params), jnp.zeros((), jnp.int32)
+    own = jax.tree.map(jnp.copy, dict(variables))  # the step donates it
+    params = own.pop("params")
+    return params, own, _optimizer().init(params), jnp.zeros((), jnp.int32)
 
 
 def _optimizer() -> optax.GradientTransformation:
@@ -216,12 +216,6 @@ def _start(
     if jax.tree.map(jnp.shape, needed) == jax.tree.map(jnp.shape, like.variables):
         return like.variables, examples
     return initialize(module, *examples[0]), examples
-
-
-def initialize(module: nn.Module, *example: object) -> VariableDict:
-    """Make variables for a module that takes this example."""
-    key = jax.random.key(0, impl="rbg")  # compiles faster; the values do not matter
-    return jax.jit(module.init)(key, *example)
 
 
 def _compile(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 from tqdm import tqdm
 
-from tokenjax import jax_events
+from tokenjax import compiling, jax_events
 from tokenjax.benchmark import latency, measure, memory, table
 from tokenjax.errors import UserError
 from tokenjax.tables import Column
@@ -72,9 +72,11 @@ def _rows(
 ) -> Iterator[measure.Row]:
     def at(batch_size: int) -> list[measure.Row]:
         exact = request._replace(batch_size=batch_size)
-        bar.set_description(f"{request.name}, batch {batch_size}, {request.dtype}")
+        label = f"{request.name}, batch {batch_size}, {request.dtype}"
+        bar.set_description(label)
         try:
-            return measure_one(exact, timing)
+            with compiling.told(lambda _: label):
+                return measure_one(exact, timing)
         except memory.OutOfMemory as error:
             row = measure.failed_row(
                 request.name, batch_size, request.dtype, request.train, str(error)

@@ -31,6 +31,7 @@ from tokenjax.convert.mapping import (
 from tokenjax.convert.tables import table_for
 from tokenjax.convert.unwrapping import under_table_keys
 from tokenjax.errors import ConversionError
+from tokenjax.initialization import draw_alike_together
 from tokenjax.models import contract
 from tokenjax.models.demo.camera_vit import CameraViT
 from tokenjax.models.demo.clip_vit import ClipVisionTransformer
@@ -138,7 +139,8 @@ def load(
     absent = known - set(kept)
     drawn = sorted(absent.intersection(heads if head == "new" else layout.optional))
     if drawn:
-        initial = jax.jit(model.init)(key, *model.example_inputs(1))
+        init = jax.jit(draw_alike_together(model.init))
+        initial = init(key, *model.example_inputs(1))
         state = invert_table(table, initial)
         kept |= {name: state[name] for name in drawn}
         notes.append(f"new, drawn at random: {_listed(drawn)}")

@@ -5,6 +5,7 @@ the devices, step, log, evaluate, save; at the end the final evaluation and its 
 The same (settings, device count) gives the same parameters bit for bit, cut or not.
 """
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -17,7 +18,7 @@ import jax
 import numpy as np
 from flax.typing import VariableDict
 
-from tokenjax import data, disk_errors
+from tokenjax import compiling, data, disk_errors
 from tokenjax.card import Card
 from tokenjax.errors import UserError
 from tokenjax.training import evaluate, plateau
@@ -41,6 +42,12 @@ from tokenjax.training.state import (
 )
 from tokenjax.training.tasks.task import Summary, Task, Watch
 
+# What the programs of a run are, by their functions' names.
+PROGRAMS = {
+    "init": "the new weights",
+    "step": "the training step",
+    "call": "the evaluation",
+}
 Initial: TypeAlias = Callable[[VariableDict], VariableDict]
 
 
@@ -179,6 +186,7 @@ def train(
         StopRequest() as stop,
         Checkpoints(workdir, settings.checkpoint, card=card) as checkpoints,
         cluster.ending_with_its_peers(),
+        _telling_what_is_compiled(settings),
     ):
         run = Run(settings, task, dataset, checkpoints, initial)
         claim(run.step)
@@ -197,6 +205,16 @@ def train(
             say(f"stopped and saved at step {run.step}; the same command goes on")
             return None
         return _finish(run, log, workdir)
+
+
+def _telling_what_is_compiled(
+    settings: Settings,
+) -> contextlib.AbstractContextManager[None]:
+    """Tell, in the first process, of programs that take long to compile."""
+    if jax.process_index() > 0:
+        return contextlib.nullcontext()
+    of = f"{settings.model.get('name')}, batch {settings.batch_size}"
+    return compiling.told(lambda name: f"{PROGRAMS.get(name, name)} of {of}")
 
 
 def _train_steps(

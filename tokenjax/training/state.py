@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from flax.typing import VariableDict
 
+from tokenjax.initialization import draw_alike_together
 from tokenjax.ops import batch_parts
 from tokenjax.training import parameter_groups, parameter_names, plateau
 from tokenjax.training.dependence import Slope, differentiate, update_reached
@@ -63,8 +64,10 @@ def make_init(
     Raises: UserError, when called, for a group of parameters that has no members.
     """
 
+    new_variables = draw_alike_together(task.init)
+
     def init(key: jax.Array) -> TrainState:
-        model_state = dict(task.init(key))
+        model_state = dict(new_variables(key))
         params = model_state.pop("params")
         parameter_groups.resolve_groups(task.parameter_groups(), params)
         ema = jax.tree.map(jnp.copy, params) if settings.ema_decay else None
