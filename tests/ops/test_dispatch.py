@@ -169,14 +169,15 @@ def test_default_capacities(num_rows):
 
 
 @settings(max_examples=30, deadline=None)
-@given(num_rows=st.integers(0, 500_000))
-def test_accelerator_capacities(num_rows):
-    sizes = accelerator_capacities(num_rows)
+@given(num_rows=st.integers(0, 500_000), row_cost=st.integers(1, 10**7))
+def test_accelerator_capacities(num_rows, row_cost):
+    sizes = accelerator_capacities(num_rows, row_cost)
     assert sizes == tuple(sorted(set(sizes)))
     assert sizes[-1] == num_rows
     assert len(sizes) <= 6  # 0 has no product
-    if num_rows <= 128:
+    if num_rows * row_cost < 2 * 10**10:
         assert sizes == (num_rows,)
+        return
     assert all(size % 128 == 0 for size in sizes[:-1])
     for share in (0.125, 0.25, 0.5, 0.75):  # and a little more of each than asked for
         count = (share + 0.05) * num_rows
@@ -184,14 +185,18 @@ def test_accelerator_capacities(num_rows):
         assert capacity <= (share + 0.0625) * num_rows + 128
 
 
-@pytest.fixture(params=[2, 64], ids=["capacities", "one_tile"])
+@pytest.fixture(params=[0, 2 * 10**10], ids=["capacities", "all_rows"])
 def accelerated(request, monkeypatch):
-    """Run on the CPU what an accelerator would, with tiles of so many rows."""
+    """Run on the CPU what an accelerator would, with tiles of two rows.
+
+    The parameter is the least work that is worth a choice.
+    """
 
     def choose(*operands, cpu, default):
         return default(*operands)
 
-    monkeypatch.setattr(dispatch, "ACCELERATOR_TILE", request.param)
+    monkeypatch.setattr(dispatch, "ACCELERATOR_TILE", 2)
+    monkeypatch.setattr(dispatch, "ACCELERATOR_LEAST", request.param)
     monkeypatch.setattr(jax.lax, "platform_dependent", choose)
 
 
@@ -221,14 +226,16 @@ def test_the_platform_decides_on_the_capacities():
     def apply(weights, rows, mask):
         return apply_to_selected(layer, weights, rows, mask)
 
-    def count_products(platform, num_rows):
-        arguments = jnp.ones((4, 3)), jnp.ones((num_rows, 4)), jnp.ones(num_rows, bool)
-        exported = jax.export.export(jax.jit(apply), platforms=[platform])(*arguments)
-        return exported.mlir_module().count("stablehlo.dot_general")
+    def count_products(platform, num_rows, width):
+        shapes = (width, width), (num_rows, width)
+        arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+        mask = jax.ShapeDtypeStruct((num_rows,), jnp.bool_)
+        exported = jax.export.export(jax.jit(apply), platforms=[platform])
+        return exported(*arguments, mask).mlir_module().count("stablehlo.dot_general")
 
-    assert count_products("cpu", 4096) == 24
-    assert [count_products(name, 4096) for name in ("cuda", "tpu")] == [5, 5]
-    assert count_products("cuda", 128) == 1
+    assert count_products("cpu", 8192, 2048) == 24
+    assert [count_products(name, 8192, 2048) for name in ("cuda", "tpu")] == [5, 5]
+    assert count_products("cuda", 8192, 1024) == 1
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (2, 0, 3)])

@@ -11,8 +11,8 @@ selected rows is two gathers and the padding up to the capacity.
 By default the platform that a program is lowered for decides on the capacities: on CPU
 `default_capacities`, with a padding of less than 1/32 of all rows (or TILE rows) where
 no more than half are selected, 1/16 above; elsewhere `accelerator_capacities`, five at
-most, for there every product of every capacity is tuned when it is compiled, and one of
-few rows takes the time of one of a whole tile.
+most, for there every product of every capacity is tuned when it is compiled; and where
+choosing would take longer than all rows, all are computed and the others masked.
 
 The gradient is that of the dense masked computation: of selected rows and of
 `operands`, 0 for other rows, none for the selection itself. Packing and unpacking are
@@ -36,6 +36,7 @@ from jax.sharding import PartitionSpec
 DATA_AXIS = "data"
 TILE = 4  # rows
 ACCELERATOR_TILE = 128  # rows: a product of fewer takes as long
+ACCELERATOR_LEAST = 2 * 10**10  # multiply-adds: fewer take less than a choice
 
 Operands = TypeVar("Operands")  # a tree of arrays
 RowFunction = Callable[[Operands, jax.Array], jax.Array]
@@ -53,16 +54,18 @@ def default_capacities(num_rows: int) -> tuple[int, ...]:
     return tuple(sorted({min(tile * TILE, num_rows) for tile in tiles}))
 
 
-def accelerator_capacities(num_rows: int) -> tuple[int, ...]:
+def accelerator_capacities(num_rows: int, row_cost: int) -> tuple[int, ...]:
     """Return ascending numbers of rows as `default_capacities` does, far fewer of them.
 
     0, an eighth, a quarter, a half and three quarters, each with a sixteenth to spare,
     and all rows, in whole tiles of ACCELERATOR_TILE rows. A router that was asked for a
     quarter sends a little more or less, which must not cost it a half.
 
-    Where all rows are one tile, only all: there is nothing to save.
+    Only all, and nothing is packed, where they take less than ACCELERATOR_LEAST
+    multiply-adds, at `row_cost` a row: a GPU asks the host which branch to take, and
+    has computed them (in 60 us, an H100 in half precision) about as soon.
     """
-    if num_rows <= ACCELERATOR_TILE:
+    if num_rows * row_cost < ACCELERATOR_LEAST:
         return (num_rows,)
     parts = (0, 3, 5, 9, 13, 16)  # sixteenths
     tiles = {-(-num_rows * part // (16 * ACCELERATOR_TILE)) for part in parts}
@@ -168,11 +171,12 @@ def _dispatch(
 
     if capacities is not None:
         return switch(_checked(capacities, total))(operands, rows)
+    row_cost = sum(leaf.size for leaf in jax.tree.leaves(operands))  # mostly weights
     return jax.lax.platform_dependent(
         operands,
         rows,
         cpu=switch(default_capacities(total)),
-        default=switch(accelerator_capacities(total)),
+        default=switch(accelerator_capacities(total, row_cost)),
     )
 
 

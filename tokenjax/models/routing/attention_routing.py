@@ -8,7 +8,8 @@
 Axes: b images, n = patch_grid^2 patches by rows, d = embed_dim.
 
 Inference is conditional: each patch runs through one network, packed by
-`tokenjax.ops.dispatch`. Training is, by `mask_gradient`,
+`tokenjax.ops.dispatch` (where a device would sooner compute them all than choose, it
+does, and masks). Training is, by `mask_gradient`,
 
     "dense"      both networks on every patch,
                  dL/dm_i = <dL/dy_i, big(x_i) - small(x_i)>
