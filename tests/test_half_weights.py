@@ -48,9 +48,38 @@ def test_only_what_is_always_read_rounded_is_kept_so():
     }
 
 
+def test_every_branch_must_read_it_rounded():
+    weights = {name: jnp.ones(2) for name in ("all", "one", "some", "returned")}
+
+    def rounded(weights, x):
+        return sum(weight.astype(x.dtype) for weight in weights.values()) * x
+
+    def else_rounded(weights, x):
+        y = weights["all"].astype(x.dtype) * x
+        return y + weights["some"].sum().astype(x.dtype)
+
+    def function(weights, index):
+        x = jnp.ones(2, jnp.bfloat16)
+        chosen = jax.lax.switch(index, [rounded, else_rounded], weights, x)
+        same = jax.lax.cond(
+            index > 0, lambda array: array, jnp.exp, weights["returned"]
+        )
+        return jax.lax.platform_dependent(
+            weights, chosen, cpu=rounded, default=rounded
+        ) + same.astype(x.dtype)
+
+    assert types(half_weights.keep(function, weights, 0)) == {
+        "all": "bfloat16",
+        "one": "bfloat16",
+        "some": "float32",
+        "returned": "float32",
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
+        ("attention_routing", {"img_size": 8, "patch_grid": 2, "encoder_layers": 1}),
         ("vit", {"embed_dim": 32, "depth": 2, "num_heads": 2}),
         ("vdpa", {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2}),
     ],

@@ -65,25 +65,40 @@ def _readings(jaxpr: Jaxpr) -> dict[Var, list[Reading]]:
 
 
 def _read_by(equation: JaxprEqn) -> Iterator[tuple[Var, list[Reading]]]:
-    name = equation.primitive.name
-    inner = _inner(equation) if name in _CALLS else None
-    within = _readings(inner) if inner is not None else {}
+    """Find each variable that an equation reads, and how."""
+    name, functions = equation.primitive.name, _functions(equation)
+    within = [_readings(function) for function in functions]
+    own = len(equation.invars) - len(functions[0].invars) if functions else 0
     for index, variable in enumerate(equation.invars):
         if isinstance(variable, Literal):
             continue
-        if inner is not None:
-            yield variable, within.get(inner.invars[index], [])
+        if functions and index >= own:
+            yield (
+                variable,
+                [
+                    reading
+                    for function, read in zip(functions, within, strict=True)
+                    for reading in read.get(function.invars[index - own], [])
+                ],
+            )
         elif name == "convert_element_type":
             yield variable, [equation.params["new_dtype"]]
         else:
             yield variable, [None]
 
 
-def _inner(equation: JaxprEqn) -> Jaxpr | None:
-    """Return the function that an equation calls with its own arguments."""
+def _functions(equation: JaxprEqn) -> list[Jaxpr]:
+    """Return the functions that an equation calls with its own last arguments.
+
+    Those are all arguments of a call, and all but the first, the index, of a switch.
+    """
+    if equation.primitive.name == "cond":
+        return [branch.jaxpr for branch in equation.params["branches"]]
+    if equation.primitive.name not in _CALLS:
+        return []
     for value in equation.params.values():
         if isinstance(value, Jaxpr | ClosedJaxpr):
             jaxpr = value.jaxpr if isinstance(value, ClosedJaxpr) else value
             if len(jaxpr.invars) == len(equation.invars):
-                return jaxpr
-    return None
+                return [jaxpr]
+    return []

@@ -1,4 +1,4 @@
-"""What is counted in a lowered program, against programs that hold it by construction."""
+"""What is counted in a lowered program, in programs that hold it by construction."""
 
 import jax
 import jax.numpy as jnp

@@ -187,6 +187,36 @@ def test_the_search_for_a_batch(per_second, tried):
     assert f"({best:.1f} images/s)" in sentence
 
 
+def test_the_search_ends_where_the_plans_leave_no_room(monkeypatch):
+    gibibytes = {1: 3, 2: 4, 4: 6, 8: 10, 16: 18}  # 2 and 1 for each image
+    asked = []
+
+    def at(batch_size):
+        asked.append(batch_size)
+        return row(
+            batch_size=batch_size, planned=gibibytes[batch_size] * 2**30, spread=0
+        )
+
+    def found(room):
+        asked.clear()
+        monkeypatch.setattr(session.memory, "room", lambda device: room)
+        return list(session.search(at, session.too_large))
+
+    *_, last = found(17.9 * 2**30)
+    assert asked == [1, 2, 4, 8]
+    assert last.latency is None
+    assert last.problem == (
+        "a with batch size 16 is not tried: it would need about 18.0 GiB by the plans "
+        "of the sizes before, and 17.9 GiB of cpu are free"
+    )
+    assert (last.batch_size, last.dtype, last.mode) == (16, "float32", "inference")
+    assert [each.batch_size for each in found(3 * 2**30)] == [1, 2, 4]
+    monkeypatch.setattr(session, "MOST_DOUBLINGS", 5)
+    assert found(18 * 2**30)[-1].problem == ""
+    assert found(None)[-1].problem == ""
+    assert asked == [1, 2, 4, 8, 16]
+
+
 def test_the_columns_of_the_original():
     rows = [row(0.1), row(0.05, dtype="bfloat16"), row(0.2, batch_size=8)]
     columns = {c.heading: c for c in table.columns_of_the_original(rows)}

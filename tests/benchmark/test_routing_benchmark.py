@@ -220,6 +220,8 @@ def test_large_sizes_give_way_to_those_set(monkeypatch):
 def test_bfloat16():
     big, *_ = routing_stages.routed_stage(SIZES, [], 2, "bfloat16")
     assert big.function(*big.calls[0]).dtype == jnp.bfloat16
+    kernels = [leaf for leaf in jax.tree.leaves(big.calls[0][0]) if leaf.ndim > 1]
+    assert {kernel.dtype for kernel in kernels} == {jnp.dtype(jnp.bfloat16)}
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,13 @@ def test_a_program_run_as_graphs_is_traced_again_without(tmp_path, monkeypatch):
     )
 
 
+def test_a_profile_without_the_device_is_said(tmp_path, capsys, monkeypatch):
+    nothing = tracing.kernel_times.summarize([], {}, 1)
+    monkeypatch.setattr(tracing.kernel_times, "summarize", lambda *_: nothing)
+    run(SMALL, "--warmup=1", f"--trace={tmp_path / 'to'}")
+    assert "xplane.pb holds nothing that the device ran" in capsys.readouterr().err
+
+
 def test_what_goes_wrong_is_said_and_the_rows_are_there(tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     run(SMALL, "--warmup=1", f"--trace={tmp_path / 'file'}")

@@ -113,7 +113,7 @@ _AROUND = re.compile(r"(?:jvp|transpose|vmap|shard_map|custom_jvp|custom_vjp)\((
 _NO_MODULE = re.compile(
     r"(?:p?jit|core_call|xla_call)\(.*\)"
     r"|while|body|cond|scan|branch_\d+_fun|closed_call|core_call|checkpoint|remat\d*"
-    r"|rematted_computation|custom_[jv][vj]p_call\w*|pjit|shard_map"
+    r"|rematted_computation|custom_partitioning.*|custom_[jv][vj]p_call\w*|pjit|shard_map"
 )
 
 

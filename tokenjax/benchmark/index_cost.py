@@ -35,7 +35,7 @@ from tokenjax import path_flags, storage
 from tokenjax.benchmark import hardware
 from tokenjax.benchmark.command_line import check_file, check_no_arguments
 from tokenjax.data.encoded import encode_png
-from tokenjax.data.shards import indexing, shard_index, tar_files
+from tokenjax.data.shards import index_places, indexing, shard_index, tar_files
 from tokenjax.errors import UserError
 
 BYTES_PER_EXAMPLE = 16
@@ -84,7 +84,7 @@ def main(argv: list[str], values: flags.FlagValues) -> None:
         start = time.perf_counter()
         seconds = simulate(root, plan)
         made_in = time.perf_counter() - start
-        size = sum(p.stat().st_size for p in root.rglob("*.npy"))
+        size = sum(p.stat().st_size for p in root.rglob(shard_index.ENTRIES_FILE))
         found = _measure_apart(root)
     found |= {
         "examples": plan.examples,
@@ -145,7 +145,7 @@ def simulate(root: pathlib.Path, plan: Plan) -> float:
         "train": dict.fromkeys(names, size),
         "validation": {"val-000000.tar": size},
     }
-    folder = root / indexing.OWN_FOLDER
+    folder = root / index_places.OWN_FOLDER
     place = folder / shard_index.digest_sizes("tar", parts, "label")[:32]
     place.mkdir(parents=True)
     indexing.write_index(

@@ -8,13 +8,16 @@
 Without a configuration it makes photos (pieces of scikit-learn's two, 500 x 375, JPEG),
 as a folder, as tar shards and as ArrayRecord shards, and measures all three.
 
-    stages       on one core, see `input_stages`
-    rate         of training batches, from the first to the last, by so many threads of
-                 one process, or so many processes
-    cores        that the wanted rate takes, at the rate of one core
+    stages       of the processor's time, see `input_stages`
+    images/s     of training batches, from the first to the last, by so many threads of
+                 one process, or so many processes; other programs take their share
+    core ms      of the processor's time for an image, all threads and processes
+                 together: what other programs change little
+    cores        that the wanted rate takes, by the core ms
 """
 
 import math
+import os
 import pathlib
 import runpy
 import tempfile
@@ -46,12 +49,8 @@ class Rate(NamedTuple):
     threads: int
     processes: int
     images_per_second: float
+    core_seconds: float  # of an image
     first_batch: float  # seconds until it was there
-
-    @property
-    def cores(self) -> int:
-        """Return how many cores were at work at most."""
-        return self.processes or self.threads
 
 
 RATES: tuple[Column[Rate], ...] = (
@@ -59,7 +58,8 @@ RATES: tuple[Column[Rate], ...] = (
     Column("Threads", lambda rate: rate.threads or None, "d"),
     Column("Processes", lambda rate: rate.processes or None, "d"),
     Column("Images/s", lambda rate: rate.images_per_second, ".0f"),
-    Column("Per core", lambda rate: rate.images_per_second / rate.cores, ".0f"),
+    Column("Core ms", lambda rate: 1e3 * rate.core_seconds, ".2f"),
+    Column("Images/s of a core", lambda rate: 1 / rate.core_seconds, ".0f"),
     Column("First batch (s)", lambda rate: rate.first_batch, ".1f"),
 )
 Measured = tuple[str, input_stages.Stages]
@@ -116,9 +116,13 @@ def main(argv: list[str], values: flags.FlagValues) -> None:
     print("\n".join(tables.text_lines(stages, STAGES)))
     print(f"\nbatches of {values.batch_size}")
     print("\n".join(tables.text_lines(rates, RATES)))
-    for name, found in stages:
-        need = math.ceil(values.wanted * found.per_image)
-        print(f"{name}: {values.wanted:.0f} images/s take {need} cores such as these")
+    for rate in rates:
+        need = math.ceil(values.wanted * rate.core_seconds)
+        how = f"{rate.threads or rate.processes} "
+        how += "threads" if rate.threads else "processes"
+        print(
+            f"{rate.source}, by {how}: {values.wanted:.0f} images/s take {need} cores"
+        )
     if values.json:
         described = {
             "hardware": hardware.describe(),
@@ -130,7 +134,8 @@ def main(argv: list[str], values: flags.FlagValues) -> None:
 
 
 def _counts(values: flags.FlagValues, name: str) -> list[int]:
-    words = [word for word in values[name].value if word != "0"]
+    given: list[str] = values[name].value or []
+    words = [word for word in given if word != "0"]
     if not all(word.isdigit() for word in words):
         raise UserError(f"--{name} takes whole numbers, got {','.join(words)}")
     return [int(word) for word in words]
@@ -174,17 +179,34 @@ def measure_rate(
     The time begins when the first batch is there; so many batches follow that what was
     made ahead matters little.
     """
-    dataset: Dataset = data.load({**config, "num_threads": threads or 1})
+    own = {"num_threads": threads} if threads else {}
+    dataset: Dataset = data.load({**config, **own})
     batches = max(values.batches, 12 * processes)
     stream = data.train_batches(
-        dataset.train, 0, values.batch_size, 0, batches + 1, processes=processes
+        dataset.train, 0, values.batch_size, 0, 10 * batches, processes=processes
     )
     begin = time.perf_counter()
     next(stream)
-    start = time.perf_counter()
-    images = sum(len(batch["label"]) for batch in stream)
-    seconds = time.perf_counter() - start
-    return Rate(name, threads, processes, images / seconds, start - begin)
+    start, before = time.perf_counter(), _processor_seconds()
+    images = sum(len(next(stream)["label"]) for _ in range(batches))
+    seconds, used = time.perf_counter() - start, _processor_seconds() - before
+    stream.close()
+    return Rate(
+        name, threads, processes, images / seconds, used / images, start - begin
+    )
+
+
+def _processor_seconds() -> float:
+    """Return what this process and those it started have used so far."""
+    own = pathlib.Path("/proc/self")
+    children = [
+        pid for path in own.glob("task/*/children") for pid in path.read_text().split()
+    ]
+    total = 0
+    for process in (own, *(pathlib.Path("/proc", pid) for pid in children)):
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])  # in user mode, in the kernel
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class Row:
     `reduction` is how tokens are reduced, "" where nobody asked, and `saved` what that
     saves; None where it is compared with nothing. `queued` are the seconds of one of
     several calls (`queueing`), None where none were queued; `latency` is always that of
-    a call that is waited for.
+    a call that is waited for. `planned` are the bytes that the compiler planned.
     """
 
     model: str
@@ -78,6 +78,7 @@ class Row:
     reduction: str = ""
     saved: Saved | None = None
     queued: Latency | None = None
+    planned: int | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -272,6 +273,7 @@ def make_row(
         device=device.device_kind,
         mode=TRAINING if train else INFERENCE,
         queued=queueing.summary(queued),
+        planned=memory.plan(made.compiled),
     )
 
 

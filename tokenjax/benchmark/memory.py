@@ -48,6 +48,11 @@ def peak_memory(
     return Memory(planned(compiled), COMPILER)
 
 
+def plan(compiled: jax.stages.Compiled) -> int | None:
+    """Return `planned`, None where the compiler has no plan."""
+    return None if compiled.memory_analysis() is None else planned(compiled)
+
+
 def planned(compiled: jax.stages.Compiled) -> int:
     """Return the bytes that the compiler plans for all that a program holds."""
     plan = compiled.memory_analysis()
@@ -79,6 +84,29 @@ def check_fits(compiled: jax.stages.Compiled, device: jax.Device) -> None:
         raise OutOfMemory(
             f"needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free"
         )
+
+
+def room(device: jax.Device) -> int | None:
+    """Return the bytes of a device that a program could have, None where unknown.
+
+    That is what is free: of an accelerator all that JAX may use, without what it holds.
+    """
+    if device.platform == "cpu":
+        return available()
+    statistics = device.memory_stats() or {}
+    limit = statistics.get("bytes_limit")
+    return limit and limit - statistics.get("bytes_in_use", 0)
+
+
+def of_double(half: int | None, last: int | None) -> int | None:
+    """Return the bytes that twice a batch will need by the plans of two before it.
+
+    A plan is weights and the like, and so many bytes an image: the last doubling added
+    a half of what the next will.
+    """
+    if half is None or last is None:
+        return None
+    return last + 2 * max(last - half, 0)
 
 
 def available() -> int | None:

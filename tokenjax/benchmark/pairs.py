@@ -108,6 +108,7 @@ def measure_pairs(
             differences.append(difference)
         rounds = dataclasses.replace(timing, warmup=min(timing.warmup, MOST_WARMUP))
         times = turns.measure(contestants, rounds, PAUSE)
+        torch_programs.free()
     row = measure.make_row(
         *(label, made, batch_size, dtype, train, times.waited[:, 0]),
         queued=times.queued_of(0),

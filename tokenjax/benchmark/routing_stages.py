@@ -4,7 +4,7 @@ The routed stage is `AttentionRouting.embed` at inference, without encoder and r
 patches (b, n, pixels) and a given mask (b, n) -> embeddings (b, n, d).
 
 FLOPs of what is routed are those of the patches selected: a dispatch's padding is not
-counted.
+counted. Weights that are read in half precision alone are kept so.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.typing import VariableDict
 
+from tokenjax import half_weights
 from tokenjax.benchmark import flops, inputs, latency, measure, program
 from tokenjax.benchmark.turns import Contestant, Label
 from tokenjax.models.routing.attention_routing import AttentionRouting
@@ -112,7 +113,9 @@ def routed_stage(
     # Of one image, which is the same program whatever the batch.
     image = np.zeros((1, *patches[0].shape[1:]), model.dtype)
     mask = np.ones((1, shape[1]), np.float32)
-    variables = program.initialize(RoutedStage(**fields), image, mask)
+    routing = RoutedStage(**fields)
+    started = program.initialize(routing, image, mask)
+    variables = half_weights.keep(routing.apply, started, image, mask)
 
     def calls(selected: int) -> Calls:
         places = [random.permutation(rows).reshape(shape) for _ in patches]
@@ -128,7 +131,7 @@ def routed_stage(
     big = alone("big network alone", BigStage, 1.0)
     small = alone("small network alone", SmallStage, 0.0)
     # What is selected is known only at run time: one program serves every share.
-    compiled = _compile(RoutedStage(**fields).apply, big.calls)
+    compiled = _compile(routing.apply, big.calls)
 
     def routed(selected: int) -> Contestant:
         share = selected / rows
@@ -161,7 +164,9 @@ def whole_models(
         # Its parameters serve all: those that another model lacks are passed over.
         model = build("attention_routing", router="learnable_threshold")
         images = inputs.distinct_inputs(model, batch_size)
-        variables = program.initialize(model, *images[0])
+        started = program.initialize(model, *images[0])
+        read = program.first_output(model)
+        variables = half_weights.keep(read, started, *images[0])
         calls = jax.block_until_ready([(variables, *example) for example in images])
         if encoder == encoders[0]:
             full, cheap = build("full_compute"), build("cheap_compute")

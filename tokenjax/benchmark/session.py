@@ -1,8 +1,10 @@
 """Row after row under a progress bar: what fails is said, and the rest goes on."""
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 from tqdm import tqdm
 
 from tokenjax import jax_events
@@ -82,24 +84,59 @@ def _rows(
     if request.batch_size != SEARCHED:
         yield from at(request.batch_size)
         return
-    yield from search(lambda batch_size: at(batch_size)[0])
+
+    def search_at(batch_size: int) -> measure.Row:
+        gc.collect()  # what the size before has left
+        return at(batch_size)[0]
+
+    yield from search(search_at, too_large)
 
 
-def search(at: Callable[[int], measure.Row]) -> Iterator[measure.Row]:
+def search(
+    at: Callable[[int], measure.Row],
+    refuse: Callable[[Sequence[measure.Row]], str] = lambda rows: "",
+) -> Iterator[measure.Row]:
     """Double the batch until it does not fit, or twice in a row gains next to nothing.
 
-    `at` measures one batch size.
+    `at` measures one batch size; `refuse` says of the rows so far why the next is not
+    tried, "" if nothing speaks against it.
     """
     best, poor = 0.0, 0
+    rows: list[measure.Row] = []
     for doublings in range(MOST_DOUBLINGS):
+        problem = refuse(rows)
+        if problem:
+            last = rows[-1]
+            train = last.mode == measure.TRAINING
+            yield measure.failed_row(
+                last.model, 2**doublings, last.dtype, train, problem
+            )
+            return
         row = at(2**doublings)
         yield row
         if row.images_per_second is None:
             return
+        rows.append(row)
         poor = 0 if row.images_per_second > PAYS * best else poor + 1
         best = max(best, row.images_per_second)
         if poor == 2:
             return
+
+
+def too_large(rows: Sequence[measure.Row]) -> str:
+    """Say that the next batch will not fit by the plans of the last two."""
+    if len(rows) < 2:
+        return ""
+    last, device = rows[-1], jax.devices()[0]
+    needed = memory.of_double(rows[-2].planned, last.planned)
+    room = memory.room(device)
+    if needed is None or room is None or needed <= room:
+        return ""
+    return (
+        f"{last.model} with batch size {2 * last.batch_size} is not tried: it would "
+        f"need about {needed / 2**30:.1f} GiB by the plans of the sizes before, and "
+        f"{room / 2**30:.1f} GiB of {device.device_kind} are free"
+    )
 
 
 def best_batches(rows: Iterable[measure.Row]) -> list[str]:

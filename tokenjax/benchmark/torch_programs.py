@@ -126,7 +126,7 @@ def answer(
     import torch
 
     module = peer.module.eval()
-    parameters = list(module.parameters())
+    parameters = [each for each in module.parameters() if each.requires_grad]
 
     def call(dtype: str, *arguments: object) -> tuple:
         with torch.set_grad_enabled(gradients):
@@ -212,6 +212,14 @@ def wait(outputs: Sequence[object]) -> None:
 
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+def free() -> None:
+    """Give a GPU's memory that PyTorch keeps for later back, for JAX to have."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _first(outputs: Outputs) -> "torch.Tensor":

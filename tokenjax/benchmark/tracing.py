@@ -19,7 +19,14 @@ from collections.abc import Callable, Sequence
 import jax
 
 from tokenjax import storage, tables
-from tokenjax.benchmark import hardware, hlo_text, kernel_kinds, kernel_times, program
+from tokenjax.benchmark import (
+    hardware,
+    hlo_text,
+    kernel_kinds,
+    kernel_times,
+    program,
+    queueing,
+)
 from tokenjax.benchmark.kernel_times import KernelTimes, Share
 from tokenjax.benchmark.measure import Row
 from tokenjax.errors import first_line
@@ -78,14 +85,14 @@ def _profile(
     with jax.profiler.trace(
         folder, create_perfetto_trace=True, profiler_options=options
     ):
-        output = None
-        for index in range(calls):
-            output = function(*made.calls[index % len(made.calls)])
-        jax.block_until_ready(output)
+        queueing.time_group(function, queueing.wait, made.calls, calls)
     written = max(newest_trace(folder).parent.glob("*.xplane.pb"))
     profile = jax.profiler.ProfileData.from_file(str(written))
     operations = hlo_text.read(made.compiled.as_text() or "")
-    return kernel_times.summarize(profile.planes, operations, calls)
+    times = kernel_times.summarize(profile.planes, operations, calls)
+    if not times.kernels:
+        raise ValueError(f"{written} holds nothing that the device ran")
+    return times
 
 
 def _hidden_in_graphs(times: KernelTimes) -> bool:

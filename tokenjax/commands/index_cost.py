@@ -1,4 +1,4 @@
-"""Measure what a start on very many examples costs, by an index as large.
+"""Measure what a start on very many examples costs.
 
     tokenjax index_cost
     tokenjax index_cost --examples 1000000 --shards 100

@@ -5,8 +5,6 @@
     tokenjax shards write --input PHOTOS --output SHARDS --shorter_side 256
     tokenjax shards index --input SHARDS
     tokenjax shards index --input SHARDS --train train-{0000..0146}.tar
-    tokenjax train --config vit:image_folder --config.data.source=tar_shards \
-        --config.data.directory=SHARDS
 
 Parts and classes of the folder are found as the data source image_folder does. A run
 indexes shards by itself where no one has; of many processes one should do it before.
@@ -102,7 +100,7 @@ def _write(values: flags.FlagValues) -> None:
 def _index(values: flags.FlagValues) -> None:
     from tokenjax.data.sources.shards import find_index
 
-    parts = {part: values[part].value for part in ("train", "validation", "test")}
+    parts = {part: str(values[part].value) for part in ("train", "validation", "test")}
     key = values.label_key if values.kind == "tar" else ""
     index = find_index(values.kind, str(values.input), parts, key, values.index)
     print(

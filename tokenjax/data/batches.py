@@ -73,7 +73,7 @@ class _OfIdentities:
 
 def _make(
     make: Callable[[int], Batch], start: int, stop: int, processes: int
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     if processes and start < stop:
         yield from make_in_processes(make, start, stop, processes)
     else:
@@ -89,7 +89,7 @@ def train_batches(
     weights: np.ndarray | None = None,
     rows: Rows = ALL_ROWS,
     processes: int = 0,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Gather training batches number start_step to stop_step - 1 of a shuffled stream.
 
     `weights` (examples of the split,): as in `train_indices`. `rows`: of every batch,
@@ -108,7 +108,7 @@ def identity_batches(
     stop_step: int,
     rows: Rows = ALL_ROWS,
     processes: int = 0,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Gather training batches number start_step to stop_step - 1 of identities.
 
     `rows`, `processes`: as in `train_batches`.

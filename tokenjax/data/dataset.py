@@ -19,7 +19,7 @@ from tokenjax.data.identity import (
     digest_arrays,
     digest_names,
 )
-from tokenjax.data.order import shuffled
+from tokenjax.data.order import draw_some
 from tokenjax.data.preprocessing import Reading
 from tokenjax.data.threads import ReadingThreads
 from tokenjax.errors import DatasetError, unknown_name
@@ -146,7 +146,7 @@ class Subset:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        return self.source.labels[self.indices]
+        return take_labels(self.source, self.indices)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -261,6 +261,21 @@ def count_classes(split: Split, num_classes: int) -> np.ndarray:
     return np.bincount(split.labels, minlength=num_classes)
 
 
+@runtime_checkable
+class LooksUpLabels(Protocol):
+    """A split that reads the labels of some examples without those of all."""
+
+    def take_labels(self, indices: np.ndarray) -> np.ndarray:
+        """Return the labels of `indices` (k,), (k,) int32."""
+
+
+def take_labels(split: Split, indices: np.ndarray) -> np.ndarray:
+    """Return the labels of `indices` (k,), (k,) int32."""
+    if isinstance(split, LooksUpLabels):
+        return split.take_labels(indices)
+    return split.labels[indices]
+
+
 def example_names(split: Split) -> Sequence[str] | None:
     """Return a name for every example of a split, None if they have none."""
     return split.example_names() if isinstance(split, Identified) else None
@@ -284,7 +299,7 @@ def channel_statistics(split: Split, max_examples: int) -> tuple[Channels, Chann
     the blocks cannot change a digit of the result.
     """
     if len(split) > max_examples:
-        indices = np.sort(shuffled((0,), len(split), np.arange(max_examples)))
+        indices = np.sort(draw_some((0,), len(split), max_examples))
     else:
         indices = np.arange(len(split))
     channels = split.image_shape[-1]

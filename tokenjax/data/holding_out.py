@@ -19,19 +19,16 @@ from tokenjax.data.dataset import (
     count_classes,
     digest,
     example_names,
+    take_labels,
 )
 from tokenjax.data.identity import digest_arrays
-from tokenjax.data.order import shuffled
+from tokenjax.data.order import draw_some
 
 
 def draw_held_out(examples: int, counts: Sequence[int], seed: int) -> list[np.ndarray]:
     """Draw so many examples for each part, ascending; none is in two of them."""
-    parts, start = [], 0
-    for count in counts:
-        places = np.arange(start, start + count)
-        parts.append(np.sort(shuffled((seed,), examples, places)))
-        start += count
-    return parts
+    drawn = draw_some((seed,), examples, sum(counts))
+    return [np.sort(part) for part in np.split(drawn, np.cumsum(counts)[:-1])]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +50,9 @@ class Rest:
 
     @cached_property
     def class_counts(self) -> np.ndarray:
-        held = np.bincount(self.source.labels[self.held], minlength=self.num_classes)
+        held = np.bincount(
+            take_labels(self.source, self.held), minlength=self.num_classes
+        )
         return count_classes(self.source, self.num_classes) - held
 
     @property

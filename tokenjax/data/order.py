@@ -58,6 +58,21 @@ def cipher(path: tuple[int, ...], num_examples: int, places: np.ndarray) -> np.n
     return np.fromiter(found, np.int64, len(places))
 
 
+def draw_some(path: tuple[int, ...], num_examples: int, count: int) -> np.ndarray:
+    """Return `count` different examples in random order, int64.
+
+    The memory is that of some times the answer, or of `MOST_PERMUTED` indices.
+    """
+    if num_examples <= MOST_PERMUTED:
+        return _permutation(path, num_examples)[:count]
+    random = generator(*path)
+    found = np.empty(0, np.int64)
+    while len(found) < count:
+        more = random.integers(num_examples, size=count + count // 4 + 16)
+        found = np.unique(np.concatenate([found, more]))
+    return random.permutation(found)[:count]
+
+
 @lru_cache(maxsize=4)
 def _permutation(path: tuple[int, ...], num_examples: int) -> np.ndarray:
     order = generator(*path).permutation(num_examples)  # (num_examples,) int64

@@ -39,6 +39,7 @@ from tokenjax.models.reduction.reducer import EncoderFacts, Method, Place, Reduc
 from tokenjax.models.reduction.token_set import Reduction, TokenSet
 from tokenjax.ops.attention import MaskedSoftmax
 from tokenjax.ops.masked_attention import masked_softmax
+from tokenjax.ops.row_major import keep_row_major
 
 normal_init = nn.initializers.normal(0.02)
 patch_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")  # of patches
@@ -86,6 +87,7 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, token_set: TokenSet, train: bool) -> Passed:
         """Compute; see the class."""
+        token_set = _keep_row_major(token_set, train)
         attended = self.attend(self.norm(name="norm1"), token_set, train)
         drop = layers.Dropout(self.dropout, deterministic=not train)
         whole = layers.Dropout(self.drop_path, (1, 2), deterministic=not train)
@@ -99,6 +101,7 @@ class Block(nn.Module):
             token_set, reduction = self.reducer(
                 token_set, attended.seen, self.place, train
             )
+        token_set = _keep_row_major(token_set, train)
         tokens = token_set.tokens
         hidden = self.mlp(name="mlp")(self.norm(name="norm2")(tokens), train)
         tokens += whole(self._scale("ls2", hidden))
@@ -129,6 +132,13 @@ class Block(nn.Module):
         init = nn.initializers.constant(self.layer_scale)
         scale = self.param(name, init, (values.shape[-1],))
         return values * scale
+
+
+def _keep_row_major(token_set: TokenSet, train: bool) -> TokenSet:
+    """Return a set whose tokens' gradients are laid out as the tokens are."""
+    if not train:
+        return token_set
+    return token_set.replace(tokens=keep_row_major(token_set.tokens))
 
 
 def vision_blocks(

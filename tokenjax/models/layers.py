@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from tokenjax.arguments import DType
-from tokenjax.ops.affine import affine, affine_float32
+from tokenjax.ops.affine import affine
 from tokenjax.ops.dropout import dropout
 
 Initializer = Callable[..., jax.Array]
@@ -41,8 +41,9 @@ def gelu(inputs: jax.Array) -> jax.Array:
 
 
 def quick_gelu(inputs: jax.Array) -> jax.Array:
-    """Compute CLIP's approximation of GELU: x sigmoid(1.702 x)."""
-    return inputs * jax.nn.sigmoid(1.702 * inputs)
+    """Compute CLIP's approximation of GELU, x sigmoid(1.702 x), in float32."""
+    values = inputs.astype(jnp.float32)
+    return (values * jax.nn.sigmoid(1.702 * values)).astype(inputs.dtype)
 
 
 ACTIVATIONS: dict[str, Activation] = {"gelu": gelu, "quick_gelu": quick_gelu}
@@ -83,10 +84,7 @@ class Linear(nn.Module):
         if self.use_bias:
             bias_init = self.bias_init or torch_bias_init(fan_in)
             bias = self.param("bias", bias_init, (self.features,))
-        if self.exact:
-            outputs = affine_float32(rows, kernel, bias)
-        else:
-            outputs = rows @ kernel if bias is None else affine(rows, kernel, bias)
+        outputs = affine(rows, kernel, bias, self.exact)
         return outputs.reshape(*inputs.shape[:-1], self.features)
 
 
@@ -200,7 +198,7 @@ class PatchEmbedding(nn.Module):
         patches = images.reshape(batch, rows, side, columns, side, channels)
         patches = patches.swapaxes(2, 3).reshape(batch * rows * columns, -1)
         kernel = kernel.reshape(-1, self.embed_dim)
-        return patches @ kernel if bias is None else affine(patches, kernel, bias)
+        return affine(patches, kernel, bias)
 
 
 class MLP(nn.Module):

@@ -134,9 +134,9 @@ class VDPABlock(Block):
         everywhere = lga(query, key, value, train)
         alpha = VarianceGate(name="vdfc")(query)  # (b,)
 
-        share = alpha.astype(self.dtype)[:, None, None, None]
-        mixed = layers.merge_heads(share * local + (1 - share) * everywhere)
-        projected = linear(dim, name="proj")(mixed)
+        share = alpha[:, None, None, None]  # float32, and so is the sum
+        mixed = (share * local + (1 - share) * everywhere).astype(self.dtype)
+        projected = linear(dim, name="proj")(layers.merge_heads(mixed))
         return Attended(projected, {"alpha": alpha, **self._attention(weights)})
 
     def _local(

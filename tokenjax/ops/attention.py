@@ -17,9 +17,9 @@ Axes: batch b, heads h, queries q, keys k, head_dim d.
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 
 from tokenjax.ops import fused_attention
+from tokenjax.ops.wide_product import wide_product
 
 MaskedSoftmax = Callable[[jax.Array, jax.Array], jax.Array]  # of logits, keep (b, k)
 
@@ -31,10 +31,7 @@ def attention_logits(
 
     `bias` (b, k) is added for every head and query.
     """
-    logits = jnp.einsum(
-        "bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32
-    )
-    logits *= scale
+    logits = scale * wide_product("bhqd,bhkd->bhqk", query, key)
     return logits if bias is None else logits + bias[:, None, None]
 
 

@@ -9,6 +9,7 @@ an image's name are problems, all of which are gathered for one error.
 import os
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ ENDINGS = ".jpg, .jpeg, .png, .webp, .bmp, .tif, .tiff or .gif"  # in a sentence
 JUNK = {"__MACOSX", "@eaDir", "lost+found", "Thumbs.db", "desktop.ini"}
 ERRORS_NAMED = 10
 MOST_THREADS = 1024
+AT_ONCE = 16  # images that a thread works on before it takes the next ones
 
 
 def is_passed_over(name: str) -> bool:
@@ -147,25 +149,27 @@ def run_all(
 
     Raises: DatasetError, one for all that failed.
     """
-    from tqdm.contrib.concurrent import thread_map
+    from tqdm import tqdm
 
-    def attempt(index: int) -> DatasetError | None:
-        try:
-            function(index)
-        except DatasetError as error:
-            return error
-        return None
+    def attempt(indices: range) -> dict[int, DatasetError]:
+        found = {}
+        for index in indices:
+            try:
+                function(index)
+            except DatasetError as error:
+                found[index] = error
+        return found
 
-    outcomes: list[DatasetError | None] = thread_map(
-        attempt,
-        range(count),
-        max_workers=thread_count(num_threads),
-        desc=description,
-        unit="image",
-        delay=1,
-        leave=False,
-    )
-    errors = {i: error for i, error in enumerate(outcomes) if error is not None}
+    # Many at a time: a million futures take gigabytes.
+    pieces = [
+        range(start, min(start + AT_ONCE, count)) for start in range(0, count, AT_ONCE)
+    ]
+    errors: dict[int, DatasetError] = {}
+    bar = tqdm(total=count, desc=description, unit="image", delay=1, leave=False)
+    with bar, ThreadPoolExecutor(thread_count(num_threads)) as pool:
+        for piece, found in zip(pieces, pool.map(attempt, pieces), strict=True):
+            errors |= found
+            bar.update(len(piece))
     # A file that could not be opened today may be tomorrow: never a reason to skip it,
     # or a resumed run would see other data.
     skipped = {

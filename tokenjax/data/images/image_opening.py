@@ -9,12 +9,11 @@ JPEG, GIF, BMP or TIFF file shows in the picture alone: they have no checksum.
 """
 
 import functools
-import io
 import os
 import stat
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -39,17 +38,14 @@ def open_image(path: Path, max_pixels: int, whole: bool) -> Iterator["Image"]:
 
     Raises: BrokenImageError for the content, DatasetError where it cannot be had.
     """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise DatasetError(f"{shown(path)} is not a readable image: no file")
-        file = io.FileIO(path)
-    except OSError as error:
-        raise _unopened(path, error) from error
-    with (
-        io.BufferedReader(file) as reader,
-        open_stream(reader, path, max_pixels, whole) as image,
-    ):
-        yield image
+    with ExitStack() as stack:
+        try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise DatasetError(f"{shown(path)} is not a readable image: no file")
+            file = stack.enter_context(open(path, "rb"))
+        except OSError as error:
+            raise _unopened(path, error) from error
+        yield stack.enter_context(open_stream(file, path, max_pixels, whole))
 
 
 @contextmanager

@@ -1,16 +1,11 @@
 """Making an index: every shard is walked once, by several processes if there are many.
 
-Memory is that of one shard's list at a time. Classes are numbers, if every label is
-written as one (a `classes.txt` beside the shards names them, a line each), else the
-names that occur, in the order of `classes.txt` or of the alphabet.
+Memory is that of one shard's list at a time.
 """
 
-import contextlib
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
@@ -19,12 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tokenjax import caches
 from tokenjax.data.images.image_files import abridged
 from tokenjax.data.shards import record_files, tar_files
+from tokenjax.data.shards.class_order import CLASSES_FILE, MOST_CLASSES, order_classes
+from tokenjax.data.shards.index_places import writing
 from tokenjax.data.shards.listing import Listing
 from tokenjax.data.shards.shard_index import (
-    COLUMNS,
+    ENTRIES_FILE,
+    ENTRY,
     FORMAT,
     INDEX_FILE,
     ShardIndex,
@@ -35,12 +32,10 @@ from tokenjax.data.shards.shard_index import (
 from tokenjax.data.threads import thread_count
 from tokenjax.errors import DatasetError, shown
 
-CLASSES_FILE = "classes.txt"
-OWN_FOLDER = ".tokenjax_index"  # beside the shards
-MOST_CLASSES = 10**6
 ALONE = 2**28  # bytes of shards that one process lists by itself
 STATS_AT_ONCE = 32  # sizes asked of a file system that may be far away
-CHUNK = 2**22  # labels
+CHUNK = 2**20  # entries
+RAW_FILE = "raw"  # entries before all labels are known
 
 
 def measure(directory: Path, names: list[str]) -> Sizes:
@@ -78,62 +73,9 @@ def find_or_make(
     """
     place = folder / digest_sizes(kind, parts, label_key)[:32]
     if not (place / INDEX_FILE).exists():
-        with _writing(place) as temporary:
+        with writing(place) as temporary:
             _make(temporary, directory, kind, parts, label_key, say)
     return open_index(place, directory)
-
-
-def choose_folder(given: str, directory: Path) -> Path:
-    """Return where indices of shards in `directory` are kept.
-
-    That is `given`; else beside the shards, or in the user's cache where an index of
-    them is already or beside them cannot be written.
-
-    Raises: DatasetError if there is no place.
-    """
-    if given:
-        return Path(given).expanduser()
-    beside = directory / OWN_FOLDER
-    name = hashlib.sha256(os.fsencode(directory.resolve())).hexdigest()[:16]
-    cache = caches.find_own("shards", name)
-    if beside.exists() or os.access(directory, os.W_OK):
-        return beside
-    if cache is None:
-        raise DatasetError(
-            f"no index can be written beside the shards in {shown(directory)}, and "
-            "there is no home directory: data.index=PATH names a place"
-        )
-    return cache
-
-
-@contextlib.contextmanager
-def _writing(place: Path) -> Iterator[Path]:
-    """Hand out a temporary folder; it becomes `place` unless another came before."""
-    temporary: Path | None = None
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=place.parent))
-        yield temporary
-        if not (place / INDEX_FILE).exists():
-            with contextlib.suppress(FileExistsError):
-                _rename(temporary, place)
-    except OSError as error:
-        raise DatasetError(
-            f"the index of the shards cannot be written to {shown(place.parent)}: "
-            f"{error.strerror}; data.index=PATH names another place"
-        ) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _rename(temporary: Path, place: Path) -> None:
-    temporary.chmod(0o755)  # mkdtemp's is for its owner alone
-    try:
-        temporary.rename(place)
-    except OSError:
-        if not (place / INDEX_FILE).exists():
-            raise
 
 
 def _make(
@@ -173,11 +115,7 @@ def write_index(
     """
     vocabulary: dict[str, int] = {}
     examples, digests, skipped = [], [], 0
-    with contextlib.ExitStack() as stack:
-        files = {
-            column: stack.enter_context(open(place / column, "wb"))
-            for column in COLUMNS
-        }
+    with open(place / RAW_FILE, "wb") as file:
         for listing in listings:
             codes = [
                 vocabulary.setdefault(label, len(vocabulary))
@@ -188,11 +126,11 @@ def write_index(
                     f"the shards in {shown(directory)} have more than {MOST_CLASSES} "
                     "different labels: no classes, captions perhaps"
                 )
-            files["offsets"].write(listing.offsets.tobytes())
-            files["lengths"].write(listing.lengths.tobytes())
-            numbers = np.array(codes, np.int32)[listing.codes]
-            files["labels"].write(numbers.tobytes())
-            examples.append(len(listing.codes))
+            entries = np.empty(len(listing.codes), ENTRY)
+            entries["offset"], entries["length"] = listing.offsets, listing.lengths
+            entries["label"] = np.array(codes, np.int32)[listing.codes]
+            file.write(entries.tobytes())
+            examples.append(len(entries))
             digests.append(listing.digest)
             skipped += listing.skipped
     if not sum(examples):
@@ -226,48 +164,8 @@ def _list(kind: str, label_key: str, path: Path) -> Listing:
     return record_files.list_records(path)
 
 
-def order_classes(
-    vocabulary: dict[str, int], names_file: Path
-) -> tuple[list[str], np.ndarray]:
-    """Return the names of all classes, and the class of each label, (labels,) int32.
-
-    Raises: DatasetError for a label that is none of the classes in `names_file`.
-    """
-    named: list[str] = []
-    if names_file.exists():
-        try:
-            named = names_file.read_text(encoding="utf-8").split("\n")
-        except (OSError, ValueError) as error:
-            raise DatasetError(
-                f"{shown(names_file)} cannot be read: {error}"
-            ) from error
-        named = [line.strip() for line in named if line.strip()]
-        if len(set(named)) < len(named):
-            raise DatasetError(f"{shown(names_file)} names a class twice")
-    labels = list(vocabulary)
-    if all(label.isascii() and label.isdigit() for label in labels):
-        numbers = [int(label) for label in labels]
-        count = max(len(named), 1 + max(numbers))
-        if count > MOST_CLASSES or (named and count > len(named)):
-            most = len(named) or MOST_CLASSES
-            raise DatasetError(
-                f"the shards have the label {max(numbers)}, and there are {most} "
-                f"classes at most{f' in {shown(names_file)}' if named else ''}, from 0"
-            )
-        return named or [str(n) for n in range(count)], np.array(numbers, np.int32)
-    named = named or sorted(labels)
-    unknown = [repr(label) for label in labels if label not in set(named)]
-    if unknown:
-        raise DatasetError(
-            f"{shown(names_file)} lacks classes that the shards have: "
-            f"{abridged(unknown, ', ')}"
-        )
-    places = {name: place for place, name in enumerate(named)}
-    return named, np.array([places[label] for label in labels], np.int32)
-
-
 def _finish(
-    temporary: Path,
+    place: Path,
     parts: dict[str, Sizes],
     examples: list[int],
     digests: list[str],
@@ -275,19 +173,7 @@ def _finish(
     numbers: np.ndarray,
 ) -> dict[str, object]:
     """Write the columns as arrays, and return what is to be known of the index."""
-    total = sum(examples)
-    columns = {}
-    for column, dtype in COLUMNS.items():
-        path = temporary / f"{column}.npy"
-        columns[column] = np.lib.format.open_memmap(path, "w+", dtype, (total,))
-        raw = np.memmap(temporary / column, dtype, "r", shape=(total,))
-        for start in range(0, total, CHUNK):
-            piece = raw[start : start + CHUNK]
-            columns[column][start : start + CHUNK] = (
-                numbers[piece] if column == "labels" else piece
-            )
-        columns[column].flush()
-        (temporary / column).unlink()
+    _write_entries(place, numbers)
     starts = np.cumsum([0, *examples])
     first, described, shards = 0, {}, []
     for part, sizes in parts.items():
@@ -300,7 +186,7 @@ def _finish(
             "start": begin,
             "stop": end,
             "digest": own.hexdigest(),
-            "counts": count_classes(columns["labels"], begin, end, len(class_names)),
+            "counts": _count_classes(place, begin, end, len(class_names)),
         }
         shards += [
             {"name": name, "size": size, "examples": count}
@@ -312,10 +198,29 @@ def _finish(
     return {"shards": shards, "parts": described, "class_names": class_names}
 
 
-def count_classes(labels: np.ndarray, start: int, stop: int, classes: int) -> list[int]:
+def _write_entries(place: Path, numbers: np.ndarray) -> None:
+    """Write the entries as an array, their labels turned to classes by `numbers`."""
+    raw, path = place / RAW_FILE, place / ENTRIES_FILE
+    header = {"descr": ENTRY.descr, "fortran_order": False}
+    with open(raw, "rb") as source, open(path, "wb") as file:
+        shape = (raw.stat().st_size // ENTRY.itemsize,)
+        np.lib.format.write_array_header_1_0(file, {**header, "shape": shape})
+        while len(piece := np.fromfile(source, ENTRY, CHUNK)):
+            piece["label"] = numbers[piece["label"]]
+            file.write(piece.tobytes())
+        file.flush()
+        os.fsync(file.fileno())
+    raw.unlink()
+
+
+def _count_classes(place: Path, start: int, stop: int, classes: int) -> list[int]:
     """Return the examples of each class among start to stop - 1, piece by piece."""
     counts = np.zeros(classes, np.int64)
-    for piece in range(start, stop, CHUNK):
-        found = labels[piece : min(piece + CHUNK, stop)]
-        counts += np.bincount(found, minlength=classes)
+    with open(place / ENTRIES_FILE, "rb") as file:
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)
+        file.seek(start * ENTRY.itemsize, os.SEEK_CUR)
+        for first in range(start, stop, CHUNK):
+            piece = np.fromfile(file, ENTRY, min(CHUNK, stop - first))
+            counts += np.bincount(piece["label"], minlength=classes)
     return counts.tolist()

@@ -8,7 +8,7 @@ array_record, reads them without TensorFlow.
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tokenjax.data.shards.listing import LARGEST_IMAGE, Listing, ListingBuilder
 from tokenjax.data.shards.tar_files import read_label
@@ -48,9 +48,8 @@ def open_records(path: Path) -> "ArrayRecordReader":
 
     Raises: DatasetError for one that is damaged, and where the library is missing.
     """
-    module: Any
     try:
-        from array_record.python import array_record_module as module
+        from array_record.python import array_record_module
     except ImportError as error:
         raise DatasetError(
             "array_record files are read with array_record, which is not installed: "
@@ -63,7 +62,7 @@ def open_records(path: Path) -> "ArrayRecordReader":
         raise DatasetError(
             f"{shown(path)} cannot be opened: {error.strerror}"
         ) from error
-    reader = module.ArrayRecordReader(str(path))
+    reader = array_record_module.ArrayRecordReader(str(path))
     if not reader.ok():
         raise DatasetError(
             f"{shown(path)} is no whole ArrayRecord file: it may have been cut"

@@ -1,22 +1,22 @@
 """An index of shards: made once, then mapped into memory, never read whole.
 
-    FOLDER/<digest>/offsets.npy   (n,) uint64   where an image begins in its shard
-                    lengths.npy   (n,) uint32   its bytes
-                    labels.npy    (n,) int32    its class
-                    index.json                  shards, classes, counts
+    FOLDER/<digest>/entries.npy   (n,) of `ENTRY`, 16 bytes: where an example's image
+                                  begins in its shard, its bytes, its class
+                    index.json    shards, classes, counts
 
-Examples lie in the order of the shards and, within each, in the order of its members;
-16 bytes each. The digest is one of the shards' names and sizes, so that shards that
-changed have another index. It is written under another name and renamed: several
-processes may make it at once, and the first one's stays.
+Examples lie in the order of the shards and, within each, in the order of its members.
+For a batch its entries alone are looked up, and their pages let go: a process's memory
+does not grow to the index's size. The digest is one of the shards' names and sizes, so
+that shards that changed have another index. It is written under another name and
+renamed: several processes may make it at once, and the first one's stays.
 """
 
 import hashlib
 import json
+import mmap
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +24,9 @@ from tokenjax.errors import DatasetError, first_line, shown
 
 FORMAT = 1
 INDEX_FILE = "index.json"
-COLUMNS = {"offsets": np.uint64, "lengths": np.uint32, "labels": np.int32}
+ENTRIES_FILE = "entries.npy"
+ENTRY = np.dtype([("offset", "<u8"), ("length", "<u4"), ("label", "<i4")])
+LOOKED_UP = 2**15  # at a time: as many pages at the most
 Sizes = dict[str, int]  # shard -> bytes
 
 
@@ -63,37 +65,50 @@ class ShardIndex:
     class_names: tuple[str, ...]
     parts: dict[str, Part]
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is mapped: another process maps it anew."""
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out what was found in the file: another process looks itself."""
         return {key: self.__dict__[key] for key in self.__dataclass_fields__}
 
-    @cached_property
-    def offsets(self) -> np.ndarray:
-        """Return where each example's image begins, (n,) uint64, mapped."""
-        return self._map("offsets")
-
-    @cached_property
-    def lengths(self) -> np.ndarray:
-        """Return each example's bytes, (n,) uint32, mapped."""
-        return self._map("lengths")
-
-    @cached_property
+    @property
     def labels(self) -> np.ndarray:
-        """Return each example's class, (n,) int32, mapped."""
-        return self._map("labels")
+        """Return each example's class, (n,) int32, mapped: who reads all keeps all."""
+        return self._map()["label"]
 
-    def _map(self, column: str) -> np.ndarray:
-        path = self.folder / f"{column}.npy"
+    def look_up(self, examples: np.ndarray) -> np.ndarray:
+        """Return the entries of `examples` (k,), (k,) of `ENTRY`."""
+        found = np.empty(len(examples), ENTRY)
+        for start in range(0, len(examples), LOOKED_UP):
+            some = slice(start, start + LOOKED_UP)
+            entries = self._map()
+            found[some] = entries[examples[some]]
+            del entries  # and the pages with it
+        return found
+
+    @cached_property
+    def _entries_begin(self) -> int:
+        """Return the byte of the file where the entries begin.
+
+        Raises: DatasetError for a file that is damaged.
+        """
+        path = self.folder / ENTRIES_FILE
         try:
             found = np.load(path, mmap_mode="r", allow_pickle=False)
-            if found.shape != (self.starts[-1],) or found.dtype != COLUMNS[column]:
+            if found.shape != (self.starts[-1],) or found.dtype != ENTRY:
                 raise ValueError(f"{found.dtype} {found.shape}")
         except (OSError, ValueError, EOFError) as error:
             raise DatasetError(
                 f"{shown(path)} is damaged ({first_line(error)}): delete "
                 f"{shown(self.folder)}, and it is made again"
             ) from error
-        return found
+        return path.stat().st_size - found.nbytes
+
+    def _map(self) -> np.ndarray:
+        begin = self._entries_begin
+        with open(self.folder / ENTRIES_FILE, "rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if hasattr(mmap, "MADV_RANDOM"):  # or the pages around come too
+            mapped.madvise(mmap.MADV_RANDOM)
+        return np.frombuffer(mapped, ENTRY, len(self), begin)
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -139,8 +154,7 @@ def open_index(folder: Path, directory: Path) -> ShardIndex:
             f"{shown(path)} is damaged ({first_line(error)}): delete "
             f"{shown(folder)}, and it is made again"
         ) from error
-    for column in COLUMNS:
-        getattr(index, column)
+    _ = index.labels  # mapped, or refused
     return index
 
 

@@ -68,25 +68,29 @@ class ShardSplit:
     def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         examples = np.asarray(indices, np.int64) + self.part.start
         shards = self.index.find_shards(examples)
-        offsets, lengths = self.index.offsets[examples], self.index.lengths[examples]
+        entries = self.index.look_up(examples)
 
         def read(row: int) -> np.ndarray:
-            shard, offset = int(shards[row]), int(offsets[row])
-            content = self._read_bytes(shard, offset, int(lengths[row]))
+            shard, offset = int(shards[row]), int(entries["offset"][row])
+            content = self._read_bytes(shard, offset, int(entries["length"][row]))
             where = _Place(self, shard, offset)
             return read_encoded(
                 content, where, self.image_shape, self.reading, self.max_pixels
             )
 
         images = self._threads.read(read, range(len(examples)), self.image_shape)
-        return {"image": images, "label": np.asarray(self.index.labels[examples])}
+        return {"image": images, "label": np.array(entries["label"])}
+
+    def take_labels(self, indices: np.ndarray) -> np.ndarray:
+        examples = np.asarray(indices, np.int64) + self.part.start
+        return np.array(self.index.look_up(examples)["label"])
 
     def encoded(self, index: int) -> bytes:
         """Return the bytes of one example's image file."""
         example = np.array([index + self.part.start])
         shard = int(self.index.find_shards(example)[0])
-        offset, length = self.index.offsets[example[0]], self.index.lengths[example[0]]
-        return self._read_bytes(shard, int(offset), int(length))
+        entry = self.index.look_up(example)[0]
+        return self._read_bytes(shard, int(entry["offset"]), int(entry["length"]))
 
     def path(self, shard: int) -> Path:
         return self.index.directory / self.index.shards[shard]
@@ -173,7 +177,8 @@ class ExampleNames(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | Sequence[str]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        row = range(len(self))[index] + self.split.part.start
-        shard = int(self.split.index.find_shards(np.array([row]))[0])
-        name = _name(self.split, shard, int(self.split.index.offsets[row]))
+        example = np.array([range(len(self))[index] + self.split.part.start])
+        shard = int(self.split.index.find_shards(example)[0])
+        offset = int(self.split.index.look_up(example)["offset"][0])
+        name = _name(self.split, shard, offset)
         return f"{self.split.index.shards[shard]}/{name}"

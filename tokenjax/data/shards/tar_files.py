@@ -75,7 +75,6 @@ def _members(file: BinaryIO, path: Path) -> Iterator[tarfile.TarInfo]:
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
             while (member := archive.next()) is not None:
-                archive.members = []  # it would keep them all
                 last = member.name
                 if member.offset_data + member.size > os.fstat(file.fileno()).st_size:
                     raise tarfile.ReadError("it ends within its content")

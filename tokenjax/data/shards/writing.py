@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tokenjax import storage
-from tokenjax.data.shards.indexing import CLASSES_FILE
+from tokenjax.data.shards.class_order import CLASSES_FILE
 from tokenjax.data.shards.record_files import encode_record
 from tokenjax.errors import DatasetError, shown
 
@@ -47,7 +47,7 @@ def write_part(
 
     A shard is closed when it has `shard_bytes` or more.
     """
-    paths = []
+    paths: list[Path] = []
     waiting = iter(examples)
     number = 0
     while (first := next(waiting, None)) is not None:

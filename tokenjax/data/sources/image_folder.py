@@ -99,6 +99,14 @@ def _make_splits(
     shape = (reading.image_size, reading.image_size, 3)
     cached = len(files) * int(np.prod(shape)) <= reading.cache_bytes
     images = np.empty((len(files), *shape), np.uint8) if cached else None
+    if not cached:
+        size = len(files) * int(np.prod(shape))
+        folder_reading.say(
+            f"image_folder {shown(root.resolve().name)}: {len(files):,} images at "
+            f"{reading.image_size} pixels are {size / 2**30:.3g} GiB, more than "
+            f"data.cache_bytes ({reading.cache_bytes / 2**30:.3g} GiB): they are "
+            "decoded when a batch asks for them (reading_processes makes more at once)"
+        )
 
     def visit(index: int) -> None:
         if images is not None:

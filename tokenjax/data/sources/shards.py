@@ -25,6 +25,7 @@ from tokenjax.data.preprocessing import (
     given_statistics,
 )
 from tokenjax.data.shards import (
+    index_places,
     indexing,
     patterns,
     record_files,
@@ -145,7 +146,7 @@ def find_index(
         part: indexing.measure(root, shards)
         for part, shards in find_parts(root, names, ENDINGS[kind]).items()
     }
-    folder = indexing.choose_folder(index, root)
+    folder = index_places.choose_folder(index, root)
     every: Sizes = {
         name: size for sizes in parts.values() for name, size in sizes.items()
     }

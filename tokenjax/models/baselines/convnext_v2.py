@@ -88,8 +88,8 @@ class GlobalResponseNorm(nn.Module):
         some = squared > 0
         norm = jnp.where(some, jnp.sqrt(jnp.where(some, squared, 1.0)), 0.0)
         share = norm / (norm.mean(-1, keepdims=True) + _EPSILON)  # (b, 1, 1, c)
-        factor = (1 + scale * share).astype(maps.dtype)
-        return maps * factor + bias.astype(maps.dtype)
+        outputs = maps * (1 + scale * share) + bias  # float32, rounded once
+        return outputs.astype(maps.dtype)
 
 
 class ConvNeXtBlock(nn.Module):
@@ -215,9 +215,14 @@ class ConvNeXtV2(CheckedModule):
         features = norm(name="head_norm")(features)
         features = layers.Dropout(self.drop_rate, deterministic=not train)(features)
         logits = layers.Linear(
-            self.num_classes, normal_init, nn.initializers.zeros, dtype, name="head"
+            self.num_classes,
+            normal_init,
+            nn.initializers.zeros,
+            dtype,
+            exact=True,
+            name="head",
         )(features)
-        return logits.astype(jnp.float32), {"losses": {}}
+        return logits, {"losses": {}}
 
     def _merge(self, maps: jax.Array, side: int, dim: int, name: str) -> jax.Array:
         """Convolve `side` places at stride `side`: a smaller map."""

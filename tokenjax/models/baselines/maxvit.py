@@ -153,7 +153,7 @@ class MaxViT(CheckedModule):
                     dtype=dtype,
                     name=f"stages_{stage}_blocks_{index}",
                 )(maps, train)
-        return self._head(maps, train).astype(jnp.float32), {"losses": {}}
+        return self._head(maps, train), {"losses": {}}
 
     def _stem(self, images: jax.Array, train: bool) -> jax.Array:
         convolution = functools.partial(
@@ -174,7 +174,7 @@ class MaxViT(CheckedModule):
         pooled = layers.LayerNorm(dtype=maps.dtype, name="head_norm")(pooled)
         hidden = jnp.tanh(linear(self.head_hidden_size, name="pre_logits")(pooled))
         hidden = layers.Dropout(self.drop_rate, deterministic=not train)(hidden)
-        return linear(self.num_classes, name="head")(hidden)
+        return linear(self.num_classes, exact=True, name="head")(hidden)
 
     def _check(self, images: jax.Array) -> None:
         stages = len(self.embed_dim)

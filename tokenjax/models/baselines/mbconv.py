@@ -24,7 +24,6 @@ from tokenjax.arguments import DType
 from tokenjax.models import layers
 from tokenjax.ops.depthwise import depthwise_convolution
 
-gelu = functools.partial(nn.gelu, approximate=True)
 BatchNorm = functools.partial(layers.BatchNorm, epsilon=1e-3)
 fan_out_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 # The original's 1 x 1 convolutions.
@@ -32,6 +31,12 @@ Pointwise = functools.partial(
     layers.Linear, kernel_init=fan_out_init, bias_init=nn.initializers.zeros
 )
 _KERNEL = 3
+
+
+def gelu(inputs: jax.Array) -> jax.Array:
+    """Compute GELU's tanh approximation in float32."""
+    values = inputs.astype(jnp.float32)
+    return nn.gelu(values, approximate=True).astype(inputs.dtype)
 
 
 class DepthwiseConv(nn.Module):

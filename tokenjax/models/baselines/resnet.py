@@ -202,5 +202,5 @@ class ResNet(CheckedModule):
             images = Bottleneck(**settings, dtype=dtype, name=name)(images, train)
         features = images.astype(jnp.float32).mean((1, 2))  # (b, c)
         dropped = Dropout(self.drop_rate, deterministic=not train)(features)
-        logits = Linear(self.num_classes, dtype=dtype, name="fc")(dropped)
-        return logits.astype(jnp.float32), {"features": features, "losses": {}}
+        logits = Linear(self.num_classes, dtype=dtype, exact=True, name="fc")(dropped)
+        return logits, {"features": features, "losses": {}}

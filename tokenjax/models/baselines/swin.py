@@ -243,8 +243,8 @@ class SwinTransformer(CheckedModule):
         maps = layers.LayerNorm(dtype=dtype, name="norm")(maps)
         features = maps.astype(jnp.float32).mean((1, 2))  # (b, c)
         features = layers.Dropout(self.drop_rate, deterministic=not train)(features)
-        logits = Linear(self.num_classes, dtype=dtype, name="head")(features)
-        return logits.astype(jnp.float32), {"losses": {}}
+        head = Linear(self.num_classes, dtype=dtype, exact=True, name="head")
+        return head(features), {"losses": {}}
 
     def _embed(self, images: jax.Array) -> jax.Array:
         """Turn images into normalised patches: (b, h, w, c)."""

@@ -52,6 +52,7 @@ from tokenjax.models.encoder import normal_init
 from tokenjax.models.layers import Aux
 from tokenjax.models.parameter_layers import number_stages, whole
 from tokenjax.models.registry import Presets
+from tokenjax.ops.affine import affine
 from tokenjax.ops.depthwise import depthwise_convolution
 from tokenjax.ops.selective_scan import PATHS, cross_merge, cross_scan, selective_scan
 from tokenjax.ops.wide_product import wide_product
@@ -181,8 +182,8 @@ class VMamba(CheckedModule):
                 maps = block(maps, train)  # (b, h, w, c)
         maps = layers.LayerNorm(dtype=dtype, name="norm")(maps)
         pooled = maps.mean((1, 2), dtype=jnp.float32)  # (b, c)
-        logits = _Linear(self.num_classes, dtype=dtype, name="head")(pooled)
-        return logits.astype(jnp.float32), {"losses": {}}
+        head = _Linear(self.num_classes, dtype=dtype, exact=True, name="head")
+        return head(pooled), {"losses": {}}
 
     def _block(self, dim: int, drop_path: float, name: str) -> nn.Module:
         rank = self.ssm_dt_rank
@@ -288,7 +289,9 @@ class SS2D(nn.Module):
         kernel = self.param(
             "x_proj", layers.torch_bias_init(dim), (dim, PATHS, sum(sizes))
         ).astype(self.dtype)
-        projected = maps.reshape(-1, dim) @ kernel.reshape(dim, -1)
+        # Few numbers, which the scan takes as float32.
+        rows, kernel = maps.reshape(-1, dim), kernel.reshape(dim, -1)
+        projected = affine(rows, kernel, exact=True)
         projected = projected.reshape(batch, height, width, PATHS, -1)
         projected = cross_scan(jnp.moveaxis(projected, 3, 0))  # (k, b, l, r + 2 n)
         step, B, C = jnp.split(projected, np.cumsum(sizes[:2]), axis=-1)
@@ -296,7 +299,9 @@ class SS2D(nn.Module):
         shape = (PATHS, self.rank, dim)
         kernel = self.param("dt_kernel", layers.torch_bias_init(self.rank), shape)
         bias = self.param("dt_bias", step_bias_init, (PATHS, dim))
-        step = wide_product("kblr,krd->kbld", step, kernel.astype(self.dtype))
+        step = wide_product(
+            "kblr,krd->kbld", step.astype(self.dtype), kernel.astype(self.dtype)
+        )
         delta = jax.nn.softplus(step + bias[:, None, None])
         A_log = self.param("A_log", rate_init, (PATHS, dim, self.state_dim))
         D = self.param("D", nn.initializers.ones, (PATHS, dim))

@@ -148,9 +148,10 @@ class Experts(nn.Module):
         stack = (parts, self.num_heads, head_dim)
         init = layers.torch_bias_init(head_dim)
         kernel = self.param("kernel", init, (*stack, head_dim)).astype(self.dtype)
-        bias = self.param("bias", init, stack).astype(self.dtype)
+        bias = self.param("bias", init, stack)
         chunks = features.reshape(batch, *stack)
-        hidden = jnp.einsum("bjhd,jhde->bjhe", chunks, kernel) + bias
+        wide = {"preferred_element_type": jnp.float32}
+        hidden = jnp.einsum("bjhd,jhde->bjhe", chunks, kernel, **wide) + bias
         hidden = layers.quick_gelu(hidden).reshape(batch, parts * dim)
         norm = layers.BatchNorm(dtype=self.dtype, name="norm")
         return norm(hidden, train).reshape(batch, parts, dim)

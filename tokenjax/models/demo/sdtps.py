@@ -134,8 +134,8 @@ class TokenSparse(CheckedModule):
         """
         linear = functools.partial(layers.Linear, dtype=jnp.dtype(self.dtype))
         hidden = linear(self.embed_dim // 4, name="fc1")(tokens)
-        logits = linear(1, name="fc2")(layers.gelu(hidden))
-        predicted = jax.nn.sigmoid(logits[..., 0].astype(jnp.float32))  # (b, n)
+        logits = linear(1, exact=True, name="fc2")(layers.gelu(hidden))
+        predicted = jax.nn.sigmoid(logits[..., 0])  # (b, n)
         normalized = token_selection.min_max_normalize
         given = 2 * normalized(self_attention)
         given += sum(normalized(scores) for scores in cross_attention)
@@ -190,10 +190,10 @@ class TokenAggregation(CheckedModule):
         init = (
             layers.torch_kernel_init if self.keeped_patches else nn.initializers.zeros
         )
-        output = linear(self.keeped_patches, kernel_init=init, name="fc2")
+        output = linear(self.keeped_patches, kernel_init=init, exact=True, name="fc2")
         logits = output(hidden)  # (b, k, a)
         scale = self.param("scale", nn.initializers.ones, (1, 1, 1))
-        logits = logits.swapaxes(1, 2).astype(jnp.float32) * scale  # (b, a, k)
+        logits = logits.swapaxes(1, 2) * scale  # (b, a, k)
         policy = None if keep_policy is None else keep_policy[:, None]  # (b, 1, k)
         if policy is not None and self.mask_aggregation == "recorded":
             logits -= (1 - policy) * 1e10

@@ -26,7 +26,7 @@ class LinearPredictor(nn.Module):
     def __call__(self, patches: jax.Array, keep: jax.Array | None) -> jax.Array:
         """Score: (b, m, c) -> (b, m, 2)."""
         del keep
-        score = self.linear(1, name="score")(patches)
+        score = self.linear(1, exact=True, name="score")(patches)
         return jnp.concatenate([score, jnp.zeros_like(score)], axis=-1)
 
 
@@ -62,11 +62,11 @@ class LocalGlobalPredictor(nn.Module):
         if keep is None:
             everywhere = pooled.mean(axis=1, keepdims=True)  # (b, 1, c - c // 2)
         else:
-            weights = keep[..., None].astype(pooled.dtype)
+            weights = keep[..., None]  # float32, in which whole numbers are exact
             count = jnp.maximum(weights.sum(axis=1, keepdims=True), 1e-6)
             everywhere = (pooled * weights).sum(axis=1, keepdims=True) / count
-        everywhere = jnp.broadcast_to(everywhere, pooled.shape)
+        everywhere = jnp.broadcast_to(everywhere, pooled.shape).astype(pooled.dtype)
         hidden = jnp.concatenate([local, everywhere], axis=-1)
         hidden = layers.gelu(self.linear(dim // 2, name="fc2")(hidden))
         hidden = layers.gelu(self.linear(dim // 4, name="fc3")(hidden))
-        return self.linear(2, name="fc4")(hidden)
+        return self.linear(2, exact=True, name="fc4")(hidden)

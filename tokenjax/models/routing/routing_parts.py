@@ -139,8 +139,9 @@ class AttentionHead(CheckedModule):
             linear = Linear(self.hidden_dim, dtype=self.dtype, name=f"layers_{index}")
             hidden = nn.relu(linear(hidden))
         outputs = 1 if self.kind == "spatial" else cells
-        last = Linear(outputs, dtype=self.dtype, name=f"layers_{self.num_layers - 1}")
-        return nn.sigmoid(last(hidden).reshape(-1, cells).astype(jnp.float32))
+        name = f"layers_{self.num_layers - 1}"
+        last = Linear(outputs, dtype=self.dtype, exact=True, name=name)
+        return nn.sigmoid(last(hidden).reshape(-1, cells))
 
     def flops(self, channels: int) -> int:
         """Count the linear layers on one image; pooling counts nothing."""
@@ -218,8 +219,9 @@ class TaskHead(nn.Module):
     def __call__(self, pooled: jax.Array, train: bool) -> jax.Array:
         hidden = Linear(self.hidden_dim, dtype=self.dtype, name="hidden")(pooled)
         hidden = Dropout(self.dropout, deterministic=not train)(nn.relu(hidden))
-        linear = Linear(self.num_classes, dtype=self.dtype, name="classifier")
-        return linear(hidden).astype(jnp.float32)
+        return Linear(
+            self.num_classes, dtype=self.dtype, exact=True, name="classifier"
+        )(hidden)
 
     def flops(self, inputs: int) -> int:
         """Count FLOPs of one image."""

@@ -105,9 +105,9 @@ class Task(abc.ABC):
         self.settings = settings
         self.teacher = teacher
         self.num_examples = len(dataset.train)
-        weighted = settings.imbalance.sampler == "weighted"
-        labels = dataset.train.labels
-        self.sampling_weights = data.sampling_weights(labels) if weighted else None
+        self.sampling_weights = None
+        if settings.imbalance.sampler == "weighted":
+            self.sampling_weights = data.sampling_weights(dataset.train.labels)
         self._check_parameters()
 
     @abc.abstractmethod
