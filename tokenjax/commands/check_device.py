@@ -1,4 +1,4 @@
-"""Check in minutes whether all is right and fast on this machine's device.
+"""Check in minutes whether all is right and fast on a device.
 
     tokenjax check_device
     tokenjax check_device --minutes 7 --output /tmp/check

@@ -5,6 +5,8 @@ timed once their programs are there. What is not ready in time is left out, and 
 """
 
 import functools
+import importlib
+import importlib.util
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -50,6 +52,10 @@ class _Entry(NamedTuple):
 def find(task: Task, findings: Findings) -> None:
     """Prepare, wait, and time each mode."""
     chosen = sizes.choose(task)
+    # PyTorch's tracer is not made for several threads.
+    jobs = Jobs(task, findings, {OURS: len(MODES), EAGER: 1})
+    if importlib.util.find_spec("torch"):  # seconds, while ours is initialised
+        jobs.submit(EAGER, "torch", functools.partial(importlib.import_module, "torch"))
     module, pixels = measure.build(
         chosen.model, chosen.arguments, chosen.dtype, chosen.pixels
     )
@@ -58,8 +64,6 @@ def find(task: Task, findings: Findings) -> None:
     kinds = [] if reason else [EAGER, *([COMPILED] if chosen.compiled else [])]
     start = program.start(module, chosen.batch, pixels)
     entry = _Entry(chosen, module, pixels, start)
-    # PyTorch's tracer is not made for several threads.
-    jobs = Jobs(task, findings, {OURS: len(MODES), EAGER: 1})
     for mode in MODES:
         ours = functools.partial(_prepare, entry, mode)
         jobs.submit(OURS, f"{OURS} {mode}", ours)

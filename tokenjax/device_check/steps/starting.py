@@ -4,6 +4,7 @@ Several start at once where there are cores for it, which each of them feels.
 """
 
 import dataclasses
+import os
 import pathlib
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from tokenjax.device_check.findings import Findings
 from tokenjax.device_check.task import Task
 
 RESERVED = 3.0  # seconds before the step's limit: what is left is ended
+CORES = 4  # for each of the processes that start at once
 LEAST = 5.0  # seconds: with less left no process is started
 
 
@@ -23,7 +25,8 @@ def find(task: Task, findings: Findings) -> None:
         given = task.arguments["models"]
         assert isinstance(given, list | tuple)
         names = list(given)
-    at_once = 1 if task.tiny else int(str(task.arguments["at_once"]))
+    most = 1 if task.tiny else int(str(task.arguments["at_once"]))
+    at_once = max(1, min(most, (os.cpu_count() or 1) // CORES))
     dtype = "float32" if task.tiny else "bfloat16"
     options = {"models": names, "configs": [], "batch_size": 64, "dtype": dtype}
     options |= {"image_size": 0, "train": False}
