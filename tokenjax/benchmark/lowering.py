@@ -76,21 +76,28 @@ def trace_model(
     return jax.jit(step, donate_argnums=0).trace(state, *example)
 
 
-def lower(traced: jax.stages.Traced, platform: str) -> ir.Module:
+def lower(traced: jax.stages.Traced, *platforms: str) -> ir.Module:
     """Return the program for one of PLATFORMS, in StableHLO.
+
+    Given several, it is one program that asks where it runs, made in half the time.
 
     Raises: CannotLower.
     """
+    where = " and ".join(platforms)
     try:
-        lowered = traced.lower(lowering_platforms=(platform,))
+        lowered = traced.lower(lowering_platforms=platforms)
     except Exception as error:  # whatever a kernel's translation raises
         line = first_line(error)
-        raise CannotLower(f"cannot be lowered for {platform}: {line}") from error
+        raise CannotLower(f"cannot be lowered for {where}: {line}") from error
     module = lowered.compiler_ir("stablehlo")
-    foreign = [call for call in custom_calls(module) if not _has(platform, call)]
+    foreign = [
+        target
+        for target in custom_calls(module)
+        if not any(_has(platform, target) for platform in platforms)
+    ]
     if foreign:
         calls = ", ".join(dict.fromkeys(foreign))
-        raise CannotLower(f"calls what {platform} does not have: {calls}")
+        raise CannotLower(f"calls what {where} does not have: {calls}")
     return module
 
 

@@ -1,6 +1,5 @@
 """Measure a model: parameters, FLOPs, latency, throughput, memory.
 
-    tokenjax bench --model sdtps --batch_size 1,8
     tokenjax bench --models vdpa,resnet50,swin_base --image_size 512 --csv out.csv
     tokenjax bench --models 'vdpa(embed_dim=512,num_heads=8),maxvit' --set num_classes=2
     tokenjax bench --model swin_tiny --batch_size auto --dtype float32,bfloat16,float16
@@ -12,7 +11,7 @@
     tokenjax bench --models vit,demo --programs cuda,tpu --dtype bfloat16
     tokenjax bench --model my_model --import my_model.py
 
-`sdtps` is the module and the whole DeMo, and the stages of DeMo in turns.
+`--model sdtps` is the module and the whole DeMo, and the stages of DeMo in turns.
 `--peer torch` times the same model in PyTorch, eager and compiled, in turns with ours.
 `--threads` is for both. What stands in a model's brackets is its own, --set is for all.
 TensorFlow is not needed. In a checkout `python bench.py` does the same.
