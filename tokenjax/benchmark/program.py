@@ -90,11 +90,8 @@ def training(
     """
     variables, examples = _start(module, batch_size, image_size, like)
     optimizer = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-
-    def begin(variables: VariableDict) -> _State:
-        own = jax.tree.map(jnp.copy, dict(variables))  # the step donates it
-        params = own.pop("params")
-        return params, own, optimizer.init(params), jnp.zeros((), jnp.int32)
+    params = variables["params"]
+    others = {name: value for name, value in variables.items() if name != "params"}
 
     def step(state: _State, *example: object) -> _State:
         params, others, moments, number = state
@@ -104,7 +101,9 @@ def training(
         updates, moments = optimizer.update(gradients, moments, params)
         return optax.apply_updates(params, updates), others, moments, number + 1
 
-    state = jax.jit(begin)(variables)
+    moments = jax.jit(optimizer.init)(params)
+    state: _State = (params, others, moments, jnp.zeros((), jnp.int32))
+    state = jax.tree.map(jnp.copy, state)  # the step donates it
     counted = flops.count_flops(step, state, *examples[0])
     compiled, seconds = _compile(step, (state, *examples[0]), donate=True)
     return Program(
