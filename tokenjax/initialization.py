@@ -195,7 +195,7 @@ def _evaluate(traced: Traced, values: Values) -> list[jax.Array]:
     """Return the variables, where the inputs have these values."""
     outs = [out for out in traced.outputs if not isinstance(out, Literal)]
     equations, _ = traced.trace_back(*outs, known=values)
-    draws = _sliceable(equations, set(outs))
+    draws = _sliceable(traced, equations, set(outs))
     _derive([draw.key for draw in draws], traced, values)
     for alike in _alike(draws):
         values.update(_draw_together(alike, values))
@@ -209,7 +209,9 @@ def _evaluate(traced: Traced, values: Values) -> list[jax.Array]:
     ]
 
 
-def _sliceable(equations: Sequence[JaxprEqn], outs: Collection[Var]) -> list[Draw]:
+def _sliceable(
+    traced: Traced, equations: Sequence[JaxprEqn], outs: Collection[Var]
+) -> list[Draw]:
     """Return the draws of which fewer numbers are the first of more.
 
     jax.random.normal ends with a product, which XLA makes one with a product that
@@ -229,7 +231,7 @@ def _sliceable(equations: Sequence[JaxprEqn], outs: Collection[Var]) -> list[Dra
         if draw.out.aval.dtype != jnp.float32:  # type: ignore[attr-defined]
             continue
         if draw.name == "_normal" and readers.get(draw.out):
-            scaled = _scaled(draw, readers[draw.out])
+            scaled = _scaled(draw, readers[draw.out], traced)
             if scaled is None or scaled.out not in outs or readers.get(scaled.out):
                 continue
             draw = scaled
@@ -241,14 +243,43 @@ def _is_threefry(key: Var) -> bool:
     return str(key.aval.dtype) == "key<fry>"  # type: ignore[attr-defined]
 
 
-def _scaled(draw: Draw, readers: Sequence[JaxprEqn]) -> Draw | None:
+def _scaled(draw: Draw, readers: Sequence[JaxprEqn], traced: Traced) -> Draw | None:
     """Return a draw with the number that multiplies it; None where that is not all."""
     if len(readers) != 1 or readers[0].primitive.name != "mul":
         return None
-    numbers = [v for v in readers[0].invars if isinstance(v, Literal)]
-    if len(numbers) != 1:
+    [other] = [v for v in readers[0].invars if v is not draw.out] or [draw.out]
+    number = _fold(other, traced)
+    if number is None:
         return None
-    return draw._replace(out=readers[0].outvars[0], scale=float(numbers[0].val))
+    return draw._replace(out=readers[0].outvars[0], scale=float(number))
+
+
+def _fold(value: Var | Literal, traced: Traced) -> np.ndarray | None:
+    """Return a number that follows from literals alone, rounded as XLA rounds it."""
+    if isinstance(value, Literal):
+        return np.asarray(value.val) if not np.shape(value.val) else None
+    equations, starts = traced.trace_back(value)
+    known: dict[Var, np.ndarray] = {}
+    for equation in equations:
+        compute = _EXACT.get(equation.primitive.name)
+        out = equation.outvars[0]
+        if starts or shape_of(out) or compute is None:
+            return None
+        read = [
+            np.asarray(v.val) if isinstance(v, Literal) else known[v]
+            for v in equation.invars
+        ]
+        known[out] = np.asarray(compute(*read), out.aval.dtype)  # type: ignore[attr-defined]
+    return known.get(value)
+
+
+# Rounded alike wherever they are computed.
+_EXACT: dict[str, Callable[..., np.ndarray]] = {
+    "convert_element_type": np.asarray,
+    "div": np.divide,
+    "mul": np.multiply,
+    "sqrt": np.sqrt,
+}
 
 
 def _alike(draws: Sequence[Draw]) -> list[list[Draw]]:

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tokenjax.benchmark.noise import Noise
+
 
 def distinct_inputs(
     module: nn.Module, batch_size: int, image_size: int = 0, count: int = 3
@@ -25,10 +27,10 @@ def distinct_inputs(
     Integers (camera ids and the like) stay as the model gives them.
     """
     leaves, structure = jax.tree.flatten(_example(module, batch_size))
-    generator = np.random.default_rng(1)  # a device would compile its own
+    noise = Noise(1)  # a device would compile its own
     made = [
         jax.tree.unflatten(
-            structure, [_noise(leaf, image_size, generator) for leaf in leaves]
+            structure, [_noise(leaf, image_size, noise) for leaf in leaves]
         )
         for _ in range(count)
     ]
@@ -47,14 +49,14 @@ def _example(module: nn.Module, batch_size: int) -> tuple:
 def _noise(
     leaf: np.ndarray | jax.ShapeDtypeStruct,
     image_size: int,
-    generator: np.random.Generator,
+    noise: Noise,
 ) -> np.ndarray:
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         return np.asarray(leaf)
     shape = leaf.shape
     if image_size and leaf.ndim == 4:
         shape = (shape[0], image_size, image_size, shape[3])
-    return generator.standard_normal(shape, np.float32).astype(leaf.dtype)
+    return noise.normal(shape).astype(leaf.dtype)
 
 
 def image_size(arguments: tuple) -> tuple[int, int] | None:

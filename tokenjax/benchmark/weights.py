@@ -16,6 +16,7 @@ from flax.typing import VariableDict
 from jax.extend.core import JaxprEqn, Literal, Var
 
 from tokenjax import initialization
+from tokenjax.benchmark.noise import Noise
 
 Values: TypeAlias = dict[Var, np.ndarray]
 
@@ -27,11 +28,11 @@ class _Unknown(Exception):
 def initialize(module: nn.Module, *example: object) -> VariableDict:
     """Make variables for a module that takes this example."""
     found = initialization.trace(module.init, jax.eval_shape(_make_key), *example)
-    generator = np.random.default_rng(0)
+    noise = Noise(0)
     leaves: list[Any] = []
     for out in found.outputs:
         try:
-            leaves.append(_draw(found, out, generator))
+            leaves.append(_draw(found, out, noise))
         except _Unknown:
             leaves.append(None)
     missing = [number for number, leaf in enumerate(leaves) if leaf is None]
@@ -61,9 +62,7 @@ def _draw_by_jax(
     return jax.jit(some)(*arguments)
 
 
-def _draw(
-    found: initialization.Traced, out: Var | Literal, generator: np.random.Generator
-) -> np.ndarray:
+def _draw(found: initialization.Traced, out: Var | Literal, noise: Noise) -> np.ndarray:
     """Return a variable.
 
     Raises: _Unknown.
@@ -74,14 +73,12 @@ def _draw(
     equations, _ = found.trace_back(out)
     for equation in equations:
         aval = equation.outvars[0].aval
-        value = _evaluate(equation, values, generator)
+        value = _evaluate(equation, values, noise)
         values[equation.outvars[0]] = np.asarray(value, aval.dtype)  # type: ignore[attr-defined]
-    return np.array(_value(out, values))  # its own: broadcasts share memory
+    return np.ascontiguousarray(_value(out, values))  # a broadcast shares memory
 
 
-def _evaluate(
-    equation: JaxprEqn, values: Values, generator: np.random.Generator
-) -> np.ndarray:
+def _evaluate(equation: JaxprEqn, values: Values, noise: Noise) -> np.ndarray:
     """Return what an equation makes, or another draw of what it draws.
 
     Raises: _Unknown.
@@ -93,7 +90,7 @@ def _evaluate(
         if draw is None or not initialization.is_key(equation.invars[0]):
             raise _Unknown(params["name"])
         bounds = [_value(v, values) for v in equation.invars[1:]]
-        return draw(generator, shape, *bounds)
+        return draw(noise, shape, *bounds)
     given = [_value(v, values) for v in equation.invars]
     if name in _BY_NUMBERS:
         return _BY_NUMBERS[name](*given)
@@ -122,38 +119,17 @@ def _value(variable: Var | Literal, values: Values) -> np.ndarray:
     return values[variable]
 
 
-def _normal(generator: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
-    return generator.standard_normal(shape, np.float32)
-
-
 def _uniform(
-    generator: np.random.Generator,
-    shape: Sequence[int],
-    low: np.ndarray,
-    high: np.ndarray,
+    noise: Noise, shape: Sequence[int], low: np.ndarray, high: np.ndarray
 ) -> np.ndarray:
-    return low + (high - low) * generator.random(shape, np.float32)
-
-
-def _truncated_normal(
-    generator: np.random.Generator,
-    shape: Sequence[int],
-    low: np.ndarray,
-    high: np.ndarray,
-) -> np.ndarray:
-    values = _normal(generator, shape)
-    outside = (values < low) | (values > high)
-    while outside.any():
-        values[outside] = _normal(generator, (int(outside.sum()),))
-        outside = (values < low) | (values > high)
-    return values
+    return low + (high - low) * noise.uniform(shape)
 
 
 # jax.random's functions by what their programs are called.
 _DRAWS: dict[str, Callable[..., np.ndarray]] = {
-    "_normal": _normal,
+    "_normal": Noise.normal,
     "_uniform": _uniform,
-    "_truncated_normal": _truncated_normal,
+    "_truncated_normal": Noise.truncated_normal,
 }
 _BY_NUMBERS: dict[str, Callable[..., np.ndarray]] = {
     "add": np.add,
