@@ -44,6 +44,7 @@ BATCH = 4096
 SECONDS, GIBIBYTES = 10.0, 1.0  # what a start may take
 VALIDATION = 50_000
 FIELD = 28  # pixels a side
+MOST_LINKS = 60_000  # of one file: ext4 allows 65,000
 
 
 class Plan(NamedTuple):
@@ -62,7 +63,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define how large the set is."""
     options: Any = {"flag_values": values}
     flags.DEFINE_integer("examples", 10**8, "for training", 1, **options)
-    flags.DEFINE_integer("shards", 10_000, "that they lie in", 1, **options)
+    flags.DEFINE_integer("shards", 10_000, "that they lie in", 1, MOST_LINKS, **options)
     path_flags.define("folder", None, "for what is made; else a temporary one", values)
     path_flags.define("json", None, "Also write everything to this file.", values)
 

@@ -32,13 +32,14 @@ from tokenjax.benchmark import cores, hardware, input_stages, photos
 from tokenjax.benchmark.command_line import check_file, check_no_arguments
 from tokenjax.data.dataset import Dataset
 from tokenjax.data.shards.conversion import write_shards
-from tokenjax.errors import UserError
+from tokenjax.errors import UserError, unknown_name
 from tokenjax.tables import Column
 from tokenjax.training.observation.progress import note
 from tokenjax.training.settings import Settings
 
 SHARD_BYTES = 2**23
 WANTED = 3000.0  # images a second: what one fast device takes at 224 pixels
+KINDS = {"image_folder": "", "tar_shards": "tar", "array_record": "array_record"}
 STATISTICS = {"mean": (0.5,), "std": (0.5,)}  # nothing to measure before
 
 
@@ -81,6 +82,9 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Define what is measured."""
     options: Any = {"flag_values": values}
     flags.DEFINE_integer("image_size", 224, "without --config: pixels", 1, **options)
+    flags.DEFINE_list(
+        "sources", list(KINDS), "without --config: those measured", **options
+    )
     flags.DEFINE_integer("images", 512, "that are made or measured", 16, **options)
     flags.DEFINE_integer("batches", 24, "of each rate, at least", 2, **options)
     flags.DEFINE_integer("batch_size", 64, "images of a batch", 1, **options)
@@ -98,6 +102,9 @@ def main(argv: list[str], values: flags.FlagValues) -> None:
     check_no_arguments(argv)
     if values.json:
         check_file("json", values.json)
+    for source in values.sources:
+        if source not in KINDS:
+            raise UserError(unknown_name("source to measure", source, KINDS))
     plans = [(n, 0) for n in _counts(values, "threads")]
     plans += [(0, n) for n in _counts(values, "processes")]
     print(hardware.describe())
@@ -159,9 +166,12 @@ def _sources(
         "cache_bytes": 0,
         **common,
     }
-    yield "image_folder", origin
     whole = data.load(origin)
-    for source, kind in (("tar_shards", "tar"), ("array_record", "array_record")):
+    for source in values.sources:
+        kind = KINDS[source]
+        if not kind:
+            yield source, origin
+            continue
         write_shards(whole, folder / kind, kind, SHARD_BYTES, 0)
         given = {"source": source, "directory": str(folder / kind), **common}
         yield source, {**given, "validation_fraction": 0.0, "test_fraction": 0.0}

@@ -1,7 +1,7 @@
 """Measure how many images a second a data source hands to a device.
 
     tokenjax input_cost
-    tokenjax input_cost --image_size 224 --threads 1,8,16 --processes 8,16
+    tokenjax input_cost --sources tar_shards --threads 1,16 --processes 8,16
     tokenjax input_cost --config vit:image_folder --config.data.directory=PHOTOS
 
 Two tables: what reading, decoding, resizing, stacking and the transfer take of an

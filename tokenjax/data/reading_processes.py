@@ -2,12 +2,15 @@
 
 Batch i is a function of its number, whatever process makes it, so the stream does not
 depend on how many there are, and there is no state to keep: process k of n makes
-batches k, k + n, ... from the first one that is asked for. Arrays come back in shared
-memory.
+batches k, k + n, ... from the first one that is asked for. Arrays come back through
+shared memory.
 """
 
 import gc
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
@@ -37,7 +40,8 @@ def make_in_processes(
     _check_sendable(make)
     stream = iter(plan)
     try:
-        yield from stream
+        while (batch := _take(stream)) is not None:
+            yield batch
     except RuntimeError as error:
         if "terminated unexpectedly" not in str(error):
             raise
@@ -50,6 +54,18 @@ def make_in_processes(
         # What was made ahead lies in cycles; its shared memory goes with them.
         del stream, plan
         gc.collect()
+
+
+def _take(stream: Iterator[Batch]) -> Batch | None:
+    """Return the next batch, None at the end.
+
+    Copied: its shared memory is given back at once, not when the last device that
+    borrows it lets go.
+    """
+    batch = next(stream, None)
+    if batch is None:
+        return None
+    return {name: np.array(array) for name, array in batch.items()}
 
 
 def _plan(
@@ -96,3 +112,12 @@ def _start(threads: int, number: int, count: int) -> None:
     limit_threads(threads)
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone, killed perhaps."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

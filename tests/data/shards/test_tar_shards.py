@@ -13,7 +13,7 @@ from PIL import Image
 
 from tokenjax import data
 from tokenjax.data.images.image_sizes import read_picture
-from tokenjax.data.shards import open_files
+from tokenjax.data.shards import indexing, open_files
 from tokenjax.errors import BrokenImageError, DatasetError
 
 
@@ -201,6 +201,21 @@ def test_the_index_lies_where_one_can_write(shards, tmp_path, monkeypatch):
     assert folder.is_relative_to(tmp_path / "cache" / "tokenjax")
     chosen = load(shards, index=str(tmp_path / "mine")).train.index.folder
     assert chosen.parent == tmp_path / "mine"
+
+
+def test_two_processes_index_at_once(shards, monkeypatch):
+    real, other = indexing.write_index, []
+
+    def slowly(*arguments):
+        if not other:  # another process is quicker
+            other.append(True)
+            other.append(load(shards).train.index.folder)
+        return real(*arguments)
+
+    monkeypatch.setattr(indexing, "write_index", slowly)
+    folder = load(shards).train.index.folder
+    assert folder == other[1]
+    assert [each.name for each in folder.parent.iterdir()] == [folder.name]
 
 
 def test_what_is_held_out_is_in_no_other_part(tmp_path):
