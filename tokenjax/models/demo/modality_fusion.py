@@ -150,8 +150,7 @@ class Experts(nn.Module):
         kernel = self.param("kernel", init, (*stack, head_dim)).astype(self.dtype)
         bias = self.param("bias", init, stack)
         chunks = features.reshape(batch, *stack)
-        wide = {"preferred_element_type": jnp.float32}
-        hidden = jnp.einsum("bjhd,jhde->bjhe", chunks, kernel, **wide) + bias
+        hidden = jnp.einsum("bjhd,jhde->bjhe", chunks, kernel) + bias  # float32
         hidden = layers.quick_gelu(hidden).reshape(batch, parts * dim)
         norm = layers.BatchNorm(dtype=self.dtype, name="norm")
         return norm(hidden, train).reshape(batch, parts, dim)
