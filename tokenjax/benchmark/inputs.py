@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tokenjax.benchmark.noise import Noise
+from tokenjax.benchmark.random_arrays import RandomArrays
 
 
 def distinct_inputs(
@@ -27,7 +27,7 @@ def distinct_inputs(
     Integers (camera ids and the like) stay as the model gives them.
     """
     leaves, structure = jax.tree.flatten(_example(module, batch_size))
-    noise = Noise(1)  # a device would compile its own
+    noise = RandomArrays(1)  # a device would compile its own
     made = [
         jax.tree.unflatten(
             structure, [_noise(leaf, image_size, noise) for leaf in leaves]
@@ -49,7 +49,7 @@ def _example(module: nn.Module, batch_size: int) -> tuple:
 def _noise(
     leaf: np.ndarray | jax.ShapeDtypeStruct,
     image_size: int,
-    noise: Noise,
+    noise: RandomArrays,
 ) -> np.ndarray:
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         return np.asarray(leaf)

@@ -174,16 +174,14 @@ def start(case: Case, place: pathlib.Path, warm: bool, limit: float) -> Started:
             stdout=output,
             stderr=output,
             env=environment,
-            start_new_session=True,
         )
         try:
             process.wait(limit)
         except subprocess.TimeoutExpired:
-            pass
+            pass  # its row says so
         finally:
-            if process.poll() is None:  # and what it has started itself
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.kill()
+            process.wait()
     ended = time.time()
     text = said.read_text("utf-8", errors="replace")
     lines = written.read_text("utf-8").splitlines() if written.exists() else []

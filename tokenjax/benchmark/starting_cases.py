@@ -34,6 +34,8 @@ def choose(options: Mapping[str, Any]) -> list[Case]:
         written = all_models()
     given = {"set": [], "model": None, "models": written}
     chosen = choose_models(given) if written else {}
+    for model in chosen.values():
+        measure.argument_names(model.name)
     flags = [
         *ONE_CALL,
         f"--batch_size={options['batch_size']}",

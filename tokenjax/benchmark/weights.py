@@ -16,7 +16,7 @@ from flax.typing import VariableDict
 from jax.extend.core import JaxprEqn, Literal, Var
 
 from tokenjax import initialization
-from tokenjax.benchmark.noise import Noise
+from tokenjax.benchmark.random_arrays import RandomArrays
 
 Values: TypeAlias = dict[Var, np.ndarray]
 
@@ -28,7 +28,7 @@ class _Unknown(Exception):
 def initialize(module: nn.Module, *example: object) -> VariableDict:
     """Make variables for a module that takes this example."""
     found = initialization.trace(module.init, jax.eval_shape(_make_key), *example)
-    noise = Noise(0)
+    noise = RandomArrays(0)
     leaves: list[Any] = []
     for out in found.outputs:
         try:
@@ -62,7 +62,9 @@ def _draw_by_jax(
     return jax.jit(some)(*arguments)
 
 
-def _draw(found: initialization.Traced, out: Var | Literal, noise: Noise) -> np.ndarray:
+def _draw(
+    found: initialization.Traced, out: Var | Literal, noise: RandomArrays
+) -> np.ndarray:
     """Return a variable.
 
     Raises: _Unknown.
@@ -78,7 +80,7 @@ def _draw(found: initialization.Traced, out: Var | Literal, noise: Noise) -> np.
     return np.ascontiguousarray(_value(out, values))  # a broadcast shares memory
 
 
-def _evaluate(equation: JaxprEqn, values: Values, noise: Noise) -> np.ndarray:
+def _evaluate(equation: JaxprEqn, values: Values, noise: RandomArrays) -> np.ndarray:
     """Return what an equation makes, or another draw of what it draws.
 
     Raises: _Unknown.
@@ -120,16 +122,16 @@ def _value(variable: Var | Literal, values: Values) -> np.ndarray:
 
 
 def _uniform(
-    noise: Noise, shape: Sequence[int], low: np.ndarray, high: np.ndarray
+    noise: RandomArrays, shape: Sequence[int], low: np.ndarray, high: np.ndarray
 ) -> np.ndarray:
     return low + (high - low) * noise.uniform(shape)
 
 
 # jax.random's functions by what their programs are called.
 _DRAWS: dict[str, Callable[..., np.ndarray]] = {
-    "_normal": Noise.normal,
+    "_normal": RandomArrays.normal,
     "_uniform": _uniform,
-    "_truncated_normal": Noise.truncated_normal,
+    "_truncated_normal": RandomArrays.truncated_normal,
 }
 _BY_NUMBERS: dict[str, Callable[..., np.ndarray]] = {
     "add": np.add,
