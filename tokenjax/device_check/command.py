@@ -32,7 +32,7 @@ def define_flags(values: flags.FlagValues) -> None:
     text = "For all steps together; their own limits are scaled with it."
     flags.DEFINE_float("minutes", plan.MINUTES, text, 0.1, flag_values=values)
     path_flags.define("output", "check_device", f"Folder of {JSON} and {LOG}.", values)
-    text = f"Some of {','.join(plan.names())}; none named: all."
+    text = f"Some of {','.join(plan.names())}, in this order; none named: all."
     flags.DEFINE_list("steps", [], text, flag_values=values)
     text = "Small sizes: to see that everything runs, on any machine."
     flags.DEFINE_bool("tiny", False, text, flag_values=values)

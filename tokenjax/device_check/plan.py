@@ -137,11 +137,12 @@ def names() -> list[str]:
 
 
 def choose(wanted: Sequence[str]) -> list[Step]:
-    """Return the steps of these names in the plan's order; all where none is named.
+    """Return the steps of these names, in their order; all where none is named.
 
     Raises: UserError.
     """
+    by_name = {step.name: step for step in STEPS}
     for name in wanted:
-        if name not in names():
+        if name not in by_name:
             raise UserError(f"--steps: {unknown_name('step', name, names())}")
-    return [step for step in STEPS if not wanted or step.name in wanted]
+    return [by_name[name] for name in dict.fromkeys(wanted)] if wanted else list(STEPS)

@@ -15,7 +15,7 @@ ARGUMENTS: Mapping[str, Mapping[str, object]] = {
     SMALL: {"img_size": 16, "patch_grid": 2},
 }
 TINY = ((STAGE, SMALL, 2), (MODELS, SMALL, 2))
-ENCODER = routing_stages.Encoder("lean", 32, 2)
+ENCODER = routing_stages.Encoder("lean", 16, 2)
 TINY_ENCODER = routing_stages.Encoder("lean", 8, 1)
 ROUTED = (routing_stages.ROUTED, "attention_routing")  # how names of these begin
 SHARES = (0.25, 0.5)
