@@ -10,7 +10,9 @@ os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 # What runs once need not be compiled well: a compilation takes a tenth of its time
 # so. `make test-all` sets the variable, for one pass as users' programs are compiled.
 if not os.environ.get("TOKENJAX_TEST_OPTIMISED"):
-    quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    quick = (
+        "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    )
     # A flag that XLA does not know ends the process.
     if importlib.metadata.version("jaxlib").startswith("0.10."):
         quick += " --xla_cpu_use_fusion_emitters=false"

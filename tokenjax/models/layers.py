@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from tokenjax.arguments import DType
 from tokenjax.ops.affine import affine
 from tokenjax.ops.dropout import dropout
+from tokenjax.ops.gelu import gelu
 
 Initializer = Callable[..., jax.Array]
 Activation = Callable[[jax.Array], jax.Array]
@@ -29,15 +30,6 @@ Aux = dict[str, Any]  # what a model says besides its answer
 torch_kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5)
 STREAM = jnp.float32  # of what blocks add to
-
-
-def gelu(inputs: jax.Array) -> jax.Array:
-    """Compute x (1 + erf(x / sqrt 2)) / 2, as PyTorch does, in float32.
-
-    `nn.gelu` takes erfc, which XLA's CPU programs need 2.9 times as long for.
-    """
-    values = inputs.astype(jnp.float32)
-    return (0.5 * values * (1 + jax.lax.erf(values * 0.5**0.5))).astype(inputs.dtype)
 
 
 def quick_gelu(inputs: jax.Array) -> jax.Array:
