@@ -11,7 +11,7 @@ whatever shapes they go into: number i of a key is the same however many are dra
 import functools
 import math
 from collections.abc import Callable, Collection, Hashable, Sequence
-from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar, cast
+from typing import NamedTuple, ParamSpec, TypeAlias, TypeGuard, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -165,9 +165,10 @@ def draw_alike_together(
     return initialize
 
 
-def is_key(variable: Var) -> bool:
+def is_key(variable: Var | Literal) -> TypeGuard[Var]:
     """Return whether a variable is a key to draw by, or several."""
-    return jnp.issubdtype(variable.aval.dtype, jax.dtypes.prng_key)  # type: ignore[attr-defined]
+    kind = variable.aval.dtype  # type: ignore[attr-defined]
+    return isinstance(variable, Var) and jnp.issubdtype(kind, jax.dtypes.prng_key)
 
 
 def shape_of(variable: Var) -> tuple[int, ...]:
@@ -183,7 +184,7 @@ def find_draw(equation: JaxprEqn) -> Draw | None:
     if name not in DRAWS or len(equation.outvars) != 1:
         return None
     key, *bounds = equation.invars
-    if isinstance(key, Literal) or not is_key(key) or shape_of(key):
+    if not is_key(key) or shape_of(key):
         return None
     if not all(isinstance(bound, Literal) for bound in bounds):
         return None
@@ -309,11 +310,11 @@ def _draw_together(draws: Sequence[Draw], values: Values) -> Values:
         drawn = DRAWS[first.name](key, first.size, *first.bounds)
         return drawn if first.scale is None else drawn * np.float32(first.scale)
 
+    keys = [values[each.key] for each in draws]
     if len(draws) == 1:
-        made = [draw(values[first.key])]
+        made = [draw(keys[0])]
     else:
-        keys = jnp.stack([values[each.key] for each in draws])
-        made = list(jax.lax.map(draw, keys))
+        made = list(jax.lax.map(draw, jnp.stack(keys)))
     return {
         each.out: flat[: each.size].reshape(shape_of(each.out))
         for each, flat in zip(draws, made, strict=True)
@@ -336,8 +337,8 @@ def _derive(keys: Sequence[Var], traced: Traced, values: Values) -> None:
                 folded.setdefault(cast(Var, base), {})[key] = number.val
     for base, numbers in folded.items():
         together = jnp.asarray(list(numbers.values()), jnp.uint32)
-        made = jax.vmap(jax.random.fold_in, (None, 0))(values[base], together)
-        values.update(zip(numbers, made, strict=True))
+        folded_in = jax.vmap(jax.random.fold_in, (None, 0))(values[base], together)
+        values.update(zip(numbers, folded_in, strict=True))
     missing = [key for key in missing if key not in values]
     equations, starts = traced.trace_back(*missing, known=values, through_keys=True)
     made = traced.function(equations, starts, missing)(*(values[v] for v in starts))

@@ -36,7 +36,7 @@ class RandomArrays:
         """Return what of normal noise lies between two bounds."""
 
         def draw(count: int, dtype: type) -> np.ndarray:
-            inside = np.empty(0, dtype)
+            inside: np.ndarray = np.empty(0, dtype)
             while len(inside) < count:
                 values = self._generator.standard_normal(count, dtype)
                 values = values[(values >= low) & (values <= high)]

@@ -53,7 +53,8 @@ def _draw_by_jax(
     module: nn.Module, numbers: Sequence[int], *arguments: object
 ) -> list[jax.Array]:
     """Return some of the variables that `init` makes, by their numbers."""
-    init = initialization.draw_alike_together(module.init)
+    init: Callable[..., object] = module.init
+    init = initialization.draw_alike_together(init)
 
     def some(*arguments: object) -> list[jax.Array]:
         leaves = jax.tree.leaves(init(*arguments))
