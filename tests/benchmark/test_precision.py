@@ -13,6 +13,7 @@ from tokenjax import models
 from tokenjax.benchmark import precision, torch_peers, torch_programs
 
 TINY = {"img_size": 8, "patch_size": 4, "embed_dim": 8, "depth": 1, "num_heads": 2}
+DEEPER = TINY | {"img_size": 16, "embed_dim": 16, "depth": 2}
 VIT = "vit(" + ",".join(f"{name}={value}" for name, value in TINY.items()) + ")"
 
 
@@ -66,6 +67,13 @@ def test_each_precision_is_held_to_its_own_float32(model):
     ratio = np.mean(half.ours.outputs) / np.mean(found.ours.outputs)
     assert 1 / 16 < ratio < 1 / 4
     assert found.ratio == np.mean(found.ours.outputs) / np.mean(found.peer.outputs)
+
+
+def test_errors_are_about_those_of_autocast():
+    """Here 1.11 and 0.98 of them; with tokens added up in bfloat16 1.82 and 1.46."""
+    found = precision.measure("vit", DEEPER, batch_size=4, seeds=3)
+    assert found.ratio < 1.3
+    assert found.gradient_ratio < 1.2
 
 
 def test_the_command_writes_what_it_prints(tmp_path):

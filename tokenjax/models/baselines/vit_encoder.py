@@ -77,6 +77,7 @@ class ViTEncoder(ViTArguments):
         )(images).astype(layers.STREAM)  # (b, p, c)
         front = self._learn("cls_token", int(self.class_token))
         (position,) = self._learn("pos_embed", self.positions().length)
+        position = position.astype(layers.STREAM)
         front += self._learn("dist_token", int(self.distilled))
         front += self._learn("reg_token", self.reg_tokens)
         if self.no_embed_class:
