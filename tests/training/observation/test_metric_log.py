@@ -2,6 +2,9 @@
 
 import json
 
+import numpy as np
+import pytest
+
 from tokenjax.training.observation import metric_log
 
 NAN = float("nan")
@@ -59,3 +62,21 @@ def test_columns_are_as_long_as_their_steps():
             "target_recall": [None, 0.9],
         },
     }
+
+
+@pytest.mark.parametrize("missing", ["tensorflow", "clu", "tensorboard"])
+def test_without_a_writer_of_events_it_says_so_once(
+    tmp_path, monkeypatch, capsys, missing
+):
+    def find(name):
+        return None if name == missing else object()
+
+    monkeypatch.setattr(metric_log.importlib.util, "find_spec", find)
+    log = metric_log.MetricLog(tmp_path, 0)
+    log.start_tensorboard({}, np.zeros((1, 2, 2, 3)))
+    log.write(1, {"loss": 0.5})
+    log.close()
+    said = capsys.readouterr().err
+    assert said.count("no event files for TensorBoard") == 1
+    assert f"{missing} not installed" in said
+    assert "0.5" in (tmp_path / "metrics.jsonl").read_text()

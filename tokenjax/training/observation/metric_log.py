@@ -19,10 +19,11 @@ import numpy as np
 
 from tokenjax import disk_errors, storage
 from tokenjax.errors import first_line
-from tokenjax.training.observation.progress import warn
+from tokenjax.training.observation.progress import note, warn
 
 Row = dict[str, Any]  # "step", an integer, and numbers by name, None where not finite
 METRICS, PERFORMANCE = "metrics.jsonl", "performance.jsonl"
+EVENTS = ("clu", "tensorflow", "tensorboard")  # what writes event files
 
 
 class MetricLog:
@@ -46,7 +47,14 @@ class MetricLog:
           config: nested dict of hyperparameters.
           images: (n, height, width, channels) in 0..1, shown at step 0.
         """
-        if not self._writes or importlib.util.find_spec("tensorflow") is None:
+        if not self._writes:
+            return
+        missing = [name for name in EVENTS if importlib.util.find_spec(name) is None]
+        if missing:
+            note(
+                f"no event files for TensorBoard, {METRICS} has the same: "
+                f"{', '.join(missing)} not installed"
+            )
             return
         from clu import metric_writers
         from tensorflow import config as tensorflow_config
