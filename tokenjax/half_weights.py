@@ -2,9 +2,9 @@
 
 Parameters are float32, and a model in half precision rounds them at every call: of a
 ViT-B 344 MB are read and 172 MB written, and read again, 4 % of the kernels of a batch
-of 64 on an H200 and more of a single image's. Rounded once beforehand, the program computes the
-same bits. That is right only for a weight that the program reads in no other way, which
-its jaxpr tells.
+of 64 on an H200 and more of a single image's. Rounded once beforehand, the program
+computes the same bits. That is right only for a weight that the program reads in no
+other way, which its jaxpr tells.
 """
 
 from collections.abc import Callable, Iterator

@@ -4,8 +4,8 @@
 
 In half precision on accelerators a pass over an MLP's hidden layer is bound by erf's
 arithmetic more than by memory (an H200: 65 us where memory needs 36, in the gradient,
-which wants exp besides, 87 where it needs 54). There Phi comes from one exponential, which its slope needs anyway (Abramowitz and Stegun,
-7.1.26):
+which wants exp besides, 87 where it needs 54). There Phi comes from one exponential,
+which its slope needs anyway (Abramowitz and Stegun, 7.1.26):
 
     Phi(-z) = (a1 t + ... + a5 t^5) exp(-z^2 / 2) / 2,  t = 1 / (1 + p z),  z >= 0
     d gelu / dx = Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi)
