@@ -45,4 +45,4 @@ def test_a_run_on_shards_goes_on_bit_identically(tmp_path):
     done = train("cut", "--config.steps=12")
     assert done.returncode == 2
     assert f"train-0001.tar: {size} bytes before" in done.stderr
-    assert "holds a run on other data (train: 33 examples, now 60)" in done.stderr
+    assert "holds a run on other data (train: 33 examples, now 60; val" in done.stderr

@@ -208,15 +208,17 @@ def measure_rate(
 
 def _processor_seconds() -> float:
     """Return what this process and those it started have used so far."""
-    own = pathlib.Path("/proc/self")
     children = [
-        pid for path in own.glob("task/*/children") for pid in path.read_text().split()
+        pid
+        for path in pathlib.Path("/proc/self/task").glob("*/children")
+        for pid in path.read_text().split()
     ]
-    total = 0
-    for process in (own, *(pathlib.Path("/proc", pid) for pid in children)):
-        fields = (process / "stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])  # in user mode, in the kernel
-    return total / os.sysconf("SC_CLK_TCK")
+    ticks = 0
+    for pid in children:
+        stat = pathlib.Path("/proc", pid, "stat").read_text()
+        fields = stat.rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])  # in user mode, in the kernel
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":
