@@ -54,9 +54,14 @@ def test_each_is_as_init_draws_it():
     for name in ("normal", "truncated", "uniform", "orthogonal"):
         a, b = (np.asarray(tree["params"][name]) for tree in (made, own))
         assert np.any(a != b)
-        assert abs(a.mean() - b.mean()) < 0.02 * b.std() + 1e-3
+        assert abs(a.mean() - b.mean()) < 0.03 * b.std()
         assert a.std() == pytest.approx(b.std(), rel=0.02)
-        assert a.max() == pytest.approx(b.max(), rel=0.15)
+        # Of each 40,000: also the shape, and for two of them the bounds.
+        shares = (0.01, 0.1, 0.25, 0.75, 0.9, 0.99)
+        found, due = np.quantile(a, shares), np.quantile(b, shares)
+        np.testing.assert_allclose(found, due, atol=0.06 * b.std(), err_msg=name)
+        if name in ("truncated", "uniform"):
+            assert a.max() == pytest.approx(b.max(), rel=0.01)
     product = made["params"]["orthogonal"] @ made["params"]["orthogonal"].T
     np.testing.assert_allclose(product, np.eye(200), atol=1e-4)
     for name in ("ramp", "pi"):

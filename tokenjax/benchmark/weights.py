@@ -28,7 +28,7 @@ class _Unknown(Exception):
 def initialize(module: nn.Module, *example: object) -> VariableDict:
     """Make variables for a module that takes this example."""
     found = initialization.trace(module.init, jax.eval_shape(_make_key), *example)
-    noise = RandomArrays(0)
+    noise = RandomArrays(2)
     leaves: list[Any] = []
     for out in found.outputs:
         try:

@@ -1,4 +1,4 @@
-"""Measure the time from starting a command to its first result, by parts.
+"""Measure the time from starting a command to its first result.
 
     tokenjax starting                                   # bench, every model
     tokenjax starting --models vdpa,vit_base_patch16 --warm --csv starting.csv
