@@ -30,7 +30,7 @@ FORMAT = 1
 DEFAULT = (  # one of each kind
     *("vit_small_patch16", "vdpa", "vit", "linear_vit", "dynamic_vit"),
     *("attention_routing", "demo", "resnet50", "swin_tiny", "convnextv2_tiny"),
-    *("maxvit_tiny", "vmamba_tiny", "clip_vit", "camera_vit", "t2t_vit_14"),
+    *("maxvit_tiny", "clip_vit", "camera_vit", "t2t_vit_14"),
 )
 PEER, NO_PEER = "torch", "none"
 
