@@ -24,7 +24,6 @@ from tokenjax import (
     command_files,
     command_help,
     disk_errors,
-    gpu_flags,
     path_flags,
     plugins,
 )
@@ -56,7 +55,6 @@ def run(name: str, argv: Sequence[str] | None = None) -> None:
     if not command_help.is_asked_for(arguments):
         if command_files.computes(command):
             allocator.start_again()
-            gpu_flags.settle()
         logging.use_absl_handler()
         logging.get_absl_handler().addFilter(_QUIET)
         if flags.FLAGS["verbosity"].using_default_value:
@@ -100,7 +98,6 @@ def execute(
         raise UserError(f"unexpected argument {rest[1]!r}: every option is a flag")
     if not command_files.is_brief(command):
         allocator.say_if_started_again()
-        gpu_flags.say_if_added()
     command.main(rest if takes_more else argv, values)
 
 
