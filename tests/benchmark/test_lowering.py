@@ -12,7 +12,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
 from tokenjax import models
-from tokenjax.benchmark import lowering
+from tokenjax.benchmark import inputs, lowering
 
 only_here = Primitive("only_here")
 only_here.def_abstract_eval(lambda images: images)
@@ -72,7 +72,7 @@ class Planted(nn.Module):
 )
 def test_what_a_platform_cannot_do_is_found(function, without, message):
     module = Planted(function)
-    traced = lowering.trace_model(module, lowering.describe_inputs(module, 2))
+    traced = lowering.trace_model(module, inputs.describe_inputs(module, 2))
     for platform in lowering.PLATFORMS:
         if platform in without:
             with pytest.raises(lowering.CannotLower, match=message) as caught:
@@ -90,7 +90,7 @@ def test_what_a_platform_cannot_do_is_found(function, without, message):
 def test_nothing_is_made_or_computed():
     """A batch of a billion images, of which each platform gets its own program."""
     module = models.create("resnet50", **SMALL["resnet50"])
-    example = lowering.describe_inputs(module, 10**9, 40)
+    example = inputs.describe_inputs(module, 10**9, 40)
     assert example[0].shape == (10**9, 40, 40, 3)
     traced = lowering.trace_model(module, example, train=True)
     text = str(lowering.lower(traced, "tpu"))
@@ -119,7 +119,7 @@ def test_every_model_is_lowered():
 )
 def test_accelerators_have_inference_and_training_step(name, dtype):
     module = models.create(name, **CLASSIFIERS[name], dtype=dtype)
-    example = lowering.describe_inputs(module, 2)
+    example = inputs.describe_inputs(module, 2)
     for train in (False, True):
         traced = lowering.trace_model(module, example, train)
         text = str(lowering.lower(traced, *PLATFORMS))

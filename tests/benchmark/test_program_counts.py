@@ -6,7 +6,7 @@ import pytest
 from helpers.small_models import SMALL
 
 from tokenjax import models
-from tokenjax.benchmark import flops, lowering, program_counts
+from tokenjax.benchmark import flops, inputs, lowering, program_counts
 from tokenjax.benchmark.program_counts import CONVOLUTION, DOT
 
 SQUARE = jax.ShapeDtypeStruct((8, 8), jnp.float32)
@@ -113,7 +113,7 @@ def test_products_in_float32_of_a_half_precision_program():
 def test_flops_are_those_of_the_graph(name):
     """Convolutions, with groups too, and loops."""
     module = models.create(name, **SMALL[name])
-    example = lowering.describe_inputs(module, 2)
+    example = inputs.describe_inputs(module, 2)
     variables = jax.eval_shape(module.init, jax.random.key(0), *example)
 
     def function(*arguments):

@@ -3,6 +3,7 @@
 import csv
 import gzip
 
+import jax
 import numpy as np
 import pytest
 from absl import flags
@@ -81,3 +82,5 @@ def test_what_goes_wrong_is_said_and_the_rows_are_there(tmp_path, capsys):
     printed = capsys.readouterr()
     assert "note: no trace of vit: " in printed.err
     assert "Latency_median(ms)" in printed.out
+    with jax.profiler.trace(tmp_path / "another"):  # none is still going on
+        pass

@@ -17,7 +17,7 @@ def test_two_steps(tmp_path):
     finished = run_in_process(
         "check_device",
         "--tiny",
-        *("--steps", "retrieval,device"),
+        *("--steps", "device,retrieval"),
         *("--output", output, "--cache", REPOSITORY / ".cache"),
     )
     found = json.loads((output / JSON).read_text())

@@ -37,6 +37,14 @@ def distinct_inputs(
     return jax.device_put(made)
 
 
+def describe_inputs(module: nn.Module, batch_size: int, image_size: int = 0) -> tuple:
+    """Return shapes and types of the tuples of `distinct_inputs`; nothing is made."""
+    shapes = jax.eval_shape(lambda: module.example_inputs(batch_size))
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(_shape(leaf, image_size), leaf.dtype), shapes
+    )
+
+
 def _example(module: nn.Module, batch_size: int) -> tuple:
     """Return a module's example; of what noise replaces, the shapes alone."""
     shapes = jax.eval_shape(lambda: module.example_inputs(batch_size))
@@ -53,10 +61,14 @@ def _noise(
 ) -> np.ndarray:
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         return np.asarray(leaf)
-    shape = leaf.shape
+    return noise.normal(_shape(leaf, image_size)).astype(leaf.dtype)
+
+
+def _shape(leaf: np.ndarray | jax.ShapeDtypeStruct, image_size: int) -> tuple[int, ...]:
+    """Return the shape of an example, of images with their sides as given."""
     if image_size and leaf.ndim == 4:
-        shape = (shape[0], image_size, image_size, shape[3])
-    return noise.normal(shape).astype(leaf.dtype)
+        return leaf.shape[0], image_size, image_size, leaf.shape[3]
+    return leaf.shape
 
 
 def image_size(arguments: tuple) -> tuple[int, int] | None:

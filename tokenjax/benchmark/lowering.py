@@ -1,6 +1,6 @@
 """Programs for a platform that is not here: traced and lowered, no more.
 
-    traced = trace_model(module, describe_inputs(module, 64), train=True)
+    traced = trace_model(module, inputs.describe_inputs(module, 64), train=True)
     lowered = lower(traced, "tpu")
 
 Variables, optimiser and images are shapes; no array is made, nothing compiled. A
@@ -18,7 +18,7 @@ import flax.linen as nn
 import jax
 from jax.extend.mlir import ir
 
-from tokenjax.benchmark import inputs, program
+from tokenjax.benchmark import program
 from tokenjax.errors import first_line
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
@@ -47,18 +47,6 @@ _OWN = {
 
 class CannotLower(Exception):
     """A program that a platform has no translation of."""
-
-
-def describe_inputs(module: nn.Module, batch_size: int, image_size: int = 0) -> tuple:
-    """Return shapes and types of what a module is measured with.
-
-    `image_size` is that of `inputs.distinct_inputs`.
-    """
-
-    def one() -> tuple:
-        return inputs.distinct_inputs(module, batch_size, image_size, count=1)[0]
-
-    return jax.eval_shape(one)
 
 
 def trace_model(

@@ -13,7 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import jax
 
 from tokenjax import tables
-from tokenjax.benchmark import lowering, measure, program, program_counts, reductions
+from tokenjax.benchmark import (
+    inputs,
+    lowering,
+    measure,
+    program,
+    program_counts,
+    reductions,
+)
 from tokenjax.benchmark.chosen_models import Chosen
 from tokenjax.benchmark.program_counts import CONVOLUTION, DOT, Counts, Product
 from tokenjax.benchmark.session import SEARCHED, Options, Request
@@ -153,7 +160,7 @@ def describe(
     if request.train:
         program.check_trainable(way.label, module)
     start = time.perf_counter()
-    example = lowering.describe_inputs(module, size, size_left)
+    example = inputs.describe_inputs(module, size, size_left)
     traced = lowering.trace_model(module, example, request.train)
     seconds = time.perf_counter() - start
     for row in rows:

@@ -81,6 +81,7 @@ def _profile(
     """Trace so many calls, queued and waited for once, and read what was written."""
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = 0  # every call of Python drowns the rest
+    folder.mkdir(parents=True, exist_ok=True)  # a trace begun is not ended without it
     jax.block_until_ready(function(*made.calls[0]))
     with jax.profiler.trace(
         folder, create_perfetto_trace=True, profiler_options=options

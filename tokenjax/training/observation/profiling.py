@@ -46,7 +46,8 @@ class Profile:
         jax.block_until_ready(outputs)
         options = jax.profiler.ProfileOptions()
         options.python_tracer_level = 0  # every call of Python drowns the rest
-        try:
+        try:  # a trace that has begun cannot be ended without its directory
+            self._directory.mkdir(parents=True, exist_ok=True)
             jax.profiler.start_trace(
                 self._directory, create_perfetto_trace=True, profiler_options=options
             )
