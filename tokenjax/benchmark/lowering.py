@@ -12,7 +12,6 @@ LAPACK's for example, and refuse cuDNN's.
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -98,19 +97,19 @@ def custom_calls(module: ir.Module) -> list[str]:
     ]
 
 
-def call_target(operation: Any) -> str:
+def call_target(operation: ir.Operation) -> str:
     """Return what a custom call calls."""
     return ir.StringAttr(operation.attributes["call_target_name"]).value
 
 
-def walk(operation: Any) -> Iterator[Any]:
+def walk(operation: ir.Operation) -> Iterator[ir.Operation]:
     """Yield an operation of MLIR and all that are within it."""
     yield operation
     for inner in itertools.chain.from_iterable(map(operations_of, operation.regions)):
         yield from walk(inner)
 
 
-def operations_of(region: Any) -> Iterator[Any]:
+def operations_of(region: ir.Region) -> Iterator[ir.Operation]:
     """Yield the operations that stand in a region itself."""
     for block in region:
         for each in block:

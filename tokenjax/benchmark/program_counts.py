@@ -19,7 +19,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jax.extend.mlir import ir
 from jax.extend.mlir.dialects import stablehlo
@@ -126,7 +126,9 @@ def count(module: ir.Module) -> Counts:
     return found
 
 
-def _count(region: Any, functions: Mapping[str, Any], times: int, to: Counts) -> None:
+def _count(
+    region: ir.Region, functions: Mapping[str, ir.Operation], times: int, to: Counts
+) -> None:
     """Add what stands in a region, and in all that it calls, run so many times."""
     for operation in operations_of(region):
         name, inner = operation.name, times
@@ -155,7 +157,7 @@ def _count(region: Any, functions: Mapping[str, Any], times: int, to: Counts) ->
             _count(each, functions, inner, to)
 
 
-def _add_product(operation: Any, times: int, to: Counts) -> None:
+def _add_product(operation: ir.Operation, times: int, to: Counts) -> None:
     left, right = operation.operands
     result = operation.results[0]
     how = "; ".join(f"{k}={operation.attributes[k]}" for k in _names(operation))
@@ -172,18 +174,18 @@ def _add_product(operation: Any, times: int, to: Counts) -> None:
     to.places.setdefault(product, set()).add(_place(operation))
 
 
-def _names(operation: Any) -> list[str]:
+def _names(operation: ir.Operation) -> list[str]:
     return sorted(
         each if isinstance(each, str) else each.name for each in operation.attributes
     )
 
 
-def _written(value: Any) -> str:
+def _written(value: ir.Value) -> str:
     """Return a type as "34x16xbf16"."""
     return str(value.type).removeprefix("tensor<").removesuffix(">")
 
 
-def _flops(operation: Any) -> int:
+def _flops(operation: ir.Operation) -> int:
     attributes = operation.attributes
     left, right = (list(each.type.shape) for each in operation.operands)
     outputs = math.prod(operation.results[0].type.shape)
@@ -196,7 +198,7 @@ def _flops(operation: Any) -> int:
     return 2 * outputs * math.prod(right) // features
 
 
-def _place(operation: Any) -> str:
+def _place(operation: ir.Operation) -> str:
     """Return the part of the model that an operation is of: "blocks/attn/qkv"."""
     named = _LAYERS.match(str(operation.location))
     if not named:
@@ -206,7 +208,7 @@ def _place(operation: Any) -> str:
     return _NUMBERED.sub("", "/".join(parts))
 
 
-def _trips(loop: Any) -> int | None:
+def _trips(loop: ir.Operation) -> int | None:
     """Return how often a loop runs that counts from a constant up to another."""
     condition, body = loop.regions
     compare = next(
@@ -224,7 +226,7 @@ def _trips(loop: Any) -> int | None:
     return max(last - first, 0)
 
 
-def _steps_by_one(body: Any, place: int) -> bool:
+def _steps_by_one(body: ir.Region, place: int) -> bool:
     """Return whether a loop's body adds 1 to the counter in that place."""
     *_, returned = operations_of(body)
     step = returned.operands[place].owner
@@ -233,10 +235,10 @@ def _steps_by_one(body: Any, place: int) -> bool:
     return any(_constant(each) == 1 for each in step.operands)
 
 
-def _constant(value: Any) -> int | None:
+def _constant(value: ir.Value) -> int | None:
     """Return an integer that is written in the program, else None."""
     owner = value.owner
-    if getattr(owner, "name", "") != "stablehlo.constant":
+    if isinstance(owner, ir.Block) or owner.name != "stablehlo.constant":
         return None
     found = re.match(r"dense<(-?\d+)>", str(owner.attributes["value"]))
     return int(found[1]) if found else None
