@@ -114,7 +114,7 @@ def array_record(
     mean: Mean = None,
     std: Std = None,
 ) -> Dataset:
-    """Load ArrayRecord files that `tokenjax data shards` wrote, as `tar_shards` does.
+    """Load ArrayRecord files that `tokenjax shards write` wrote, as `tar_shards` does.
 
     Of TFDS's own ones `data.source=tfds` knows the features.
     """
