@@ -2,7 +2,7 @@
 
 They are indexed once; a start maps the index, and a batch reads its images where they
 lie. Tar files are WebDataset's (`tokenjax.data.shards.tar_files`), ArrayRecord files
-are ours (`tokenjax.data.shards.record_files`); `tokenjax data shards` writes both.
+are ours (`tokenjax.data.shards.record_files`); `tokenjax shards write` writes both.
 """
 
 from collections import Counter
