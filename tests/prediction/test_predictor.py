@@ -38,6 +38,25 @@ def test_apply_takes_what_the_network_does(predictor):
     np.testing.assert_allclose(found.logits, logits, rtol=1e-4, atol=1e-5)
 
 
+def test_in_half_precision_weights_are_rounded_once_and_follow_new_ones(tmp_path):
+    model = small("vit", dtype="bfloat16")
+    save_weights(tmp_path / "vit", "vit", model, classes=CLASSES)
+    predictor = tokenjax.load(tmp_path / "vit", batch_size=4)
+    images = pictures(3, 16, 16, 3)
+    normalised = predictor.normalize(images)
+    plain = jax.jit(predictor.model.apply)
+
+    def hold():
+        expected = np.float32(plain(predictor.variables, normalised)[0])
+        np.testing.assert_array_equal(predictor.apply(normalised)[0], expected)
+        return predictor.predict(images).logits
+
+    assert predictor.variables["params"]["head"]["kernel"].dtype == np.float32
+    before = hold()
+    predictor.variables = jax.tree.map(lambda leaf: 2 * leaf, predictor.variables)
+    assert np.abs(hold() - before).max() > 0.01
+
+
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 9])
 def test_any_number_of_pictures(predictor, count):
     """The last batch is filled up; what fills it changes nothing."""

@@ -71,6 +71,7 @@ class Predictor:
         self.mesh = devices.own_mesh()
         whole = devices.replicated(self.mesh)
         self.variables: VariableDict = jax.device_put(dict(variables), whole)
+        self._rounded: tuple[VariableDict, VariableDict] | None = None
         self.classes = self._name_classes()
 
     def _name_classes(self) -> tuple[str, ...]:
@@ -126,13 +127,16 @@ class Predictor:
         """
         return self._apply(self._kept, images, *inputs, **arguments)
 
-    @functools.cached_property
+    @property
     def _kept(self) -> VariableDict:
         """The weights, in half precision where nothing else is read of them."""
         if getattr(self.model, "dtype", jnp.float32) == jnp.float32:
             return self.variables
-        inputs = self.model.example_inputs(1)
-        return half_weights.keep(self.model.apply, self.variables, *inputs)
+        if self._rounded is None or self._rounded[0] is not self.variables:
+            inputs = self.model.example_inputs(1)
+            kept = half_weights.keep(self.model.apply, self.variables, *inputs)
+            self._rounded = self.variables, kept
+        return self._rounded[1]
 
     @functools.cached_property
     def _apply(self) -> Callable[..., Any]:
