@@ -7,4 +7,5 @@ PLATFORMS = ("cuda", "tpu")
 
 def hold_to_accelerators(program, *arguments):
     """Lower a jitted function for each; what was called before is not traced again."""
-    lowering.lower(program.trace(*arguments), *PLATFORMS)
+    module = lowering.lower(program.trace(*arguments), *PLATFORMS)
+    assert module.operation.verify()

@@ -10,7 +10,6 @@ found by a search: held[j] - j of the rest come before held[j].
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import overload
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from tokenjax.data.dataset import (
     take_labels,
 )
 from tokenjax.data.identity import digest_arrays
+from tokenjax.data.lazy_names import LazyNames
 from tokenjax.data.order import draw_some
 
 
@@ -80,21 +80,12 @@ class Rest:
 
 
 @dataclass(frozen=True)
-class _RestNames(Sequence[str]):
+class _RestNames(LazyNames):
     rest: Rest
     names: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.rest)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        row = np.array([range(len(self))[index]])
-        return self.names[int(self.rest.in_source(row)[0])]
+    def find(self, index: int) -> str:
+        return self.names[int(self.rest.in_source(np.array([index]))[0])]

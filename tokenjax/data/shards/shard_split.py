@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from tokenjax.data.images.image_opening import MAX_PIXELS
 from tokenjax.data.images.image_sizes import read_encoded
+from tokenjax.data.lazy_names import LazyNames
 from tokenjax.data.preprocessing import Reading
 from tokenjax.data.shards import record_files, tar_files
 from tokenjax.data.shards.open_files import OpenFiles
@@ -160,7 +161,7 @@ def _name(split: ShardSplit, shard: int, offset: int) -> str:
 
 
 @dataclass(frozen=True)
-class ExampleNames(Sequence[str]):
+class ExampleNames(LazyNames):
     """The names of a split's examples, "SHARD/MEMBER", read when they are asked for."""
 
     split: ShardSplit
@@ -168,16 +169,8 @@ class ExampleNames(Sequence[str]):
     def __len__(self) -> int:
         return len(self.split)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        example = np.array([range(len(self))[index] + self.split.part.start])
+    def find(self, index: int) -> str:
+        example = np.array([index + self.split.part.start])
         shard = int(self.split.index.find_shards(example)[0])
         offset = int(self.split.index.look_up(example)["offset"][0])
         name = _name(self.split, shard, offset)
